@@ -27,11 +27,15 @@ class DataUnavailable(DpbenchError):
 
 
 def complete(raw: Path) -> bool:
-    """Say, by name and size alone, whether ``raw`` holds the four files."""
-    try:
-        return all((raw / name).stat().st_size == size for name, size in idx.FILES.items())
-    except OSError:
-        return False
+    """Say, by name and size alone, whether ``raw`` holds the four files, plain or as ``.gz``."""
+
+    def there(name: str, size: int) -> bool:
+        plain = raw / name
+        if plain.is_file():
+            return plain.stat().st_size == size
+        return plain.with_name(f"{name}.gz").is_file()
+
+    return all(there(name, size) for name, size in idx.FILES.items())
 
 
 def origin(raw: Path) -> str:
@@ -89,7 +93,7 @@ def _fetch(
             except SourceFailed as error:
                 failures.append(f"{source.title}: {' '.join(str(error).split())}")
                 continue
-            if source.title != "cache" or not complete(raw):
+            if source.title != "cache":
                 _keep(files, raw, scratch, source.title)
             return files
     raise DataUnavailable(

