@@ -1,0 +1,152 @@
+"""The domain evaluator: a small classifier trained on the labelling partition."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpbench.api import Context, LabelledImages, Partition, derive_seed, to_float
+from dpbench.errors import DpbenchError
+from dpbench.metrics.evaluators.base import Evaluator, evaluate, state_sha256
+
+__all__ = ["DomainEvaluator", "fit_classifier", "small_classifier", "train_domain_classifier"]
+
+FEATURES = 128
+
+
+def small_classifier(channels: int, classes: int) -> nn.Sequential:
+    """Two convolutions and two linear layers; all but the last layer give 128 features."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(32 * 7 * 7, FEATURES),
+        nn.ReLU(),
+        nn.Linear(FEATURES, classes),
+    )
+
+
+class DomainEvaluator(Evaluator):
+    """A trained :func:`small_classifier`; also the labelling classifier.
+
+    Args:
+        network: the trained classifier.
+        seed: seed of its training.
+        test_accuracy: share of all test images it labels correctly, in ``[0, 1]``.
+    """
+
+    name = "domain"
+    feature_dim = FEATURES
+    batch_size = 250
+
+    def __init__(self, network: nn.Sequential, seed: int, test_accuracy: float) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.seed = seed
+        self.test_accuracy = test_accuracy
+        first, last = network[0], network[-1]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Linear)
+        self.channels, self.classes = first.in_channels, last.out_features
+        self.weights_sha256 = state_sha256(network.state_dict())
+        self._trunk, self._head = network[:-1], last
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self._trunk(to_float(images))
+        return features, self._head(features)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "network": "domain classifier, conv 16-32, linear 128",
+            "weights_sha256": self.weights_sha256,
+            "feature_dim": self.feature_dim,
+            "resize": "none",
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "test_accuracy": round(self.test_accuracy, 6),
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything :meth:`restore` needs, as named CPU tensors."""
+        state = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+        state["seed"] = torch.tensor(self.seed, dtype=torch.int64)
+        state["test_accuracy"] = torch.tensor(self.test_accuracy, dtype=torch.float64)
+        return state
+
+    @classmethod
+    def restore(cls, state: dict[str, Tensor]) -> DomainEvaluator:
+        """Undo :meth:`state`."""
+        weights = dict(state)
+        seed, accuracy = int(weights.pop("seed")), float(weights.pop("test_accuracy"))
+        channels = weights["0.weight"].shape[1]
+        network = small_classifier(channels, len(weights["10.bias"]))
+        network.load_state_dict(weights)
+        return cls(network, seed, accuracy)
+
+
+def fit_classifier(
+    data: LabelledImages,
+    classes: int,
+    context: Context,
+    *,
+    epochs: int = 8,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+) -> nn.Sequential:
+    """Train a fresh :func:`small_classifier` with Adam, its rate falling to 0 along a cosine.
+
+    Args:
+        data: images with labels in ``[0, classes)``.
+        context: seed of the weights and the order of batches, device, progress.
+
+    Returns:
+        The classifier, in evaluation mode, on ``context.device``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(context.seed, "weights"))
+        network = small_classifier(data.images.shape[1], classes)
+    network.to(context.device).train()
+    images, labels = data.images.to(context.device), data.labels.to(context.device)
+    order = context.generator("order")
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
+    total = epochs * math.ceil(len(data) / batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+    step = 0
+    for _ in range(epochs):
+        for batch in torch.randperm(len(data), generator=order).to(context.device).split(batch_size):
+            loss = F.cross_entropy(network(to_float(images[batch])), labels[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            step += 1
+            context.progress(step, total)
+    return network.eval()
+
+
+def train_domain_classifier(partition: Partition, context: Context) -> DomainEvaluator:
+    """Train the evaluator of ``partition`` on its labelling images.
+
+    Raises:
+        DpbenchError: the partition has no labelling images.
+    """
+    labelling = partition.labelling
+    if not len(labelling):
+        raise DpbenchError(
+            "the labelling partition is empty, so no domain classifier can be trained: "
+            "give the data set a labelling share"
+        )
+    labels = torch.cat([labelling.labels, partition.test.labels])
+    classes = max(int(labels.max()), *partition.private_classes) + 1
+    network = fit_classifier(labelling, classes, context)
+    evaluator = DomainEvaluator(network.cpu(), context.seed, 0.0).to(context.device)
+    _, logits = evaluate(evaluator, partition.test.images)
+    evaluator.test_accuracy = (logits.argmax(1) == partition.test.labels).float().mean().item()
+    return evaluator

@@ -1,0 +1,68 @@
+"""Fréchet distance between Gaussians fitted to features (Heusel et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from dpbench.api import MetricUnavailable
+
+__all__ = ["Statistics", "frechet_distance"]
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """``mean`` ``[D]`` and unbiased ``covariance`` ``[D, D]`` of ``count`` features, float64."""
+
+    mean: Tensor
+    covariance: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, features: Tensor) -> Statistics:
+        """Fit ``features`` ``[N, D]``, N at least 2, in float64, a chunk at a time.
+
+        Raises:
+            MetricUnavailable: fewer than two features, or one that is not finite.
+        """
+        count, dim = features.shape
+        if count < 2:
+            raise MetricUnavailable(f"a covariance needs at least 2 images, not {count}")
+        chunks = features.split(CHUNK)
+        mean = torch.stack([chunk.double().sum(0) for chunk in chunks]).sum(0) / count
+        if not mean.isfinite().all():
+            raise MetricUnavailable("features are not finite")
+        covariance = torch.zeros(dim, dim, dtype=torch.float64)
+        for chunk in chunks:
+            centred = chunk.double() - mean
+            covariance.addmm_(centred.T, centred)
+        return cls(mean, covariance / (count - 1), count)
+
+    @cached_property
+    def sqrt_covariance(self) -> Tensor:
+        """The symmetric square root of the covariance; it may be singular."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def frechet_distance(generated: Statistics, reference: Statistics) -> float:
+    """Squared Fréchet distance between two Gaussians, at least 0; 0 when they are equal.
+
+    ``|m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S2^1/2 S1 S2^1/2)^1/2)``. The inner
+    product is symmetric, so its eigenvalues are real and singular covariances
+    need no special care; the square root of the reference is computed once.
+    """
+    root = reference.sqrt_covariance
+    values = torch.linalg.eigvalsh(root @ generated.covariance @ root)
+    distance = (
+        (generated.mean - reference.mean).square().sum()
+        + generated.covariance.trace()
+        + reference.covariance.trace()
+        - 2 * values.clamp(min=0).sqrt().sum()
+    )
+    return max(distance.item(), 0.0)

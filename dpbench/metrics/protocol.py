@@ -1,0 +1,76 @@
+"""Protocols: everything that makes two scores comparable.
+
+Needs no torch, so that reading ``benchmarks.toml`` stays fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from dpbench.api import Metric
+    from dpbench.metrics.evaluators.base import Evaluator
+
+__all__ = ["QUANTISATION", "Protocol", "identity_hash"]
+
+QUANTISATION = "clamp to [0, 1], times 255, round to uint8"
+
+
+class Protocol(BaseModel):
+    """A named way to score; scores under different protocols never share a table.
+
+    Attributes:
+        name: its key in ``benchmarks.toml``.
+        evaluator: the network behind features and logits.
+        samples: generated images per trial; Fréchet distances are biased by it.
+        reference: what ``fid``, ``kid`` and ``prdc`` compare with.
+        metrics: names of the metrics computed for every trial.
+        params: hyperparameters per metric, by its name, where not the defaults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    evaluator: Literal["domain", "inception"] = "domain"
+    samples: int = Field(default=10_000, ge=2)
+    reference: Literal["private-train", "private-test"] = "private-train"
+    metrics: tuple[str, ...] = Field(default=("fid", "is", "classes"), min_length=1)
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def identity(self, evaluator: Evaluator) -> dict[str, Any]:
+        """Return what is stored with each score, as JSON values.
+
+        Two scores may be compared when their identities are equal. The list of
+        metrics is not part of it: a metric more does not change the others.
+        """
+        return {
+            "protocol": self.name,
+            "evaluator": evaluator.name,
+            **evaluator.describe(),
+            "samples": self.samples,
+            "reference": self.reference,
+            "quantisation": QUANTISATION,
+        }
+
+    def metric_identity(self, evaluator: Evaluator, metric: Metric) -> dict[str, Any]:
+        """Return :meth:`identity` with one metric's name, version and hyperparameters."""
+        return {
+            **self.identity(evaluator),
+            "metric": metric.name,
+            "metric_version": metric.version,
+            "metric_params": metric.params.model_dump(mode="json"),
+        }
+
+    def heading(self, title: str) -> str:
+        """Name a figure of the evaluator as what it is: ``FID (domain)``, or plain ``FID``."""
+        return title if self.evaluator == "inception" else f"{title} ({self.evaluator})"
+
+
+def identity_hash(identity: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that differ when any part of ``identity`` does."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
