@@ -1,0 +1,122 @@
+"""Where noise and sampling come from: seeded (a benchmark) or secure (a release).
+
+``seeded``
+    Each mechanism use draws from its own stream, derived from the trial's seed.
+    Runs repeat exactly. Whoever knows the seed can subtract the noise, and
+    torch's generators are predictable: **a seeded run is a benchmark, not a
+    release**.
+
+``secure``
+    Noise and Poisson sampling come from ChaCha20, keyed by the operating
+    system's entropy (package ``randomgen``, extra ``secure``). Nothing of the
+    key is kept, so the run cannot be repeated. Each Gaussian is the scaled sum
+    of four, which hides the gaps between floating-point values that Mironov
+    (2012) exploits (Holohan and Braghin 2021; Opacus does the same).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from dpbench.api import derive_seed
+from dpbench.errors import DpbenchError
+
+__all__ = ["NoiseSource", "RngMode", "SecureSource", "SecureUnavailable", "SeededSource"]
+
+RngMode = Literal["seeded", "secure"]
+
+
+class SecureUnavailable(DpbenchError):
+    """The secure source's package is missing; names the extra that brings it."""
+
+    def __init__(self) -> None:
+        super().__init__("secure_rng needs the package randomgen: pip install 'dpbench[secure]'")
+
+
+class NoiseSource(ABC):
+    """One stream of Gaussian and uniform numbers, used by one mechanism."""
+
+    mode: ClassVar[RngMode]
+
+    @abstractmethod
+    def normal(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Draw N(0, 1) numbers of ``shape`` on ``device``."""
+
+    @abstractmethod
+    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Draw float32 numbers in [0, 1) of ``shape`` on ``device``."""
+
+
+class SeededSource(NoiseSource):
+    """Repeatable: a generator per device, seeded from ``parts``."""
+
+    mode = "seeded"
+
+    def __init__(self, *parts: object) -> None:
+        self._seed = derive_seed(*parts)
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def generator(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """Return this stream's generator on ``device``, where it left off."""
+        device = torch.device(device)
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[device]
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        return torch.randn(
+            tuple(shape), generator=self.generator(device), device=device, dtype=dtype
+        )
+
+    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        return torch.rand(tuple(shape), generator=self.generator(device), device=device)
+
+
+class SecureSource(NoiseSource):
+    """Unpredictable and unrepeatable: ChaCha20 with a 256-bit key from the system.
+
+    Raises:
+        SecureUnavailable: ``randomgen`` is not installed.
+    """
+
+    mode = "secure"
+
+    def __init__(self) -> None:
+        import secrets
+
+        import numpy as np
+
+        try:
+            from randomgen import ChaCha
+        except ImportError as missing:
+            raise SecureUnavailable from missing
+        self._numpy = np.random.Generator(ChaCha(key=secrets.randbits(256), rounds=20))
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        total = self._numpy.standard_normal((4, *shape)).sum(0) / 2
+        return torch.as_tensor(total, dtype=dtype).to(device)
+
+    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        # 24 bits: what a float32 in [0, 1) holds; rounding float64 could give 1.0.
+        bits = self._numpy.integers(0, 2**24, size=tuple(shape))
+        return (torch.as_tensor(bits, dtype=torch.float32) / 2**24).to(device)
