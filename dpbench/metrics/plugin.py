@@ -26,7 +26,9 @@ class FidMetric(Metric):
         "fid_test": Column("lower", digits=1, title="FID, held-out"),
     }
 
-    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+    def compute(
+        self, generated: View, references: References, context: Context
+    ) -> dict[str, float]:
         statistics = generated.statistics
         return {
             "fid": frechet_distance(statistics, references.primary.statistics),
@@ -51,7 +53,9 @@ class InceptionScoreMetric(Metric):
         "is_std": Column("none", digits=2, title="IS std over splits"),
     }
 
-    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+    def compute(
+        self, generated: View, references: References, context: Context
+    ) -> dict[str, float]:
         mean, std = inception_score(generated.logits, self.params.splits, self.params.seed)
         return {"is": mean, "is_std": std}
 
@@ -65,7 +69,9 @@ class ClassMetric(Metric):
         "min_class_share": Column("higher", high=1.0, title="rarest class"),
     }
 
-    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+    def compute(
+        self, generated: View, references: References, context: Context
+    ) -> dict[str, float]:
         shares = class_shares(references.label(generated), references.private_classes)
         return {"private_share": shares.private, "min_class_share": shares.smallest}
 

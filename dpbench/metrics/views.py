@@ -85,7 +85,9 @@ class View:
     def _evaluated(self) -> tuple[Tensor, Tensor]:
         if self._features is None or self._logits is None:
             if self.evaluator is None:
-                raise DpbenchError("this view has neither features nor an evaluator to compute them")
+                raise DpbenchError(
+                    "this view has neither features nor an evaluator to compute them"
+                )
             self._features, self._logits = evaluate(self.evaluator, self.images)
         return self._features, self._logits
 
