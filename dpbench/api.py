@@ -102,12 +102,14 @@ class Plugin:
         name: the name users type; unique per kind.
         version: part of every artifact's hash. Change it when results change.
         Params: the hyperparameters, with defaults, as a :class:`Params` subclass.
+        cost: rough seconds of work on one core; the longest chains start first.
     """
 
     kind: ClassVar[str]
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     Params: ClassVar[type[Params]] = Params
+    cost: ClassVar[float] = 30.0
 
 
 @dataclass(frozen=True)

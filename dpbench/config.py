@@ -1,0 +1,286 @@
+"""``benchmarks.toml`` as validated objects; every violation in one report."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.metrics.protocol import Protocol
+from dpbench.plugins import Registry
+
+__all__ = ["Component", "Config", "GridConfig", "InvalidConfig", "Settings", "load_config"]
+
+FILE_NAME = "benchmarks.toml"
+SECTIONS = {
+    "datasets": "dataset",
+    "public": "public",
+    "extractors": "extractor",
+    "generators": "generator",
+    "metrics": "metric",
+}
+Epsilon = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PluginTables = dict[str, dict[str, Any]]
+
+
+class InvalidConfig(DpbenchError):
+    """A configuration with violations; the message has one line for each."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Latents(Strict):
+    """How latents are prepared before a generator sees them, by public data alone."""
+
+    standardise: Literal["whiten", "scale", "none"] = "whiten"
+    public_images: int = Field(default=8000, ge=2, description="public images to extract from")
+    augment: bool = Field(default=True, description="random affine maps of those images")
+
+
+class Limits(Strict):
+    """What one job may use before it is stopped; null is no limit."""
+
+    seconds: float | None = Field(default=None, gt=0)
+    memory_gib: float | None = Field(default=None, gt=0)
+
+
+class GridConfig(Strict):
+    """A named set of trials: the product of its axes over the methods that match."""
+
+    methods: list[str] = Field(default=["*"], min_length=1)
+    dataset: str | None = None
+    epsilon: list[Epsilon] = []
+    noise_multiplier: list[Positive] = []
+    clip: list[Positive] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    delta: float | None = Field(default=None, gt=0, lt=1)
+    protocols: list[str] | None = Field(default=None, min_length=1)
+    axes: dict[str, list[Any]] = {}
+    latents: Latents | None = None
+    public: PluginTables = {}
+    extractors: PluginTables = {}
+    generators: PluginTables = {}
+
+    @property
+    def overrides(self) -> bool:
+        """Whether the grid changes hyperparameters and so needs a heading of its own."""
+        return bool(self.public or self.extractors or self.generators or self.latents)
+
+
+class Settings(Strict):
+    """The file as it stands; plugin tables are checked against the registry later."""
+
+    dataset: str = "mnist"
+    delta: float = Field(default=1e-6, gt=0, lt=1)
+    default_protocols: list[str] = Field(default=["default"], min_length=1)
+    secure_rng: bool = False
+    latents: Latents = Latents()
+    limits: Limits = Limits()
+    datasets: PluginTables = {}
+    public: PluginTables = {}
+    extractors: PluginTables = {}
+    generators: PluginTables = {}
+    metrics: PluginTables = {}
+    protocols: dict[str, Protocol] = {}
+    grids: dict[str, GridConfig] = {}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A plugin with its hyperparameters, under the name the configuration gives it."""
+
+    kind: str
+    name: str
+    plugin: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Validated settings together with the registry they were validated against."""
+
+    settings: Settings
+    registry: Registry
+    source: str
+
+    def names(self, section: str) -> list[str]:
+        """Return all usable names of a section: configured ones and bare plugins."""
+        configured = getattr(self.settings, section)
+        return sorted({*configured, *self.registry.classes[SECTIONS[section]]})
+
+    def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
+        """Resolve a name to its plugin and full hyperparameters.
+
+        Raises:
+            UnknownName: the plugin is not registered.
+            ValidationError: a hyperparameter is wrong.
+        """
+        table: dict[str, Any] = dict(getattr(self.settings, section).get(name, {}))
+        for override in overrides:
+            table |= override
+        plugin = table.pop("plugin", name)
+        cls = self.registry.get(SECTIONS[section], plugin).cls
+        params = cls.Params.model_validate(table).model_dump(mode="json")
+        return Component(SECTIONS[section], name, plugin, params)
+
+
+def load_config(path: Path | None, registry: Registry) -> Config:
+    """Read and validate a configuration.
+
+    ``path`` defaults to ``benchmarks.toml`` in the working directory, else to
+    the one that comes with the package.
+
+    Raises:
+        InvalidConfig: with one line per violation and its place in the file.
+    """
+    text, source = _read(path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{source} is not valid TOML: {error}") from error
+    try:
+        settings = Settings.model_validate(_name_protocols(raw))
+    except ValidationError as error:
+        raise _report(source, text, list(_from_pydantic(error))) from error
+    config = Config(settings, registry, source)
+    violations = list(_violations(config))
+    if violations:
+        raise _report(source, text, violations)
+    return config
+
+
+def _read(path: Path | None) -> tuple[str, str]:
+    if path is None:
+        local = Path(FILE_NAME)
+        if not local.exists():
+            packaged = resources.files("dpbench") / FILE_NAME
+            if not packaged.is_file():  # an editable install: the file is beside the package
+                packaged = Path(__file__).parent.parent / FILE_NAME
+            return packaged.read_text(encoding="utf-8"), f"{FILE_NAME} (packaged)"
+        path = local
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"cannot read {path}: {error}; name another with --config") from error
+
+
+def _name_protocols(raw: dict[str, Any]) -> dict[str, Any]:
+    """A protocol's name is its table's; nobody should have to write it twice."""
+    tables = raw.get("protocols")
+    if not isinstance(tables, dict):
+        return raw
+    named = {
+        name: {"name": name, **table} if isinstance(table, dict) else table
+        for name, table in tables.items()
+    }
+    return {**raw, "protocols": named}
+
+
+Violation = tuple[tuple[str | int, ...], str]
+
+
+def _from_pydantic(error: ValidationError, at: tuple[str | int, ...] = ()) -> Iterator[Violation]:
+    for detail in error.errors(include_url=False):
+        got = "" if detail["type"] in ("missing", "extra_forbidden") else f", got {detail['input']!r}"
+        message = detail["msg"][0].lower() + detail["msg"][1:]
+        yield (*at, *detail["loc"]), f"{message}{got}"
+
+
+def _violations(config: Config) -> Iterator[Violation]:
+    """Check everything that needs the registry or two places of the file at once."""
+    settings = config.settings
+    for section in SECTIONS:
+        for name in getattr(settings, section):
+            yield from _component_violations(config, section, name, {}, (section, name))
+    yield from _unknown(settings.dataset, config.names("datasets"), ("dataset",))
+    for index, protocol in enumerate(settings.default_protocols):
+        yield from _unknown(protocol, settings.protocols, ("default_protocols", index))
+    for name, protocol_settings in settings.protocols.items():
+        for index, metric in enumerate(protocol_settings.metrics):
+            yield from _unknown(
+                metric, config.names("metrics"), ("protocols", name, "metrics", index)
+            )
+    for name, grid in settings.grids.items():
+        yield from _grid_violations(config, name, grid)
+
+
+def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
+    at = ("grids", name)
+    if not (grid.epsilon or grid.noise_multiplier):
+        yield (*at, "epsilon"), "give at least one epsilon or noise_multiplier"
+    if grid.dataset is not None:
+        yield from _unknown(grid.dataset, config.names("datasets"), (*at, "dataset"))
+    for index, protocol in enumerate(grid.protocols or ()):
+        yield from _unknown(protocol, config.settings.protocols, (*at, "protocols", index))
+    for section in ("public", "extractors", "generators"):
+        for component, table in getattr(grid, section).items():
+            yield from _component_violations(
+                config, section, component, table, (*at, section, component)
+            )
+    for axis, values in grid.axes.items():
+        parts = axis.split(".")
+        if len(parts) != 3 or parts[0] not in ("public", "extractors", "generators"):
+            yield (*at, "axes", axis), "name an axis as generators.<name>.<hyperparameter>"
+            continue
+        section, component, key = parts
+        base = getattr(grid, section).get(component, {})
+        for value in values:
+            yield from _component_violations(
+                config, section, component, {**base, key: value}, (*at, "axes", axis)
+            )
+
+
+def _component_violations(
+    config: Config, section: str, name: str, override: dict[str, Any], at: tuple[str | int, ...]
+) -> Iterator[Violation]:
+    try:
+        config.component(section, name, override)
+    except ValidationError as error:
+        yield from _from_pydantic(error, at)
+    except DpbenchError as error:
+        yield at, str(error)
+
+
+def _unknown(name: str, known: Any, at: tuple[str | int, ...]) -> Iterator[Violation]:
+    if name not in known:
+        yield at, f"unknown name {name!r}{did_you_mean(name, known)}"
+
+
+def _report(source: str, text: str, violations: list[Violation]) -> InvalidConfig:
+    lines = [f"{source} has {len(violations)} violation{'s' if len(violations) > 1 else ''}:"]
+    for loc, message in violations:
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
+        line = _line_of(text, loc)
+        lines.append(f"  line {line}, {place}: {message}" if line else f"  {place}: {message}")
+    return InvalidConfig("\n".join(lines))
+
+
+def _line_of(text: str, loc: tuple[str | int, ...]) -> int | None:
+    """Find the line of the deepest part of ``loc`` that the file spells out."""
+    path = [part for part in loc if isinstance(part, str)]
+    best: tuple[int, int] | None = None
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+([^\]]+)\]+", line)
+        key = re.match(r"\s*([\w\".-]+)\s*=", line)
+        if header:
+            table = [part.strip().strip('"') for part in re.findall(r'"[^"]+"|[^.]+', header[1])]
+            here = table
+        elif key:
+            here = [*table, key[1].strip('"')]
+        else:
+            continue
+        depth = len(here)
+        if here == path[:depth] and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None

@@ -1,0 +1,66 @@
+"""What happens inside a worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from dpbench import stages
+from dpbench.api import Context
+from dpbench.errors import DpbenchError
+from dpbench.stages import GeneratorTask, Task
+from dpbench.store import Store
+
+__all__ = ["execute", "prepare"]
+
+REPORT_EVERY = 0.25
+
+
+def prepare(threads: int) -> None:
+    """Set up a fresh worker."""
+    torch.set_num_threads(threads)
+
+
+def execute(task: Task, root: Path, device: str, report: Path) -> tuple[dict[str, str], str | None]:
+    """Run one task; return failures by key and the error of the whole, if any.
+
+    The first line of the file ``report`` is this process's id, the second the
+    fraction done: a plain file outlives a killed worker and takes no lock.
+    """
+    last = 0.0
+
+    def on_progress(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT_EVERY:
+            last = now
+            with contextlib.suppress(OSError):
+                report.write_text(f"{os.getpid()}\n{fraction:.4f}\n")
+
+    on_progress(0.0)
+    store = Store(root)
+    seed = task.lanes[0].seed if isinstance(task, GeneratorTask) else task.seed
+    context = Context(seed=seed, device=torch.device(device), on_progress=on_progress)
+    try:
+        return stages.run(task, store, context), None
+    except DpbenchError as error:
+        return {}, str(error)
+    except MemoryError:
+        return {}, "out of memory: use fewer workers (--workers) or smaller batches"
+    except Exception as error:  # a plugin may raise anything; the log keeps all of it
+        log = _keep_traceback(root)
+        message = str(error).splitlines()[0] if str(error) else ""
+        return {}, f"{type(error).__name__}: {message} (traceback in {log})"
+
+
+def _keep_traceback(root: Path) -> Path:
+    log = root.parent / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+    return log

@@ -1,0 +1,391 @@
+"""From trials to tasks: content keys, what is shared, what is already there."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dpbench.api import Partition, derive_seed
+from dpbench.code_version import code_version
+from dpbench.config import Component, Config
+from dpbench.grid import Trial
+from dpbench.metrics.protocol import Protocol
+from dpbench.stages import (
+    EvaluatorTask,
+    GeneratorTask,
+    Lane,
+    LatentsTask,
+    PublicTask,
+    ScoreTask,
+    Source,
+    Task,
+    outputs,
+)
+from dpbench.store import Store, content_key
+
+__all__ = ["Cell", "Job", "Options", "Plan", "fingerprint", "make_plan"]
+
+#: Raise when a stage's own code changes what it computes.
+STAGE_VERSION = 1
+#: Lanes of one task; more only lengthens what a crash can cost.
+MAX_LANES = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run may vary without being another benchmark."""
+
+    inception_weights: str | None = None
+    cache: str | None = None
+    controls: bool = True
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, the ids of the jobs it waits for, and a guess at its cost in seconds."""
+
+    id: str
+    title: str
+    task: Task
+    needs: tuple[str, ...]
+    cost: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of results to come: a trial or a control, under one protocol."""
+
+    protocol: Protocol
+    dataset: str
+    settings: str
+    scores: dict[str, str]
+    jobs: tuple[str, ...]
+    trial: Trial | None = None
+    control: Source | None = None
+    public: str | None = None
+    extractor: str | None = None
+    trained: str | None = None
+    artifacts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """Jobs still to be done, by id, and all cells; ``cached`` counts finished ones."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    cached: dict[str, int] = field(default_factory=dict)
+    corrupt: list[str] = field(default_factory=list)
+
+    def count(self, stage: str) -> tuple[int, int]:
+        """Return (to do, cached) for a stage, in units a reader counts."""
+        todo = sum(len(outputs(j.task)) for j in self.jobs.values() if j.task.stage == stage)
+        return todo, self.cached.get(stage, 0)
+
+
+def fingerprint(partition: Partition) -> str:
+    """Hash the bytes of all images and labels and the choice of private classes."""
+    digest = hashlib.sha256(repr(partition.private_classes).encode())
+    for part in (partition.labelling, partition.public, partition.private, partition.test):
+        digest.update(repr(tuple(part.images.shape)).encode())
+        digest.update(part.images.contiguous().numpy().tobytes())
+        digest.update(part.labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def make_plan(
+    config: Config, trials: Iterable[Trial], data: dict[str, str], store: Store, options: Options
+) -> Plan:
+    """Work out every task that ``trials`` need and that the store does not have.
+
+    ``data`` gives the fingerprint of each data set by its configured name.
+    """
+    return _Planner(config, data, store, options).plan(list(trials))
+
+
+class _Planner:
+    """Builds a plan; remembers every key it has worked out."""
+
+    def __init__(
+        self, config: Config, data: dict[str, str], store: Store, options: Options
+    ) -> None:
+        self.config, self.data, self.store, self.options = config, data, store, options
+        self.result = Plan()
+        self.known: dict[tuple[str, str], bool] = {}
+        self.groups: dict[str, tuple[GeneratorTask, tuple[str, ...], float, str]] = {}
+        self.group_of: dict[str, str] = {}
+        self.remembered: dict[str, Any] = {}
+
+    def plan(self, trials: list[Trial]) -> Plan:
+        rows = [(trial, self.train(trial)) for trial in trials]
+        self.flush_groups()
+        for trial, trained in rows:
+            for name in trial.protocols:
+                self.score_trial(trial, trained, self.config.settings.protocols[name])
+        if self.options.controls:
+            for trial in trials:
+                for name in trial.protocols:
+                    self.controls(trial, self.config.settings.protocols[name])
+        return self.result
+
+    def code(self, component: Component) -> str:
+        return code_version(self.config.registry.get(component.kind, component.plugin))
+
+    def describe(self, component: Component) -> dict[str, Any]:
+        return {"code": self.code(component), "params": component.params}
+
+    def there(self, stage: str, key: str) -> bool:
+        """Look for an artifact once; a corrupt one is removed and counts as missing."""
+        slot = (stage, key)
+        if slot not in self.known:
+            exists = not self.options.fresh and self.store.has(stage, key)
+            if exists and not self.store.check(stage, key):
+                self.result.corrupt.append(f"{stage}/{key}")
+                exists = False
+            self.known[slot] = exists
+            if exists:
+                self.result.cached[stage] = self.result.cached.get(stage, 0) + 1
+        return self.known[slot]
+
+    def add(self, task: Task, job_id: str, title: str, needs: Iterable[str], cost: float) -> None:
+        if job_id not in self.result.jobs:
+            waits = tuple(dict.fromkeys(need for need in needs if need in self.result.jobs))
+            self.result.jobs[job_id] = Job(job_id, title, task, waits, cost)
+
+    def evaluator(self, dataset: str, name: str) -> tuple[str, str]:
+        """Return the key and job id of an evaluator."""
+        data = self.data[dataset]
+        described = {"evaluator": name, "data": data, "version": STAGE_VERSION}
+        if name == "inception":
+            described["weights"] = self.options.inception_weights
+        key = content_key(described)
+        job_id = f"evaluator/{key}"
+        if not self.there("evaluator", key):
+            task = EvaluatorTask(
+                key=key,
+                data=data,
+                evaluator=name,
+                seed=derive_seed("evaluator", 0),
+                weights=self.options.inception_weights,
+                cache=self.options.cache,
+            )
+            self.add(task, job_id, f"{name} evaluator of {dataset}", (), 40)
+        return key, job_id
+
+    def public(self, trial: Trial) -> tuple[str, str]:
+        component, data = trial.method.public, self.data[trial.dataset.name]
+        described = {**self.describe(component), "data": data, "version": STAGE_VERSION}
+        key = content_key(described)
+        job_id = f"public/{key}"
+        if not self.there("public", key):
+            cls = self.config.registry.get("public", component.plugin).cls
+            task = PublicTask(key, data, component, derive_seed("public", content_key(described)))
+            self.add(task, job_id, f"{component.name} on {trial.dataset.name}", (), cls.cost)
+        return key, job_id
+
+    def latents(self, trial: Trial) -> tuple[str, str]:
+        public_key, public_job = self.public(trial)
+        component = trial.method.extractor
+        described = {
+            **self.describe(component),
+            "public": public_key,
+            "latents": trial.latents,
+            "version": STAGE_VERSION,
+        }
+        key = content_key(described)
+        job_id = f"latents/{key}"
+        if not self.there("latents", key):
+            cls = self.config.registry.get("extractor", component.plugin).cls
+            task = LatentsTask(
+                key=key,
+                data=self.data[trial.dataset.name],
+                public=public_key,
+                model=trial.method.public,
+                extractor=component,
+                latents=trial.latents,
+                seed=derive_seed("latents", content_key(described)),
+            )
+            title = f"{trial.method.public.name} latents by {component.name}"
+            self.add(task, job_id, title, (public_job,), cls.cost)
+        return key, job_id
+
+    def train(self, trial: Trial) -> str:
+        """Return the key of a trial's trained generator, planning it if need be."""
+        latents_key, latents_job = self.once("latents", trial, self.latents)
+        component = trial.method.generator
+        epsilon = math.inf if trial.epsilon is None else trial.epsilon
+        secure = self.config.settings.secure_rng
+        described = {
+            "params": component.params,
+            "latents": latents_key,
+            "epsilon": str(epsilon),
+            "noise_multiplier": trial.noise_multiplier,
+            "delta": trial.delta,
+            "clip": trial.clip,
+            "seed": trial.seed,
+        }
+        code = {"code": self.code(component), "secure_rng": secure, "version": STAGE_VERSION}
+        key = content_key({**described, **code})
+        if not self.there("generator", key):
+            lane = Lane(
+                key=key,
+                params=component.params,
+                epsilon=epsilon,
+                noise_multiplier=trial.noise_multiplier,
+                delta=trial.delta,
+                clip=trial.clip,
+                seed=derive_seed("generator", content_key(described)),
+            )
+            self.group(trial, latents_key, latents_job, lane)
+        return key
+
+    def once(self, kind: str, trial: Trial, compute: Any) -> Any:
+        """Work out what trials of one method and data set share only once."""
+        slot = f"{kind}/{trial.dataset.name}/{id(trial.method)}/{id(trial.latents)}"
+        if slot not in self.remembered:
+            self.remembered[slot] = (compute(trial), trial)  # keep the objects, so ids stay theirs
+        return self.remembered[slot][0]
+
+    def group(self, trial: Trial, latents_key: str, latents_job: str, lane: Lane) -> None:
+        component = trial.method.generator
+        cls = self.config.registry.get("generator", component.plugin).cls
+        shared = {k: v for k, v in lane.params.items() if k not in cls.lane_params}
+        base = content_key([latents_key, component.plugin, shared])
+        slot = base
+        while slot in self.groups and len(self.groups[slot][0].lanes) >= MAX_LANES:
+            slot += "+"
+        if slot in self.groups:
+            task, needs, cost, title = self.groups[slot]
+            if lane.key in {known.key for known in task.lanes}:
+                return
+            task = replace(task, lanes=(*task.lanes, lane))
+        else:
+            secure = self.config.settings.secure_rng
+            task = GeneratorTask(latents_key, component, (lane,), secure)
+            needs, cost, title = (latents_job,), cls.cost, trial.method.name
+        self.groups[slot] = (task, needs, cost, title)
+        self.group_of[lane.key] = slot
+
+    def flush_groups(self) -> None:
+        for slot, (task, needs, cost, title) in self.groups.items():
+            name = f"{title}, {len(task.lanes)} trials"
+            self.add(task, f"generator/{slot}", name, needs, cost * (0.5 + 0.1 * len(task.lanes)))
+
+    def score_trial(self, trial: Trial, trained: str, protocol: Protocol) -> None:
+        public_key, _ = self.once("public", trial, self.public)
+        latents_key, _ = self.once("latents", trial, self.latents)
+        slot = self.group_of.get(trained)
+        self.score(
+            ScoreTask(
+                source="trial",
+                samples=content_key(["samples", trained]),
+                data=self.data[trial.dataset.name],
+                evaluator="",
+                labeller="",
+                protocol=protocol,
+                metrics=(),
+                seed=derive_seed("samples", trained),
+                model=trial.method.public,
+                public=public_key,
+                latents=latents_key,
+                generator=trial.method.generator,
+                trained=trained,
+            ),
+            Cell(
+                protocol=protocol,
+                dataset=trial.dataset.name,
+                settings=trial.settings,
+                scores={},
+                jobs=(f"generator/{slot}",) if slot else (),
+                trial=trial,
+                trained=trained,
+                artifacts={"public": public_key, "latents": latents_key, "generator": trained},
+            ),
+            f"{trial.method.name} at epsilon {trial.epsilon or f'sigma {trial.noise_multiplier}'}",
+        )
+
+    def controls(self, trial: Trial, protocol: Protocol) -> None:
+        """Plan the rows that cost or give no privacy, once per what they depend on."""
+        data = self.data[trial.dataset.name]
+        public_key, public_job = self.once("public", trial, self.public)
+        latents_key, latents_job = self.once("latents", trial, self.latents)
+        sources: list[tuple[Source, dict[str, Any], tuple[str, ...]]] = [
+            ("real", {}, ()),
+            ("public-images", {}, ()),
+        ]
+        through = {"model": trial.method.public, "public": public_key, "latents": latents_key}
+        sources += [
+            ("reconstruction", through, (public_job, latents_job)),
+            ("public-prior", through, (public_job, latents_job)),
+        ]
+        for source, upstream, needs in sources:
+            samples = content_key([source, data, upstream.get("latents"), STAGE_VERSION])
+            slot = f"{samples}/{protocol.name}/{trial.settings}"
+            if slot in self.remembered:
+                continue
+            self.remembered[slot] = True
+            task = ScoreTask(
+                source=source,
+                samples=samples,
+                data=data,
+                evaluator="",
+                labeller="",
+                protocol=protocol,
+                metrics=(),
+                seed=derive_seed("samples", samples),
+                **upstream,
+            )
+            cell = Cell(
+                protocol=protocol,
+                dataset=trial.dataset.name,
+                settings=trial.settings,
+                scores={},
+                jobs=tuple(job for job in needs if job in self.result.jobs),
+                control=source,
+                public=trial.method.public.name if upstream else None,
+                extractor=trial.method.extractor.name if upstream else None,
+                artifacts={"public": public_key, "latents": latents_key} if upstream else {},
+            )
+            self.score(task, cell, f"control {source}")
+
+    def score(self, task: ScoreTask, cell: Cell, title: str) -> None:
+        """Add the scoring job of a cell, for those metrics that are still missing."""
+        protocol = cell.protocol
+        evaluator_key, evaluator_job = self.evaluator(cell.dataset, protocol.evaluator)
+        labeller_key, labeller_job = self.evaluator(cell.dataset, "domain")
+        seen_as = {"samples": task.samples, "count": protocol.samples, "evaluator": evaluator_key}
+        scores: dict[str, str] = {}
+        missing: list[tuple[Component, str]] = []
+        for name in protocol.metrics:
+            override = protocol.params.get(name, {})
+            component = self.config.component("metrics", name, override)
+            key = content_key(
+                [seen_as, protocol.reference, self.describe(component), STAGE_VERSION]
+            )
+            scores[name] = key
+            if not self.there("score", key):
+                missing.append((component, key))
+        job_id = f"score/{content_key([seen_as, protocol.name])}"
+        if missing:
+            full = replace(
+                task,
+                samples=content_key(seen_as),
+                evaluator=evaluator_key,
+                labeller=labeller_key,
+                metrics=tuple(missing),
+            )
+            needs = (*cell.jobs, evaluator_job, labeller_job)
+            self.add(full, job_id, title, needs, 4)
+        self.result.cells.append(
+            replace(
+                cell,
+                scores=scores,
+                jobs=(*cell.jobs, *((job_id,) if missing else ())),
+                artifacts={**cell.artifacts, "features": content_key(seen_as)},
+            )
+        )
+

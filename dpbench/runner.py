@@ -1,0 +1,313 @@
+"""From a selection to results: fetch data, plan, execute, keep what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import platformdirs
+import psutil
+import torch
+
+from dpbench import __version__
+from dpbench.api import Partition
+from dpbench.config import Component, Config
+from dpbench.errors import DpbenchError
+from dpbench.executors.base import Executor
+from dpbench.executors.local import LocalExecutor
+from dpbench.grid import Selection, Trial, plan_trials
+from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
+from dpbench.privacy.status import privacy_problem
+from dpbench.results import CONTROL, Result, Status, save_result
+from dpbench.scheduler import Progress, run_jobs
+from dpbench.stages import save_partition
+from dpbench.store import CorruptArtifact, Store, StoreNotWritable
+
+__all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
+
+COLLAPSED_BELOW = 0.01
+
+
+def cache_directory() -> Path:
+    """Where data sets and evaluator weights are kept, for all runs of this user."""
+    return Path(platformdirs.user_cache_dir("dpbench"))
+
+
+def choose_device(asked: str | None) -> str:
+    """Return the device to use: the one asked for, else CUDA where there is one.
+
+    Raises:
+        DpbenchError: the device is not there.
+    """
+    if asked is None or asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DpbenchError(f"device {asked!r} cannot be used ({reason}): try --device cpu") from error
+    return asked
+
+
+def load_dataset(config: Config, component: Component) -> Partition:
+    """Load a data set, fetching it where need be, and check that every part is there."""
+    cls = config.registry.get("dataset", component.plugin).cls
+    try:
+        partition: Partition = cls(cls.Params.model_validate(component.params)).load(
+            cache_directory()
+        )
+    except OSError as error:
+        raise DpbenchError(f"dataset {component.name!r} cannot be loaded: {error}") from error
+    for part in ("labelling", "public", "private", "test"):
+        if not len(getattr(partition, part)):
+            raise DpbenchError(
+                f"dataset {component.name!r} has no {part} images: change its partition rule"
+            )
+    return partition
+
+
+@dataclass
+class Prepared:
+    """A plan with everything needed to carry it out."""
+
+    config: Config
+    trials: list[Trial]
+    plan: Plan
+    store: Store
+    runs: Path
+
+
+def prepare(
+    config: Config,
+    selection: Selection,
+    runs: Path,
+    options: Options,
+    notice: Callable[[str], None] = lambda _text: None,
+) -> Prepared:
+    """Fetch the data and plan the run; writes nothing but the data itself.
+
+    Raises:
+        DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N.
+    """
+    trials = plan_trials(config, selection)
+    if not trials:
+        raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
+    store = Store(runs / "artifacts")
+    _require_writable(runs)
+    data: dict[str, str] = {}
+    for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
+        notice(f"data: {component.name}")
+        partition = load_dataset(config, component)
+        key = fingerprint(partition)
+        data[component.name] = key
+        if not store.check("data", key):
+            save_partition(store, key, partition)
+        size = len(partition.private)
+        for trial in trials:
+            if trial.dataset.name == component.name and trial.delta >= 1 / size:
+                raise DpbenchError(
+                    f"delta = {trial.delta:g} is not below 1/N = {1 / size:.2g} "
+                    f"({size} private images of {component.name}): choose a smaller delta"
+                )
+    return Prepared(config, trials, make_plan(config, trials, data, store, options), store, runs)
+
+
+def _require_writable(runs: Path) -> None:
+    try:
+        (runs / "artifacts").mkdir(parents=True, exist_ok=True)
+        probe = runs / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise StoreNotWritable(
+            f"the runs directory {runs} cannot be written to ({error.strerror}): "
+            "name another with --runs"
+        ) from error
+
+
+def execute(
+    prepared: Prepared,
+    executor: Executor,
+    on_change: Callable[[Progress, Job | None], None] = lambda _p, _j: None,
+) -> list[Result]:
+    """Carry out a plan; every finished cell is written as a result at once.
+
+    Returns the results of all cells of the plan, in its order.
+    """
+    plan, runs = prepared.plan, prepared.runs
+    by_job: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        for job_id in cell.jobs:
+            by_job.setdefault(job_id, []).append(cell)
+    empty = Progress({})
+    for cell in plan.cells:
+        if not cell.jobs:
+            save_result(runs, assemble(cell, prepared, empty))
+
+    def changed(progress: Progress, job: Job | None) -> None:
+        for cell in by_job.get(job.id, ()) if job else ():
+            if all(_ended(job_id, progress) for job_id in cell.jobs):
+                save_result(runs, assemble(cell, prepared, progress))
+        on_change(progress, job)
+
+    with _only_run(runs), executor:
+        progress = run_jobs(plan.jobs, executor, changed)
+    results = [assemble(cell, prepared, progress) for cell in plan.cells]
+    for result in results:
+        save_result(runs, result)
+    return results
+
+
+def local_executor(
+    config: Config, runs: Path, device: str, workers: int | None = None
+) -> LocalExecutor:
+    """Return worker processes on this machine, with the configured limits."""
+    limits = config.settings.limits
+    total = psutil.virtual_memory().total / 2**30
+    return LocalExecutor(
+        runs / "artifacts",
+        device,
+        workers,
+        seconds=limits.seconds,
+        memory_gib=limits.memory_gib or 0.8 * total,
+    )
+
+
+@contextlib.contextmanager
+def _only_run(runs: Path) -> Iterator[None]:
+    """Keep two runs from computing the same artifacts side by side."""
+    lock = filelock.FileLock(runs / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise DpbenchError(
+            f"another run is using {runs}: wait for it, or name another directory with --runs"
+        ) from None
+    with lock:
+        yield
+
+
+def _ended(job_id: str, progress: Progress) -> bool:
+    return (
+        job_id in progress.done or job_id in progress.failed or job_id in progress.skipped
+    )
+
+
+def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
+    """Gather a cell's result from the artifacts that are there."""
+    store, trial = prepared.store, cell.trial
+    fields: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "settings": cell.settings,
+        "public": cell.public,
+        "extractor": cell.extractor,
+        "method": f"{CONTROL}{cell.control}",
+        "artifacts": cell.artifacts,
+    }
+    trained: dict[str, Any] = {}
+    if trial is not None:
+        trained = _meta(store, "generator", cell.trained or "")
+        fields |= _trial_fields(trial, trained)
+    metrics: dict[str, float] = {}
+    unavailable: dict[str, str] = {}
+    protocol: dict[str, Any] = {}
+    for name, key in cell.scores.items():
+        meta = _meta(store, "score", key)
+        if not meta:
+            continue
+        protocol = meta["protocol"]
+        metrics |= meta.get("values", {})
+        if "unavailable" in meta:
+            unavailable[name] = meta["unavailable"]
+    status, reason = _status(cell, trained, metrics, progress)
+    return Result(
+        **fields,
+        status=status,
+        reason=reason,
+        metrics=metrics if status != "diverged" else {},
+        unavailable=unavailable,
+        protocol={"name": cell.protocol.name, **protocol},
+    )
+
+
+def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
+    spent = trained.get("spent", {}).get("epsilon")
+    return {
+        "method": trial.method.name,
+        "public": trial.method.public.name,
+        "extractor": trial.method.extractor.name,
+        "generator": trial.method.generator.name,
+        "epsilon": trial.epsilon if trial.epsilon is not None else spent,
+        "noise_multiplier": trial.noise_multiplier,
+        "delta": trial.delta,
+        "clip": trial.clip,
+        "seed": trial.seed,
+        "axes": dict(trial.axes),
+        "epsilon_spent": spent,
+        "privacy": {k: trained[k] for k in ("spent", "ledger", "rng") if k in trained},
+        "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
+    }
+
+
+def _status(
+    cell: Cell, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
+) -> tuple[Status, str | None]:
+    for name in (cell.trained or "", *cell.jobs):
+        if name in progress.failed:
+            return "failed", progress.failed[name]
+    if cell.trial is not None:
+        if not trained:
+            upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
+            return "skipped", _upstream(upstream, progress)
+        if trained["diverged"]:
+            return "diverged", "training reached NaN or infinity: lower the learning rate"
+        problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
+        if problem:
+            return "over-budget", problem
+    for job_id in cell.jobs:
+        if job_id in progress.skipped:
+            return "skipped", _upstream(progress.skipped[job_id], progress)
+    if cell.trial is not None and metrics.get("min_class_share", 1.0) < COLLAPSED_BELOW:
+        return "collapsed", "a private class holds less than 1% of the samples"
+    return "ok", None
+
+
+def _upstream(job_id: str | None, progress: Progress) -> str:
+    if job_id is None:
+        return "something it needs was not computed"
+    title = progress.jobs[job_id].title if job_id in progress.jobs else job_id
+    return f"{title} failed: {progress.failed.get(job_id, 'unknown')}"
+
+
+def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
+    if not key or not store.has(stage, key):
+        return {}
+    try:
+        return store.load(stage, key).meta
+    except CorruptArtifact:
+        return {}
+
+
+def versions() -> dict[str, str]:
+    """Name what produced a table: this package, its main dependencies, the machine."""
+    return {
+        "dpbench": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def summary(results: Iterable[Result]) -> dict[str, int]:
+    """Count trials (not controls) by status."""
+    counts: dict[str, int] = {}
+    for result in results:
+        if not result.is_control:
+            counts[result.status] = counts.get(result.status, 0) + 1
+    return counts

@@ -1,0 +1,145 @@
+"""Content-addressed artifacts: atomic, checksummed, no pickle.
+
+An artifact is a directory ``<root>/<stage>/<key>`` with ``meta.json``, at most
+one ``tensors.safetensors``, and a checksum of the latter inside the former. It
+appears by one rename, so it is either whole or not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from dpbench.errors import DpbenchError
+
+__all__ = ["Artifact", "CorruptArtifact", "Store", "StoreNotWritable", "content_key", "write_json"]
+
+
+class CorruptArtifact(DpbenchError):
+    """An artifact whose bytes are not those that were written."""
+
+
+class StoreNotWritable(DpbenchError):
+    """The runs directory refuses to be written to (permissions, full disk)."""
+
+
+def content_key(description: Any) -> str:
+    """Hash a JSON-able description to 32 hex digits; the order of keys is irrelevant."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage left: ``meta`` (JSON) and named CPU ``tensors``."""
+
+    meta: dict[str, Any]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Artifacts under one directory; safe for many processes on one file system."""
+
+    root: Path
+
+    def path(self, stage: str, key: str) -> Path:
+        return self.root / stage / key
+
+    def has(self, stage: str, key: str) -> bool:
+        return (self.path(stage, key) / "meta.json").exists()
+
+    def save(self, stage: str, key: str, artifact: Artifact) -> None:
+        """Write an artifact; whoever comes second with the same key changes nothing."""
+        target = self.path(stage, key)
+        scratch = self.root / "tmp" / uuid.uuid4().hex
+        try:
+            scratch.mkdir(parents=True)
+            meta = dict(artifact.meta)
+            if artifact.tensors:
+                data = save_tensors({k: v.contiguous() for k, v in artifact.tensors.items()})
+                _write(scratch / "tensors.safetensors", data)
+                meta["sha256"] = hashlib.sha256(data).hexdigest()
+            _write(scratch / "meta.json", _dump(meta))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # the same key is already there
+                scratch.rename(target)
+            if not self.has(stage, key):
+                raise OSError(f"{target} did not appear")
+        except OSError as error:
+            raise StoreNotWritable(
+                f"cannot write to {self.root} ({error.strerror or error}): free space, fix its "
+                "permissions, or name another directory with --runs"
+            ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def load(self, stage: str, key: str) -> Artifact:
+        """Read an artifact and check its bytes.
+
+        Raises:
+            CorruptArtifact: it is missing, truncated or altered.
+        """
+        directory = self.path(stage, key)
+        try:
+            meta = json.loads((directory / "meta.json").read_text())
+            checksum = meta.pop("sha256", None)
+            if checksum is None:
+                return Artifact(meta)
+            data = (directory / "tensors.safetensors").read_bytes()
+            if hashlib.sha256(data).hexdigest() != checksum:
+                raise ValueError("checksum differs")
+            return Artifact(meta, load_tensors(data))
+        except (OSError, ValueError) as error:
+            raise CorruptArtifact(
+                f"artifact {stage}/{key} is corrupt ({error}): delete {directory} and run again"
+            ) from error
+
+    def check(self, stage: str, key: str) -> bool:
+        """Say whether an artifact is there and whole; a corrupt one is removed."""
+        if not self.has(stage, key):
+            return False
+        try:
+            self.load(stage, key)
+        except CorruptArtifact:
+            self.remove(stage, key)
+            return False
+        return True
+
+    def remove(self, stage: str, key: str) -> None:
+        shutil.rmtree(self.path(stage, key), ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace ``path`` by ``content`` as JSON, atomically."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        _write(scratch, _dump(content))
+        os.replace(scratch, path)
+    except OSError as error:
+        raise StoreNotWritable(
+            f"cannot write {path} ({error.strerror or error}): free space or fix permissions"
+        ) from error
+
+
+def _dump(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
