@@ -243,6 +243,12 @@ class _Planner:
             self.group(trial, latents_key, latents_job, lane)
         return key
 
+    def diverged(self, trained: str) -> bool:
+        """Say whether a finished generator has nothing to score."""
+        if not self.there("generator", trained):
+            return False
+        return bool(self.store.load("generator", trained).meta["diverged"])
+
     def once(self, kind: str, trial: Trial, compute: Any) -> Any:
         """Work out what trials of one method and data set share only once."""
         slot = f"{kind}/{trial.dataset.name}/{id(trial.method)}/{id(trial.latents)}"
@@ -369,6 +375,8 @@ class _Planner:
             scores[name] = key
             if not self.there("score", key):
                 missing.append((component, key))
+        if task.trained and self.diverged(task.trained):
+            missing = []
         job_id = f"score/{content_key([seen_as, protocol.name])}"
         if missing:
             full = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import psutil
 import torch
 
 from dpbench import __version__
-from dpbench.api import Partition
+from dpbench.api import Dataset, Partition
 from dpbench.config import Component, Config
 from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor
@@ -26,7 +27,7 @@ from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Result, Status, save_result
 from dpbench.scheduler import Progress, run_jobs
 from dpbench.stages import save_partition
-from dpbench.store import CorruptArtifact, Store, StoreNotWritable
+from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
 
@@ -54,13 +55,17 @@ def choose_device(asked: str | None) -> str:
     return asked
 
 
+def make_dataset(config: Config, component: Component) -> Dataset:
+    """Instantiate a configured data set."""
+    cls = config.registry.get("dataset", component.plugin).cls
+    dataset: Dataset = cls(cls.Params.model_validate(component.params))
+    return dataset
+
+
 def load_dataset(config: Config, component: Component) -> Partition:
     """Load a data set, fetching it where need be, and check that every part is there."""
-    cls = config.registry.get("dataset", component.plugin).cls
     try:
-        partition: Partition = cls(cls.Params.model_validate(component.params)).load(
-            cache_directory()
-        )
+        partition = make_dataset(config, component).load(cache_directory())
     except OSError as error:
         raise DpbenchError(f"dataset {component.name!r} cannot be loaded: {error}") from error
     for part in ("labelling", "public", "private", "test"):
@@ -257,6 +262,8 @@ def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
 def _status(
     cell: Cell, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
 ) -> tuple[Status, str | None]:
+    if trained.get("diverged"):
+        return "diverged", "training reached NaN or infinity: lower the learning rate"
     for name in (cell.trained or "", *cell.jobs):
         if name in progress.failed:
             return "failed", progress.failed[name]
@@ -264,8 +271,6 @@ def _status(
         if not trained:
             upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
             return "skipped", _upstream(upstream, progress)
-        if trained["diverged"]:
-            return "diverged", "training reached NaN or infinity: lower the learning rate"
         problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
         if problem:
             return "over-budget", problem
@@ -291,6 +296,18 @@ def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
         return store.load(stage, key).meta
     except CorruptArtifact:
         return {}
+
+
+def record_run(runs: Path, command: str, seconds: float) -> None:
+    """Keep what made the results: the command, versions, machine, time it took."""
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    content = {
+        "command": command,
+        "versions": versions(),
+        "wall_seconds": round(seconds, 1),
+        "finished": finished,
+    }
+    write_json(runs / "run.json", content)
 
 
 def versions() -> dict[str, str]:

@@ -394,6 +394,8 @@ def _trained(
 
 def run_score(task: ScoreTask, store: Store, context: Context) -> None:
     """Compute the metrics asked for; a metric that fails leaves its reason."""
+    if task.trained and store.load("generator", task.trained).meta["diverged"]:
+        return  # there is nothing to score
     evaluator, references = load_references(
         store, task.data, task.evaluator, task.labeller, task.protocol.reference, str(context.device)
     )

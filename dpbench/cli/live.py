@@ -1,0 +1,125 @@
+"""What a person sees of a run: the plan, one live table, a closing line."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from dpbench.plan import Job
+from dpbench.results import Result
+from dpbench.runner import Prepared
+from dpbench.scheduler import Progress
+
+__all__ = ["LiveView", "duration", "print_plan"]
+
+STAGES = {
+    "evaluator": "evaluators",
+    "public": "public models",
+    "latents": "latents",
+    "generator": "private generators",
+    "score": "scores",
+}
+
+
+def duration(seconds: float) -> str:
+    """Write a number of seconds as people do: ``41 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def print_plan(prepared: Prepared, console: Console) -> None:
+    """Print how many artifacts each stage needs and how many of them are there."""
+    plan = prepared.plan
+    methods = {trial.method.name for trial in prepared.trials}
+    console.print(
+        f"{len(prepared.trials)} trials of {len(methods)} methods: {', '.join(sorted(methods))}"
+    )
+    table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
+    for stage, title in STAGES.items():
+        todo, cached = plan.count(stage)
+        table.add_row(title, str(todo), str(cached))
+    console.print(table)
+    for name in plan.corrupt:
+        console.print(f"artifact {name} was corrupt: removed, it will be computed again")
+    if not plan.jobs:
+        console.print("Everything is cached: nothing to compute.")
+
+
+class LiveView:
+    """One live table of stages and running jobs, with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> LiveView:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def update(self, progress: Progress, job: Job | None) -> None:
+        """Show where a run stands; off a terminal, print a line for each finished job."""
+        if self.console.is_terminal:
+            self._live.update(self._table(progress))
+        elif job is not None:
+            ended = progress.failed.get(job.id)
+            word = f"failed: {ended}" if ended else "done"
+            if job.id in progress.skipped:
+                word = "skipped"
+            elapsed = duration(time.monotonic() - self._started)
+            total = len(progress.jobs)
+            number = len(progress.done) + len(progress.failed) + len(progress.skipped)
+            self.console.print(f"[{elapsed}] {number}/{total} {job.title}: {word}", markup=False)
+
+    def _table(self, progress: Progress) -> Table:
+        left = progress.seconds_left()
+        elapsed = duration(time.monotonic() - self._started)
+        title = f"{elapsed} so far, " + (f"about {duration(left)} left" if left else "estimating")
+        table = Table("stage", "", "done", "failed", "left", title=title, title_justify="left")
+        by_stage: dict[str, Counter[str]] = {stage: Counter() for stage in STAGES}
+        for job_id, job in progress.jobs.items():
+            counts = by_stage[job.task.stage]
+            counts["total"] += 1
+            counts["done"] += job_id in progress.done
+            counts["failed"] += job_id in progress.failed or job_id in progress.skipped
+        for stage, counts in by_stage.items():
+            if counts["total"]:
+                rest = counts["total"] - counts["done"] - counts["failed"]
+                bar = ProgressBar(total=counts["total"], completed=counts["total"] - rest, width=24)
+                failed = f"[red]{counts['failed']}[/red]" if counts["failed"] else "0"
+                table.add_row(STAGES[stage], bar, str(counts["done"]), failed, str(rest))
+        for job_id, fraction in progress.running.items():
+            bar = ProgressBar(total=1.0, completed=fraction, width=24)
+            table.add_row(f"  {progress.jobs[job_id].title}", bar, f"{fraction:.0%}", "", "")
+        return table
+
+    def close(self, results: list[Result], seconds: float, written: Path) -> None:
+        """Print what became of the trials, and where the leaderboard lies."""
+        counts = Counter(result.status for result in results if not result.is_control)
+        words = ", ".join(f"{number} {status}" for status, number in counts.items())
+        self.console.print(f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
+        for result in results:
+            if result.status not in ("ok", "collapsed"):
+                where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
+                self.console.print(f"{result.status}: {where}: {result.reason}", markup=False)

@@ -1,0 +1,46 @@
+"""The entry point: finds verbs, turns expected errors into one line."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from dpbench import __version__
+from dpbench.errors import DpbenchError
+
+__all__ = ["cli", "main"]
+
+VERBS = ("run", "leaderboard", "score", "audit", "data", "plugins")
+
+
+class Verbs(click.Group):
+    """Loads each verb from the module of its name; expected errors exit with 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"dpbench.cli.{name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DpbenchError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = 2
+            raise failure from error
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dpbench")
+def cli() -> None:
+    """Benchmark differentially private image generators in latent space."""
+
+
+def main() -> None:
+    cli()

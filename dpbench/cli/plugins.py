@@ -1,0 +1,50 @@
+"""``dpbench plugins``: what is registered, and what is broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("plugins", short_help="List all plugins: kind, version, requires, provides.")
+@click.option(
+    "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(style: str) -> None:
+    """List every registered plugin, and those that could not be loaded."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dpbench.plugins import registry
+
+    known = registry()
+    rows = [_row(entry) for entry in known]
+    if style == "json":
+        broken = [vars(item) for item in known.broken]
+        click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=2))
+        return
+    table = Table("kind", "name", "version", "distribution", "requires", "provides")
+    for row in rows:
+        source = f"{row['distribution']} {row['distribution_version']}"
+        requires, provides = ", ".join(row["requires"]), ", ".join(row["provides"])
+        table.add_row(row["kind"], row["name"], row["version"], source, requires, provides)
+    Console().print(table)
+    for item in known.broken:
+        click.echo(f"broken: {item.distribution} ({item.entry_point}): {item.reason}", err=True)
+
+
+def _row(entry: Any) -> dict[str, Any]:
+    cls = entry.cls
+    return {
+        "kind": cls.kind,
+        "name": cls.name,
+        "version": cls.version,
+        "distribution": entry.distribution,
+        "distribution_version": entry.distribution_version,
+        "requires": sorted(getattr(cls, "requires", ())),
+        "provides": sorted(getattr(cls, "provides", getattr(cls, "columns", ()))),
+    }

@@ -1,0 +1,81 @@
+"""``dpbench run``: train and score a grid."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from dpbench.cli.options import device_option, grid_options
+
+__all__ = ["command"]
+
+
+@click.command("run", short_help="Train and score a grid; write its leaderboard.")
+@grid_options
+@device_option
+@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@click.option("--dry-run", is_flag=True, help="Show the plan and what is cached; compute nothing.")
+@click.option("--fresh", is_flag=True, help="Compute everything again, cached or not.")
+@click.option("--controls/--no-controls", default=True, help="Score the four controls as well.")
+def command(
+    grids: tuple[str, ...],
+    config: Path | None,
+    dataset: str | None,
+    epsilon: tuple[float, ...],
+    clip: tuple[float, ...],
+    seeds: tuple[int, ...],
+    protocols: tuple[str, ...],
+    inception_weights: Path | None,
+    runs: Path,
+    device: str,
+    workers: int | None,
+    dry_run: bool,
+    fresh: bool,
+    controls: bool,
+) -> None:
+    """Train and score every trial of a grid, then print its leaderboard.
+
+    What is already computed is not computed again; a run that was killed goes
+    on where it stopped. Exits with 0 only if every trial succeeded.
+    """
+    from rich.console import Console
+
+    from dpbench import runner
+    from dpbench.cli.live import LiveView, print_plan
+    from dpbench.config import load_config
+    from dpbench.grid import Selection
+    from dpbench.leaderboard import print_leaderboard, write_leaderboard
+    from dpbench.plan import Options
+    from dpbench.plugins import registry
+
+    console = Console(stderr=False)
+    started = time.monotonic()
+    prepared = runner.prepare(
+        load_config(config, registry()),
+        Selection(grids, dataset, epsilon, clip, seeds, protocols),
+        runs,
+        Options(
+            inception_weights=str(inception_weights) if inception_weights else None,
+            cache=str(runner.cache_directory()),
+            controls=controls,
+            fresh=fresh,
+        ),
+        notice=console.print,
+    )
+    print_plan(prepared, console)
+    if dry_run:
+        return
+    chosen = runner.choose_device(device)
+    executor = runner.local_executor(prepared.config, runs, chosen, workers)
+    with LiveView(console) as view:
+        results = runner.execute(prepared, executor, view.update)
+    seconds = time.monotonic() - started
+    runner.record_run(runs, shlex.join(["dpbench", *sys.argv[1:]]), seconds)
+    print_leaderboard(results, console)
+    write_leaderboard(runs, runs / "leaderboard")
+    view.close(results, seconds, runs / "leaderboard")
+    raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)
