@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -74,11 +75,9 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, stall: float) -> None
 def _size(folder: Path) -> int:
     total = 0
     for directory, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(directory, name)).st_size
-            except FileNotFoundError:  # renamed between the listing and the look
-                continue
+        for path in (Path(directory, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):  # renamed since it was listed
+                total += path.lstat().st_size
     return total
 
 

@@ -123,4 +123,4 @@ def _keep(files: Mapping[str, bytes], raw: Path, scratch: Path, title: str) -> N
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(part, raw / name)
+        part.replace(raw / name)

@@ -89,7 +89,7 @@ class Folder(Dataset):
             try:
                 image = self._decode(path)
             # Pillow's decoders raise SyntaxError and others of their own for damaged files.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 unreadable.append(f"{shown} ({' '.join(str(error).split())})")
                 continue
             sizes.setdefault(image.shape[1:], shown)

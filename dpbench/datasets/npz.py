@@ -60,11 +60,12 @@ class Npz(Dataset):
         if not path.is_file():
             raise BadArrays(f"no file {path}; set the data set's path to an .npz file")
         try:
-            archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise BadArrays(f"{path} is not an .npz file; write it with numpy.savez")
-            with archive:
-                train, test = _read(path, archive)
+            with path.open("rb") as stream:
+                archive = np.load(stream, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise BadArrays(f"{path} is not an .npz file; write it with numpy.savez")
+                with archive:
+                    train, test = _read(path, archive)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             reason = " ".join(str(error).split())
             raise BadArrays(f"cannot read {path}: {reason}; write it with numpy.savez") from error
