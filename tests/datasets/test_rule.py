@@ -138,3 +138,10 @@ def test_rule_from_toml_values() -> None:
     rule = PartitionRule.model_validate({"labelling": 0.25, "public_classes": ["cat", 3]})
     assert rule.labelling == 0.25
     assert rule.public_classes == ("cat", 3)
+
+
+def test_rule_survives_a_stored_configuration() -> None:
+    for values in ({}, {"labelling": 0.2, "public_classes": ["a", 1]}, {"by": "random"}):
+        rule = PartitionRule.model_validate(values)
+        assert PartitionRule.model_validate(rule.model_dump(mode="json")) == rule
+        assert PartitionRule.model_validate_json(rule.model_dump_json()) == rule
