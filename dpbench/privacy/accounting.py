@@ -14,9 +14,11 @@ The figure that counts is the larger of the two.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -91,34 +93,40 @@ def _compose(uses: Uses, delta: float) -> Spent:
     if any(sigma == 0 for sigma, _, _ in uses):
         inf = math.inf
         return Spent(epsilon=inf, delta=delta, opacus=inf, dp_accounting=inf)
-    with np.errstate(all="ignore"):
-        google, google_kind = _or_rdp(_pld_epsilon, _google_rdp_epsilon, "pld", uses, delta)
-        opacus, opacus_kind = _or_rdp(
-            functools.partial(_prv_epsilon, guess=google), _opacus_rdp_epsilon, "prv", uses, delta
-        )
+    with _quiet():
+        google = _finite(_pld_epsilon, uses, delta)
+        pld = google is not None
+        if google is None:
+            google = _google_rdp_epsilon(uses, delta)
+        opacus = _finite(functools.partial(_prv_epsilon, guess=google), uses, delta)
+        prv = opacus is not None
+        if opacus is None:
+            opacus = _opacus_rdp_epsilon(uses, delta)
     return Spent(
         epsilon=max(opacus, google),
         delta=delta,
         opacus=opacus,
         dp_accounting=google,
-        opacus_accountant=opacus_kind,
-        dp_accounting_accountant=google_kind,
+        opacus_accountant="prv" if prv else "rdp",
+        dp_accounting_accountant="pld" if pld else "rdp",
     )
 
 
-def _or_rdp(
-    tight: Callable[[Uses, float], float],
-    loose: Callable[[Uses, float], float],
-    kind: str,
-    uses: Uses,
-    delta: float,
-) -> tuple[float, str]:
-    """Use the tight accountant, or Renyi DP where its numerics give out."""
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence overflow far in the tails, and advice about orders nobody chose here."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _finite(tight: Callable[[Uses, float], float], uses: Uses, delta: float) -> float | None:
+    """Ask the tight accountant; None where its numerics give out."""
     try:
         epsilon = tight(uses, delta)
     except (ArithmeticError, ValueError, RuntimeError, MemoryError):
-        epsilon = math.inf
-    return (epsilon, kind) if math.isfinite(epsilon) else (loose(uses, delta), "rdp")
+        return None
+    return epsilon if math.isfinite(epsilon) else None
 
 
 def _loss_variance(sigma: float, rate: float) -> float:
@@ -154,12 +162,12 @@ def _pld_epsilon(uses: Uses, delta: float) -> float:
 
 
 def _google_rdp_epsilon(uses: Uses, delta: float) -> float:
-    import dp_accounting
+    from dp_accounting.dp_event import GaussianDpEvent, PoissonSampledDpEvent
+    from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
 
-    accountant = dp_accounting.rdp.RdpAccountant()
+    accountant = RdpAccountant()
     for sigma, rate, count in uses:
-        event = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(sigma))
-        accountant.compose(event, count)
+        accountant.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(sigma)), count)
     return float(accountant.get_epsilon(delta))
 
 
@@ -178,7 +186,7 @@ def _prv_epsilon(uses: Uses, delta: float, guess: float) -> float:
     error = min(max(0.003 * guess, affordable), 0.3)
     if error > 0.1 * guess:
         raise ArithmeticError("the mesh would be too fine")
-    accountant = PRVAccountant()
+    accountant = PRVAccountant()  # type: ignore[no-untyped-call]
     accountant.history = list(uses)
     return float(accountant.get_epsilon(delta, eps_error=error))
 
@@ -186,7 +194,7 @@ def _prv_epsilon(uses: Uses, delta: float, guess: float) -> float:
 def _opacus_rdp_epsilon(uses: Uses, delta: float) -> float:
     from opacus.accountants import RDPAccountant
 
-    accountant = RDPAccountant()
+    accountant = RDPAccountant()  # type: ignore[no-untyped-call]
     accountant.history = list(uses)
     return float(accountant.get_epsilon(delta))
 
@@ -222,10 +230,10 @@ def _calibrate(epsilon: float, delta: float, rate: float, steps: int, already: U
     low, high = _AIM
     least, most = (fraction * epsilon for fraction in _AIM)
     aim = (low + high) / 2 * epsilon
+    spent = _compose(already, delta).epsilon
     for _ in range(8):
-        sigma = _solve(lambda s: _fast_epsilon(uses(s), delta), aim)
+        sigma = _solve(lambda s: _fast_epsilon(uses(s), delta), aim) if spent < least else None
         if sigma is None:
-            spent = _compose(already, delta).epsilon
             raise BudgetExhausted(
                 f"epsilon = {epsilon:.4g} leaves nothing for {steps} more step(s): "
                 f"{spent:.4g} is spent already; give the earlier mechanisms a smaller share"
@@ -234,8 +242,6 @@ def _calibrate(epsilon: float, delta: float, rate: float, steps: int, already: U
         if least <= total <= most or (sigma == _LEAST_NOISE and total <= most):
             return sigma
         aim *= (low + high) / 2 * epsilon / total
-    if total <= epsilon:
-        return sigma
     raise DpbenchError(
         f"no noise found for epsilon = {epsilon:.4g}, rate {rate:.4g}, {steps} steps: "
         f"the accountants do not settle; use a larger epsilon or fewer steps"
@@ -243,8 +249,9 @@ def _calibrate(epsilon: float, delta: float, rate: float, steps: int, already: U
 
 
 def _fast_epsilon(uses: Uses, delta: float) -> float:
-    with np.errstate(all="ignore"):
-        return _or_rdp(_pld_epsilon, _google_rdp_epsilon, "pld", uses, delta)[0]
+    with _quiet():
+        epsilon = _finite(_pld_epsilon, uses, delta)
+        return _google_rdp_epsilon(uses, delta) if epsilon is None else epsilon
 
 
 def _solve(epsilon_of: Callable[[float], float], target: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,10 +12,25 @@ from torch import Tensor
 
 from dpbench.api import Context
 from dpbench.errors import DpbenchError
-from dpbench.privacy.accounting import noise_multiplier_for
+from dpbench.privacy.accounting import Spent, compose, noise_multiplier_for
 from dpbench.privacy.ledger import Ledger, Mechanism
+from dpbench.privacy.randomness import NoiseSource, RngMode, SecureSource, SeededSource
 
-__all__ = ["Budget", "PrivateLatents"]
+__all__ = ["Budget", "NotPerRecord", "PrivateLatents"]
+
+_CHUNK = 65536
+_PROBES = 4
+
+
+class NotPerRecord(DpbenchError):
+    """A contribution whose rows depend on other records: its sensitivity is not the clip."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r}: a record's contribution alone differs from its row in the batch, so one "
+            "record would move others: use no batch statistics and no randomness inside the "
+            "contribution (standardise with public latents, draw random features beforehand)"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,19 +55,28 @@ class Budget:
 class PrivateLatents:
     """Private latents, reachable only through mechanisms that enter the ledger.
 
+    The handle guards against mistakes, not against malice: Python cannot keep a
+    generator from reading ``_latents``, which is why there is an audit.
+
     Attributes:
         size: number of records N; treated as public (it sets sampling rates).
         dim: latent size d.
         budget: what may be spent.
         clip: the trial's L2 clip, to be used for per-record bounds.
         ledger: what has been spent.
+        secure_rng: draw noise and samples from a cryptographically secure source.
     """
 
-    _latents: Tensor
+    _latents: Tensor = field(repr=False)
     budget: Budget
     clip: float
     context: Context
     ledger: Ledger = field(default_factory=Ledger)
+    secure_rng: bool = False
+    _uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.ledger.rng = self.rng_mode
 
     @property
     def size(self) -> int:
@@ -61,18 +86,55 @@ class PrivateLatents:
     def dim(self) -> int:
         return self._latents.shape[1]
 
-    def noise_multiplier(self, sampling_rate: float, steps: int, share: float = 1.0) -> float:
+    @property
+    def rng_mode(self) -> RngMode:
+        """``"seeded"`` (a benchmark) or ``"secure"`` (fit for a release)."""
+        return "secure" if self.secure_rng else "seeded"
+
+    @property
+    def spent(self) -> Spent:
+        """What the ledger comes to so far, at the budget's delta."""
+        return compose(self.ledger.mechanisms, self.budget.delta)
+
+    def noise_source(self, name: str) -> NoiseSource:
+        """Return a stream of noise that no other use of the latents shares.
+
+        The n-th call for a name gives that name's n-th stream, whatever other
+        mechanisms do in between.
+        """
+        use = self._uses[name]
+        self._uses[name] += 1
+        if self.secure_rng:
+            return SecureSource()
+        return SeededSource(self.context.seed, "private-noise", name, use)
+
+    def noise_multiplier(
+        self, sampling_rate: float = 1.0, steps: int = 1, share: float = 1.0
+    ) -> float:
         """Return the least noise multiplier with which ``steps`` uses fit the budget.
 
-        ``share`` is the part of epsilon to use, in (0, 1], for generators that
-        compose several mechanisms. Returns 0 when the budget is infinite.
+        What the ledger holds already counts: with ``share=1`` the composed total
+        comes to the budget's epsilon; with less, to what is spent plus that share
+        of what is left. So a generator with three mechanisms may ask for shares
+        0.2, 0.5 and 1, each after using the one before.
+
+        Returns 0 when the budget is infinite.
+
+        Raises:
+            BudgetExhausted: the ledger holds (nearly) all of the budget.
         """
+        if not 0 < share <= 1:
+            raise DpbenchError(f"a share of the budget lies in (0, 1], got {share}")
         if self.budget.noise_multiplier is not None:
             return self.budget.noise_multiplier
         if not self.budget.private:
             return 0.0
+        target = self.budget.epsilon
+        if share < 1:
+            spent = self.spent.epsilon
+            target = spent + share * (target - spent)
         return noise_multiplier_for(
-            self.budget.epsilon * share, self.budget.delta, sampling_rate, steps
+            target, self.budget.delta, sampling_rate, steps, self.ledger.mechanisms
         )
 
     def release_sum(
@@ -89,17 +151,18 @@ class PrivateLatents:
         from its own latent; rows are clipped to L2 norm ``clip``, summed over all
         records, and N(0, (noise_multiplier * clip)^2) is added to each entry.
         Returns ``[k]``.
+
+        Raises:
+            NotPerRecord: some rows depend on the rest of their batch.
+            DpbenchError: rows are missing or not finite, or the clip is not positive.
         """
-        if clip <= 0:
-            raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
+        if not 0 < clip < math.inf:
+            raise DpbenchError(f"clip of {name!r} must be positive and finite, got {clip}")
         total: Tensor | None = None
-        for chunk in self._latents.split(65536):
-            rows = contribution(chunk).double()
-            if rows.shape[0] != chunk.shape[0]:
-                raise DpbenchError(
-                    f"{name!r}: a contribution must give one row per record "
-                    f"({chunk.shape[0]} expected, got {rows.shape[0]})"
-                )
+        for chunk in torch.split(self._latents, _CHUNK):
+            rows = _rows(contribution, chunk, name)
+            if total is None:
+                self._check_per_record(contribution, chunk, rows, name)
             scale = (clip / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
             part = (rows * scale).sum(0)
             total = part if total is None else total + part
@@ -108,10 +171,28 @@ class PrivateLatents:
         self.ledger.record(
             Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
         )
-        noise = torch.randn(
-            total.shape, generator=self.context.generator(f"noise:{name}"), dtype=total.dtype
-        )
-        return (total + noise_multiplier * clip * noise).float()
+        noise = self.noise_source(name).normal(total.shape, dtype=torch.float64)
+        return (total + noise_multiplier * clip * noise.to(total.device)).float()
+
+    def noisy_count(
+        self,
+        groups: Callable[[Tensor], Tensor],
+        bins: int,
+        *,
+        noise_multiplier: float,
+        name: str,
+    ) -> Tensor:
+        """Release how many records fall in each of ``bins`` groups, with Gaussian noise.
+
+        ``groups`` maps latents ``[B, d]`` to one integer each, ``[B]``: a group in
+        ``0..bins-1``, or anything else for none. A record counts once, so the L2
+        sensitivity of the histogram is 1. Returns ``[bins]``; entries may be negative.
+        """
+
+        def one_hot(z: Tensor) -> Tensor:
+            return groups(z).reshape(-1, 1) == torch.arange(bins, device=z.device)
+
+        return self.release_sum(one_hot, clip=1.0, noise_multiplier=noise_multiplier, name=name)
 
     def raw(self, mechanisms: Iterable[Mechanism]) -> Tensor:
         """Hand out the latents themselves; the trial becomes ``self-declared``.
@@ -119,4 +200,32 @@ class PrivateLatents:
         ``mechanisms`` is what the generator promises to do with them.
         """
         self.ledger.declare(mechanisms)
-        return self._latents
+        return self._latents.clone()
+
+    def _check_per_record(
+        self, contribution: Callable[[Tensor], Tensor], chunk: Tensor, rows: Tensor, name: str
+    ) -> None:
+        """Compare a few records' rows with what the same records give alone."""
+        rng = self.context.generator(f"per-record:{name}")
+        for index in torch.randperm(len(chunk), generator=rng)[:_PROBES].tolist():
+            alone = contribution(chunk[index : index + 1]).double()
+            expected = rows[index : index + 1]
+            # A thousandth: what float32 products of other shapes may differ by, and no more.
+            slack = 1e-3 * expected.norm() + 1e-6
+            if alone.shape != expected.shape or not (alone - expected).norm() <= slack:
+                raise NotPerRecord(name)
+
+
+def _rows(contribution: Callable[[Tensor], Tensor], chunk: Tensor, name: str) -> Tensor:
+    rows = contribution(chunk).double()
+    if rows.ndim != 2 or rows.shape[0] != chunk.shape[0]:
+        raise DpbenchError(
+            f"{name!r}: a contribution must give one row per record "
+            f"([{chunk.shape[0]}, k] expected, got {list(rows.shape)})"
+        )
+    if not torch.isfinite(rows).all():
+        raise DpbenchError(
+            f"{name!r}: a contribution is not finite, and clipping cannot bound it: "
+            "clamp or standardise before logarithms, divisions and powers"
+        )
+    return rows

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Ledger", "Mechanism", "Trust"]
+__all__ = ["Ledger", "Mechanism", "Trust", "check_inclusions"]
 
 Trust = Literal["ledger", "self-declared"]
 
@@ -35,7 +36,8 @@ class Ledger(BaseModel):
     ``trust`` is ``"ledger"`` when the harness itself applied every mechanism,
     ``"self-declared"`` when the generator asked for raw latents.
     ``inclusions`` holds, per subsampled mechanism, the figures that the
-    run-time test of sampling against accounting looks at.
+    run-time test of sampling against accounting looks at. ``rng`` says where
+    noise and samples came from: ``"seeded"`` is a benchmark, not a release.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,6 +45,7 @@ class Ledger(BaseModel):
     mechanisms: list[Mechanism] = []
     trust: Trust = "ledger"
     inclusions: list[dict[str, float]] = []
+    rng: Literal["seeded", "secure"] = "seeded"
 
     def record(self, mechanism: Mechanism) -> None:
         """Append ``mechanism``; equal consecutive ones are merged by count."""
@@ -58,3 +61,85 @@ class Ledger(BaseModel):
         """Record what a generator with raw access says it will do."""
         self.trust = "self-declared"
         self.mechanisms.extend(mechanisms)
+
+
+FALSE_ALARM = 1e-8
+"""Probability with which honest sampling fails one of the three tests of a mechanism."""
+
+
+def check_inclusions(ledger: Ledger) -> list[str]:
+    """Test recorded samples against what the ledger states; return what is wrong.
+
+    Under Poisson sampling at rate q, over T steps and N records, the total of
+    inclusions is Binomial(T N, q); the counts of single records spread like
+    Binomial(T, q), the batch sizes like Binomial(N, q). Shuffled epochs make the
+    counts too even, fixed batch sizes have no spread at all, a wrong rate moves the
+    total. Self-declared mechanisms are not observed and so not tested.
+    """
+    problems: list[str] = []
+    observed: dict[int, float] = {}
+    for figures in ledger.inclusions:
+        index = int(figures["mechanism"])
+        mechanism = ledger.mechanisms[index]
+        observed[index] = observed.get(index, 0) + figures["steps"]
+        if not math.isclose(figures["sampling_rate"], mechanism.sampling_rate, rel_tol=1e-9):
+            problems.append(
+                f"{mechanism.name}: sampled at rate {figures['sampling_rate']:.4g}, "
+                f"accounted at {mechanism.sampling_rate:.4g}"
+            )
+        for test, probability in _tail_probabilities(figures).items():
+            if probability < FALSE_ALARM:
+                problems.append(
+                    f"{mechanism.name}: {test} is not that of Poisson sampling at rate "
+                    f"{figures['sampling_rate']:.4g} (probability under {FALSE_ALARM:g})"
+                )
+    if ledger.trust == "ledger":
+        for index, mechanism in enumerate(ledger.mechanisms):
+            steps = observed.get(index, 0)
+            if (mechanism.sampling_rate < 1 or steps) and steps != mechanism.count:
+                problems.append(
+                    f"{mechanism.name}: {steps:.0f} samples seen, {mechanism.count} accounted"
+                )
+    return problems
+
+
+def _tail_probabilities(figures: dict[str, float]) -> dict[str, float]:
+    """Return the two-sided tail probability of each of the three figures."""
+    from scipy.special import betainc
+
+    rate, steps, records = (figures[key] for key in ("sampling_rate", "steps", "records"))
+    if rate >= 1:
+        return {"the number of inclusions": float(figures["total"] == steps * records)}
+    # Tails of Binomial(trials, rate), by the incomplete beta function: trials pass 2^31.
+    trials, total = steps * records, figures["total"]
+    low = betainc(trials - total, total + 1, 1 - rate) if total < trials else 1.0
+    high = betainc(total, trials - total + 1, rate) if total > 0 else 1.0
+    return {
+        "the number of inclusions": 2 * float(min(low, high)),
+        "the spread over records": _spread_tail(figures["z_dispersion"], records, steps, rate),
+        "the spread of batch sizes": _spread_tail(
+            figures["z_batch_variance"], steps, records, rate
+        ),
+    }
+
+
+def _spread_tail(z: float, draws: float, trials: float, rate: float) -> float:
+    """Two-sided tail of a standardised sum of squared binomial deviations.
+
+    A normal tail would raise false alarms over few draws: the sum is nearly
+    chi-squared, so a gamma distribution with its mean and variance is used.
+    The lower tail is widened by a quarter per draw, the most that rounding a
+    normal deviate to an integer hides.
+    """
+    from scipy.special import gammainc, gammaincc
+
+    variance = trials * rate * (1 - rate)
+    mean = draws * variance
+    excess = variance * (1 - 6 * rate * (1 - rate))
+    spread = math.sqrt(max(draws * (2 * variance**2 + excess), 0.0))
+    if spread == 0:  # one fair coin per draw: every outcome deviates equally
+        return float(z == 0)
+    shape, scale = (mean / spread) ** 2, spread**2 / mean
+    value = max(mean + z * spread, 0.0)
+    low = gammainc(shape, (value + draws / 4) / scale)
+    return 2 * float(min(low, gammaincc(shape, value / scale)))

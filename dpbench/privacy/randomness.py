@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -53,8 +53,13 @@ class NoiseSource(ABC):
         """Draw N(0, 1) numbers of ``shape`` on ``device``."""
 
     @abstractmethod
-    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Draw float32 numbers in [0, 1) of ``shape`` on ``device``."""
+    def uniform(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Draw numbers in [0, 1) of ``shape`` on ``device``."""
 
 
 class SeededSource(NoiseSource):
@@ -83,8 +88,15 @@ class SeededSource(NoiseSource):
             tuple(shape), generator=self.generator(device), device=device, dtype=dtype
         )
 
-    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        return torch.rand(tuple(shape), generator=self.generator(device), device=device)
+    def uniform(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        return torch.rand(
+            tuple(shape), generator=self.generator(device), device=device, dtype=dtype
+        )
 
 
 class SecureSource(NoiseSource):
@@ -105,7 +117,8 @@ class SecureSource(NoiseSource):
             from randomgen import ChaCha
         except ImportError as missing:
             raise SecureUnavailable from missing
-        self._numpy = np.random.Generator(ChaCha(key=secrets.randbits(256), rounds=20))
+        bits: Any = ChaCha(key=secrets.randbits(256), rounds=20)
+        self._numpy = np.random.Generator(bits)
 
     def normal(
         self,
@@ -116,7 +129,14 @@ class SecureSource(NoiseSource):
         total = self._numpy.standard_normal((4, *shape)).sum(0) / 2
         return torch.as_tensor(total, dtype=dtype).to(device)
 
-    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        # 24 bits: what a float32 in [0, 1) holds; rounding float64 could give 1.0.
-        bits = self._numpy.integers(0, 2**24, size=tuple(shape))
-        return (torch.as_tensor(bits, dtype=torch.float32) / 2**24).to(device)
+    def uniform(
+        self,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        # As many bits as the mantissa holds: rounding up could otherwise give 1.0.
+        bits = 53 if dtype == torch.float64 else 24
+        whole: Tensor = torch.as_tensor(self._numpy.integers(0, 2**bits, size=tuple(shape)))
+        fraction: Tensor = whole.double() / 2**bits
+        return fraction.to(dtype).to(device)
