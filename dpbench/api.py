@@ -210,6 +210,20 @@ class PublicModel(Plugin, nn.Module, ABC):
         """Map images ``[B, C, H, W]`` in ``[0, 1]`` to latents ``[B, d]``."""
         raise DpbenchError(f"public model {self.name!r} cannot encode")
 
+    def guess(self, x: Tensor) -> Tensor | None:
+        """Return where an inversion of images ``x`` may start, ``[B, d]``, or ``None``."""
+        return self.encode(x) if "encode" in self.provides else None
+
+    def latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean ``[d]`` and precision ``[d, d]`` of the latents of public images.
+
+        The default is that of the prior N(0, I).
+        """
+        device = next(self.parameters()).device
+        return torch.zeros(self.latent_dim, device=device), torch.eye(
+            self.latent_dim, device=device
+        )
+
 
 class Extractor(Plugin, ABC):
     """Turns images into latents through a fitted public model.

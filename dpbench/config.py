@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
 
@@ -117,6 +117,24 @@ class Config:
         """Return all usable names of a section: configured ones and bare plugins."""
         configured = getattr(self.settings, section)
         return sorted({*configured, *self.registry.classes[SECTIONS[section]]})
+
+    def with_metrics(self, names: list[str]) -> Config:
+        """Return a copy in which every protocol also reports the metrics ``names``.
+
+        Raises:
+            UnknownName: a metric is neither configured nor registered.
+        """
+        for name in names:
+            if name not in self.names("metrics"):
+                raise UnknownName("metric", name, self.names("metrics"))
+        protocols = {
+            key: protocol.model_copy(
+                update={"metrics": tuple(dict.fromkeys((*protocol.metrics, *names)))}
+            )
+            for key, protocol in self.settings.protocols.items()
+        }
+        settings = self.settings.model_copy(update={"protocols": protocols})
+        return replace(self, settings=settings)
 
     def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
         """Resolve a name to its plugin and full hyperparameters.

@@ -26,7 +26,7 @@ from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Result, Status, save_result
 from dpbench.scheduler import Progress, run_jobs
-from dpbench.stages import save_partition
+from dpbench.stages import GeneratorTask, save_partition
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
@@ -120,6 +120,27 @@ def prepare(
                     f"({size} private images of {component.name}): choose a smaller delta"
                 )
     return Prepared(config, trials, make_plan(config, trials, data, store, options), store, runs)
+
+
+def keep_trained(prepared: Prepared) -> int:
+    """Drop from a plan every trial that would need training; return how many."""
+    plan = prepared.plan
+    missing = {
+        lane.key
+        for job in plan.jobs.values()
+        if isinstance(job.task, GeneratorTask)
+        for lane in job.task.lanes
+    }
+    plan.cells = [
+        cell
+        for cell in plan.cells
+        if cell.trained not in missing
+        and not any(plan.jobs[j].task.stage in ("public", "latents") for j in cell.jobs)
+    ]
+    wanted = {job_id for cell in plan.cells for job_id in cell.jobs}
+    needed = {need for job_id in wanted for need in plan.jobs[job_id].needs}
+    plan.jobs = {k: job for k, job in plan.jobs.items() if k in wanted | needed}
+    return len(missing)
 
 
 def _require_writable(runs: Path) -> None:
