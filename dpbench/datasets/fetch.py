@@ -64,6 +64,7 @@ def obtain(
     Raises:
         DataUnavailable: all sources failed, or ``raw`` cannot be written.
     """
+    raw = raw.expanduser().absolute()  # the tools work inside a scratch folder
     try:
         return _verified(read_directory(raw), md5)
     except SourceFailed:

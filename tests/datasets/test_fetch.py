@@ -33,6 +33,18 @@ def test_first_source_that_answers(tmp_path: Path, files: Files, md5: dict[str, 
     assert obtain("X", tmp_path / "raw", md5, []) == files
 
 
+def test_relative_cache(
+    tmp_path: Path, files: Files, md5: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(scratch: Path) -> Mapping[str, bytes]:
+        assert scratch.is_absolute()
+        return files
+
+    monkeypatch.chdir(tmp_path)
+    obtain("X", Path("cache"), md5, [Source("mirror", fetch)])
+    assert leftovers(tmp_path / "cache") == set(idx.FILES)
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_files_put_there_by_hand(
     tmp_path: Path, files: Files, md5: dict[str, str], put: Callable[..., Path], packed: bool
