@@ -47,7 +47,8 @@ class Statistics:
     def sqrt_covariance(self) -> Tensor:
         """The symmetric square root of the covariance; it may be singular."""
         values, vectors = torch.linalg.eigh(self.covariance)
-        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        return root
 
 
 def frechet_distance(generated: Statistics, reference: Statistics) -> float:
@@ -59,10 +60,10 @@ def frechet_distance(generated: Statistics, reference: Statistics) -> float:
     """
     root = reference.sqrt_covariance
     values = torch.linalg.eigvalsh(root @ generated.covariance @ root)
-    distance = (
+    distance: Tensor = (
         (generated.mean - reference.mean).square().sum()
         + generated.covariance.trace()
         + reference.covariance.trace()
         - 2 * values.clamp(min=0).sqrt().sum()
     )
-    return max(distance.item(), 0.0)
+    return max(float(distance), 0.0)

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from dpbench.api import Column, Context, Metric, Params
+from dpbench.api import (
+    Column,
+    Context,
+    LabelledImages,
+    Metric,
+    MetricUnavailable,
+    Params,
+    to_float,
+)
 from dpbench.hookspecs import hookimpl
 from dpbench.metrics.classes import class_shares
+from dpbench.metrics.downstream import Accuracy, downstream_accuracy
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.inception_score import inception_score
+from dpbench.metrics.kid import kernel_distance
+from dpbench.metrics.leakage import membership_advantage, membership_scores
+from dpbench.metrics.prdc import Manifold, prdc, subsample
 from dpbench.metrics.views import References, View
 
-__all__ = ["ClassMetric", "FidMetric", "InceptionScoreMetric", "register_metrics"]
+__all__ = [
+    "ClassMetric",
+    "DownstreamMetric",
+    "FidMetric",
+    "InceptionScoreMetric",
+    "KidMetric",
+    "LeakageMetric",
+    "PrdcMetric",
+    "register_metrics",
+]
+
+Figures = dict[str, float]
 
 
 class FidMetric(Metric):
     """Fréchet distance to the protocol's reference, and to held-out test images."""
 
     name = "fid"
+    cost = 0.1
     columns: ClassVar = {
         "fid": Column("lower", digits=1, title="FID"),
         "fid_test": Column("lower", digits=1, title="FID, held-out"),
     }
 
-    def compute(
-        self, generated: View, references: References, context: Context
-    ) -> dict[str, float]:
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
         statistics = generated.statistics
         return {
             "fid": frechet_distance(statistics, references.primary.statistics),
@@ -47,36 +71,202 @@ class InceptionScoreMetric(Metric):
     """Inception Score of the evaluator's logits."""
 
     name = "is"
+    cost = 0.1
     Params = InceptionScoreParams
     columns: ClassVar = {
         "is": Column("higher", low=1.0, digits=2, title="IS"),
         "is_std": Column("none", digits=2, title="IS std over splits"),
     }
 
-    def compute(
-        self, generated: View, references: References, context: Context
-    ) -> dict[str, float]:
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
         mean, std = inception_score(generated.logits, self.params.splits, self.params.seed)
         return {"is": mean, "is_std": std}
+
+
+class KidParams(Params):
+    """Disjoint subsets of ``subset_size`` images, shuffled with ``seed``."""
+
+    subset_size: int = Field(default=500, ge=2)
+    seed: int = 2020
+
+
+class KidMetric(Metric):
+    """Kernel distance to the protocol's reference, and its standard error."""
+
+    name = "kid"
+    cost = 0.5
+    Params = KidParams
+    columns: ClassVar = {
+        "kid": Column("lower", low=float("-inf"), title="KID"),
+        "kid_se": Column("none", title="KID std error"),
+    }
+
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
+        value, error = kernel_distance(
+            generated.features,
+            references.primary.features,
+            self.params.subset_size,
+            self.params.seed,
+        )
+        return {"kid": value, "kid_se": error}
+
+
+class PrdcParams(Params):
+    """Neighbours of precision and recall, of density and coverage; images compared."""
+
+    k: int = Field(default=3, ge=1)
+    k_density: int = Field(default=5, ge=1)
+    samples: int = Field(default=5000, ge=2)
+    seed: int = 2020
+
+
+class PrdcMetric(Metric):
+    """Precision, recall, density and coverage against the protocol's reference."""
+
+    name = "prdc"
+    cost = 2.0
+    Params = PrdcParams
+    columns: ClassVar = {
+        "precision": Column("higher", high=1.0),
+        "recall": Column("higher", high=1.0),
+        "density": Column("higher"),
+        "coverage": Column("higher", high=1.0),
+    }
+
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
+        params, reference = self.params, references.primary
+        count = min(params.samples, len(generated), len(reference))
+
+        def manifold(features: Tensor) -> Manifold:
+            chosen = subsample(features, count, params.seed)
+            return Manifold.of(chosen, params.k, params.k_density)
+
+        key = f"prdc {references.primary_name} {count} {params.model_dump_json()}"
+        known = references.remember(key, lambda: manifold(reference.features))
+        figures = prdc(manifold(generated.features), known, params.k_density)
+        return {
+            "precision": figures.precision,
+            "recall": figures.recall,
+            "density": figures.density,
+            "coverage": figures.coverage,
+        }
 
 
 class ClassMetric(Metric):
     """Share called private, and the share of the rarest private class among those."""
 
     name = "classes"
+    cost = 0.1
     columns: ClassVar = {
         "private_share": Column("higher", high=1.0, title="called private"),
         "min_class_share": Column("higher", high=1.0, title="rarest class"),
     }
 
-    def compute(
-        self, generated: View, references: References, context: Context
-    ) -> dict[str, float]:
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
         shares = class_shares(references.label(generated), references.private_classes)
         return {"private_share": shares.private, "min_class_share": shares.smallest}
 
 
+class DownstreamParams(Params):
+    """``seed`` of the fresh network, the same for synthetic and for real images."""
+
+    seed: int = 2020
+
+
+class DownstreamMetric(Metric):
+    """Accuracy on real images after training on synthetic ones, and on real ones."""
+
+    name = "downstream"
+    cost = 30.0
+    Params = DownstreamParams
+    columns: ClassVar = {
+        "accuracy_cnn": Column("higher", high=1.0, title="accuracy, CNN"),
+        "accuracy_logistic": Column("higher", high=1.0, title="accuracy, logistic"),
+        "accuracy_cnn_real": Column("none", high=1.0, title="accuracy, CNN on real"),
+        "accuracy_logistic_real": Column("none", high=1.0, title="accuracy, logistic on real"),
+    }
+
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
+        held_out = references.private_test
+        if held_out.labels is None:
+            raise MetricUnavailable("the held-out images have no labels")
+        test = LabelledImages(held_out.images, held_out.labels)
+
+        def accuracy(view: View, rows: Tensor) -> Accuracy:
+            train = LabelledImages(view.images[rows], references.label(view)[rows])
+            training = Context(self.params.seed, context.device)
+            return downstream_accuracy(train, test, references.labeller.classes, training)
+
+        count = min(len(generated), len(references.private_train))
+        everything = torch.arange(len(references.private_train))
+        real = references.remember(
+            f"downstream {count} {self.params.model_dump_json()}",
+            lambda: accuracy(references.private_train, subsample(everything, count)),
+        )
+        synthetic = accuracy(generated, torch.arange(len(generated)))
+        return {
+            "accuracy_cnn": synthetic.network,
+            "accuracy_logistic": synthetic.logistic,
+            "accuracy_cnn_real": real.network,
+            "accuracy_logistic_real": real.logistic,
+        }
+
+
+class LeakageParams(Params):
+    """At most ``candidates`` members and as many strangers; where distances are taken."""
+
+    candidates: int = Field(default=5000, ge=4)
+    spaces: tuple[Literal["features", "pixels"], ...] = Field(
+        default=("features", "pixels"), min_length=1
+    )
+    seed: int = 2020
+
+
+class LeakageMetric(Metric):
+    """Advantage of a membership attack that sees the synthetic images, with a 95% interval."""
+
+    name = "leakage"
+    cost = 20.0
+    Params = LeakageParams
+    columns: ClassVar = {
+        "mia_advantage": Column("lower", low=-1.0, high=1.0, title="attack advantage"),
+        "mia_low": Column("none", low=-1.0, high=1.0, title="attack, low"),
+        "mia_high": Column("none", low=-1.0, high=1.0, title="attack, high"),
+    }
+
+    def compute(self, generated: View, references: References, context: Context) -> Figures:
+        params = self.params
+        scores = []
+        for space in params.spaces:
+
+            def points(view: View, space: str = space) -> Tensor:
+                return view.features if space == "features" else to_float(view.images).flatten(1)
+
+            calibration = references.calibration
+            scores += membership_scores(
+                subsample(points(references.private_train), params.candidates, params.seed),
+                subsample(points(references.private_test), params.candidates, params.seed),
+                points(generated),
+                None if calibration is None else points(calibration),
+            )
+        advantage = membership_advantage(scores, params.seed)
+        return {
+            "mia_advantage": advantage.value,
+            "mia_low": advantage.low,
+            "mia_high": advantage.high,
+        }
+
+
 @hookimpl
 def register_metrics(register: Callable[[type[Metric]], None]) -> None:
-    for metric in (FidMetric, InceptionScoreMetric, ClassMetric):
+    """Register every metric of this module."""
+    for metric in (
+        FidMetric,
+        InceptionScoreMetric,
+        KidMetric,
+        PrdcMetric,
+        ClassMetric,
+        DownstreamMetric,
+        LeakageMetric,
+    ):
         register(metric)

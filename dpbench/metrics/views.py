@@ -124,10 +124,6 @@ class References:
         """Return the labelling classifier's class of each image, ``int64`` ``[N]``."""
         return view.under(self.labeller).logits.argmax(1)
 
-    def label_private(self, view: View) -> Tensor:
-        """Return the likeliest *private* class of each image, as an index into them."""
-        return view.under(self.labeller).logits[:, list(self.private_classes)].argmax(1)
-
     def remember(self, key: str, compute: Callable[[], T]) -> T:
         """Return ``compute()``, computed once per ``key``: what all trials share."""
         if key not in self._memory:

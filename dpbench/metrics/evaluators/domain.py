@@ -40,7 +40,7 @@ def small_classifier(channels: int, classes: int) -> nn.Sequential:
 
 def channels_last(network: nn.Sequential) -> nn.Sequential:
     """Lay out weights so that convolutions run four times as fast on a CPU."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in torch's stubs for Tensor only
+    return network.to(memory_format=torch.channels_last)
 
 
 def _to_input(images: Tensor) -> Tensor:

@@ -132,9 +132,9 @@ def _trunk(network: Inception3) -> nn.Sequential:
     for module in network.modules():
         if isinstance(module, BasicConv2d):
             module.conv = fuse_conv_bn_eval(module.conv, module.bn)
-            module.bn = nn.Identity()
+            module.add_module("bn", nn.Identity())
     parts = [part for name, part in network.named_children() if name not in ("dropout", "fc")]
-    return nn.Sequential(*parts).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in torch's stubs for Tensor only
+    return nn.Sequential(*parts).to(memory_format=torch.channels_last)
 
 
 def resize_tensorflow(x: Tensor, size: int) -> Tensor:
