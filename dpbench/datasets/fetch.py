@@ -72,7 +72,11 @@ def obtain(
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with FileLock(raw / ".lock"):
-            return _fetch(name, raw, md5, sources, remedy)
+            _sweep(raw)
+            try:
+                return _fetch(name, raw, md5, sources, remedy)
+            finally:
+                _sweep(raw)
     except OSError as error:
         raise DataUnavailable(
             f"cannot keep {name} in {raw}: {error.strerror or error}; "
@@ -83,8 +87,6 @@ def obtain(
 def _fetch(
     name: str, raw: Path, md5: Mapping[str, str], sources: Sequence[Source], remedy: str
 ) -> dict[str, bytes]:
-    for stale in raw.glob(f"{SCRATCH}*"):  # of a killed process: only a lock holder makes them
-        shutil.rmtree(stale, ignore_errors=True)
     failures = []
     for source in (Source("cache", lambda _scratch: read_directory(raw)), *sources):
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=raw) as folder:
@@ -101,6 +103,12 @@ def _fetch(
         f"cannot obtain {name} ({'; '.join(failures)}); put the files "
         f"{', '.join(idx.FILES)} (plain or .gz) in {raw}{remedy}"
     )
+
+
+def _sweep(raw: Path) -> None:
+    """Remove what killed processes left; the tools they started may still be writing to it."""
+    for stale in raw.glob(f"{SCRATCH}*"):  # only the holder of the lock makes them
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _verified(files: Mapping[str, bytes], md5: Mapping[str, str]) -> dict[str, bytes]:
