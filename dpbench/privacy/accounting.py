@@ -183,8 +183,8 @@ def _prv_epsilon(uses: Uses, delta: float, guess: float) -> float:
     count = sum(use[2] for use in uses)
     fineness = math.sqrt(count * math.log(12_000 / delta) / 2)  # mesh = error / fineness
     affordable = 2 * (1.3 * guess + 4) * fineness / _MESH_POINTS
-    error = min(max(0.003 * guess, affordable), 0.3)
-    if error > 0.1 * guess:
+    error = max(min(0.003 * guess, 0.3), affordable)  # the method asks for less than 1
+    if error > min(0.1 * guess, 0.5):
         raise ArithmeticError("the mesh would be too fine")
     accountant = PRVAccountant()  # type: ignore[no-untyped-call]
     accountant.history = list(uses)
