@@ -1,0 +1,240 @@
+"""DP-GAN on latents: the critic sees private latents through DP-SGD only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dpbench.api import Context, PrivateGenerator
+from dpbench.errors import DpbenchError
+from dpbench.generators.activation import ActivationParams
+from dpbench.generators.gan_lanes import AdversarialLoss, add_free_gradient, weight_clip_bound
+from dpbench.generators.lane_prior import PriorKind, PriorPool, release_prior
+from dpbench.generators.mixture import Mixture
+from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
+from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
+from dpbench.privacy.lanes import DPSGDLanes, training_order
+
+__all__ = ["GAN", "GANParams"]
+
+
+class GANParams(StepParams, ActivationParams):
+    """Hyperparameters of the GAN; ``None`` stands for a default that follows epsilon, N and d.
+
+    ``steps`` counts critic steps, the only ones that cost privacy; the generator
+    moves once every ``critic_steps`` of them. ``penalty`` weighs the zero-centred
+    gradient penalty on generated samples, ``public_penalty`` the same on public
+    latents; neither costs privacy. ``bound = "weight-clip"`` takes the sensitivity
+    from clipped weights (the paper's Eq. 4) instead of the trial's clip.
+
+    The paper's DP-GAN: ``loss = "wasserstein"``, ``prior = "normal"``, ``skip = false``,
+    ``penalty = 0``, ``weight_clip = 0.01``, ``critic_steps = 5``, ``batch = 64``,
+    ``average = false``, ``decay = false``.
+    """
+
+    prior: PriorKind = "mixture"
+    components: int | None = Field(None, ge=1)
+    prior_share: float | None = Field(None, gt=0, lt=1)
+    hidden: tuple[int, ...] = (128,)
+    critic_hidden: tuple[int, ...] = (128, 128)
+    latent: int | None = Field(None, ge=1)
+    skip: bool = True
+    loss: Literal["logistic", "wasserstein"] = "logistic"
+    critic_steps: int | None = Field(None, ge=1)
+    fakes: int = Field(512, ge=1)
+    penalty: float = Field(1.0, ge=0)
+    public_penalty: float = Field(0.0, ge=0)
+    bound: Literal["per-sample", "weight-clip"] = "per-sample"
+    weight_clip: float | None = Field(None, gt=0)
+    generator_rate: float | None = Field(None, gt=0)
+    engine: Literal["lanes", "opacus"] = "lanes"
+
+
+class GAN(PrivateGenerator):
+    """A generator led by a critic whose private gradient is clipped and noised.
+
+    With a released prior the generator's input is a draw from it, and with
+    ``skip`` the generator starts as the identity: the GAN begins at the prior and
+    learns what the critic can still tell apart.
+    """
+
+    name = "gan"
+    label = "GAN"
+    Params = GANParams
+
+    def __init__(self, params: GANParams, latent_dim: int) -> None:
+        super().__init__(params, latent_dim)
+        released = params.prior != "normal"
+        latent = latent_dim if released else params.latent or latent_dim
+        self.skip = params.skip and latent == latent_dim
+        act = params.activation_function
+        self.net = LaneMLP((latent, *params.hidden, latent_dim), act)
+        self.critic = LaneMLP((latent_dim, *params.critic_hidden, 1), act)
+        if params.bound == "weight-clip":
+            if params.weight_clip is None or math.isinf(weight_clip_bound(self.critic, 1)):
+                raise DpbenchError(
+                    "bound = 'weight-clip' needs weight_clip and a bounded activation "
+                    "(tanh or tempered_sigmoid)"
+                )
+        self.mixture = Mixture.standard(latent)
+        self.flat = torch.zeros(1, 0)
+
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Train one lane."""
+        self.fit_lanes([self], [private], public, [context])
+
+    @classmethod
+    def fit_lanes(
+        cls,
+        generators: Sequence[PrivateGenerator],
+        privates: Sequence[PrivateLatents],
+        public: Tensor,
+        contexts: Sequence[Context],
+    ) -> None:
+        """Train all lanes as one batched program; diverged lanes keep their NaNs."""
+        lanes = [g for g in generators if isinstance(g, GAN)]
+        params: GANParams = lanes[0].params
+        public = public.to(contexts[0].device)
+        priors, schedules = [], []
+        for lane, private in zip(lanes, privates, strict=True):
+            if params.prior == "normal":
+                priors.append(lane.mixture)
+            else:
+                share = params.share_for(params.prior_share, private)
+                priors.append(
+                    release_prior(private, public, params.prior, params.components, share)
+                )
+            schedule = schedule_for(params, private)
+            if params.bound == "weight-clip":
+                bound = weight_clip_bound(lane.critic, params.weight_clip or 0.0)
+                schedule = replace(schedule, clip=bound)
+            schedules.append(schedule)
+        order = training_order(schedules)
+        lanes, privates, contexts, priors, schedules = (
+            [items[i] for i in order]
+            for items in (lanes, list(privates), list(contexts), priors, schedules)
+        )
+        _Training(lanes, privates, contexts, priors, schedules, public).run()
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """Push draws from the prior through the generator."""
+        start = self.mixture.sample(count, rng)
+        with torch.no_grad():
+            made = self.net.forward(LaneBuffer(self.net.layers, self.flat), start[None]).output[0]
+        return made + start if self.skip else made
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the prior and the generator's parameters."""
+        return {
+            "weights": self.mixture.weights,
+            "means": self.mixture.means,
+            "factors": self.mixture.factors,
+            "parameters": self.flat,
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
+        self.flat = state["parameters"]
+
+
+class _Training:
+    """One run of :meth:`GAN.fit_lanes`; everything is ordered by falling steps."""
+
+    def __init__(self, lanes, privates, contexts, priors, schedules, public) -> None:  # type: ignore[no-untyped-def]
+        self.lanes: list[GAN] = lanes
+        self.params: GANParams = lanes[0].params
+        self.net, self.critic, self.skip = lanes[0].net, lanes[0].critic, lanes[0].skip
+        self.contexts: list[Context] = contexts
+        self.priors: list[Mixture] = priors
+        self.schedules = schedules
+        self.public = public
+        self.loss = AdversarialLoss(self.params.loss)
+        device = contexts[0].device
+        count = len(lanes)
+        self.weights = LaneBuffer.zeros(self.net.layers, count, device)
+        self.weights.initialise([c.generator("init:generator") for c in contexts], self.skip)
+        self.judge = LaneBuffer.zeros(self.critic.layers, count, device)
+        self.judge.initialise([c.generator("init:critic") for c in contexts])
+        fakes = self.params.fakes
+        self.pool = PriorPool(priors, contexts, "fakes", fakes, device)
+        self.public_picks = [c.generator("public", device) for c in contexts]
+        self.engine = DPSGDLanes(self.judge, privates, schedules, "dp-sgd")
+        self.clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
+        p = self.params
+        self.critic_adam = LaneAdam(self.judge.flat, p.betas, p.weight_decay)
+        self.adam = LaneAdam(self.weights.flat, p.betas, p.weight_decay)
+        self.average = LaneAverage(self.weights.flat)
+        self.grads = self.weights.like()
+
+    def run(self) -> None:
+        params, total = self.params, self.schedules[0].steps
+        every = params.critic_steps or 2
+        while (active := self.engine.active) > 0:
+            step = self.engine.step
+            self._critic_step(active, step)
+            if step % every == every - 1:
+                self._generator_step(active, step)
+            if step % 50 == 0:
+                self.contexts[0].progress(step, total)
+        final = self.average.flat if params.average else self.weights.flat
+        for i, lane in enumerate(self.lanes):
+            lane.mixture = self.priors[i].cpu()
+            lane.flat = final[i : i + 1].cpu().clone()
+
+    def _critic_step(self, active: int, step: int) -> None:
+        params, judge = self.params, self.judge.head(active)
+
+        def real(x: Tensor) -> list[LinearTrace]:
+            tape = self.critic.forward(judge, x)
+            return self.critic.backward(judge, tape, self.loss.real(tape.output))[0]
+
+        grads = self.engine.gradient(real)
+        start = self.pool.batch(active)
+        x = self.net.forward(self.weights.head(active), start).output
+        x = x.add_(start) if self.skip else x
+        tape = self.critic.forward(judge, x)
+        clip = self.clip[:active] if params.bound == "per-sample" else None
+        slope = self.loss.fake(tape.output)
+        add_free_gradient(self.critic, judge, x, slope, tape, clip, params.penalty, grads)
+        if params.public_penalty > 0:
+            x = self._public(active, params.fakes)
+            tape = self.critic.forward(judge, x)
+            weight = params.public_penalty
+            add_free_gradient(self.critic, judge, x, None, tape, None, weight, grads)
+        self.critic_adam.step(grads.flat, lane_rates(params, self.schedules[:active], step))
+        if params.weight_clip:
+            judge.flat.clamp_(-params.weight_clip, params.weight_clip)
+
+    def _generator_step(self, active: int, step: int) -> None:
+        params, head, judge = self.params, self.weights.head(active), self.judge.head(active)
+        start = self.pool.batch(active)
+        made = self.net.forward(head, start)
+        x = made.output.add_(start) if self.skip else made.output
+        tape = self.critic.forward(judge, x)
+        _, grad = self.critic.backward(judge, tape, self.loss.real(tape.output), need_input=True)
+        assert grad is not None
+        grads = self.grads.head(active)
+        for trace in self.net.backward(head, made, grad.div_(x.shape[1]))[0]:
+            k = trace.layer
+            torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
+            torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])
+        rates = lane_rates(params, self.schedules[:active], step, params.generator_rate)
+        self.adam.step(grads.flat, rates)
+        if params.average:
+            self.average.update(head.flat)
+
+    def _public(self, active: int, count: int) -> Tensor:
+        picks = [
+            torch.randint(len(self.public), (count,), generator=g, device=self.public.device)
+            for g in self.public_picks[:active]
+        ]
+        return self.public[torch.stack(picks)]

@@ -1,0 +1,81 @@
+"""What both generators start from: a prior over latents, and streams of free draws from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dpbench.api import Context
+from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lanes import release_noise
+
+__all__ = ["PriorKind", "PriorPool", "mixture_settings", "release_prior"]
+
+PriorKind = Literal["mixture", "gaussian", "normal"]
+
+
+def mixture_settings(
+    private: PrivateLatents, kind: PriorKind, components: int | None, share: float
+) -> MixtureSettings:
+    """Choose the size of the released prior from the budget.
+
+    The automatic number of components follows the noise in a component's mean,
+    about ``noise * sqrt(d) * K / N``: ten while it is felt, forty without noise.
+    """
+    if kind == "gaussian":
+        return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
+    if not private.budget.private:
+        return MixtureSettings(components or 40, 8, 12, 0.0)
+    single = release_noise(private, share, 1)
+    rounds, refinements = (3, 1) if single > 1.5 else (3, 2)
+    noise = release_noise(private, share, 1 + rounds + refinements)
+    return MixtureSettings(components or 10, rounds, refinements, noise)
+
+
+def release_prior(
+    private: PrivateLatents,
+    public: Tensor,
+    kind: PriorKind,
+    components: int | None,
+    share: float,
+) -> Mixture:
+    """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing."""
+    if kind == "normal":
+        return Mixture.standard(private.dim)
+    return release_mixture(private, public, mixture_settings(private, kind, components, share))
+
+
+class PriorPool:
+    """Consecutive batches of free draws for many lanes, ``[A, count, d]`` at a time.
+
+    Each lane draws from its own prior with its own stream, many batches ahead.
+    """
+
+    def __init__(
+        self,
+        priors: Sequence[Mixture],
+        contexts: Sequence[Context],
+        name: str,
+        count: int,
+        device: torch.device,
+        ahead: int = 32,
+    ) -> None:
+        self._priors = priors
+        self._streams = [context.generator(name, device) for context in contexts]
+        self._count, self._ahead, self._turn = count, ahead, 0
+        dim = priors[0].means.shape[1]
+        self._pool = torch.empty(len(priors), ahead * count, dim, device=device)
+
+    def batch(self, lanes: int) -> Tensor:
+        """Return the next draws of the leading ``lanes`` lanes."""
+        at = self._turn % self._ahead
+        if at == 0:
+            for lane in range(lanes):
+                draws = self._priors[lane].sample(self._pool.shape[1], self._streams[lane])
+                self._pool[lane] = draws
+        self._turn += 1
+        return self._pool[:lanes, at * self._count : (at + 1) * self._count]

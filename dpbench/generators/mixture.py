@@ -1,0 +1,240 @@
+"""A Gaussian mixture of private latents, from a few noisy sums: the prior of VAE and GAN."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpbench.privacy.grouped import release_grouped_sum
+from dpbench.privacy.handle import PrivateLatents
+
+__all__ = ["Mixture", "MixtureSettings", "release_mixture"]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weights ``[K]``, means ``[K, d]`` and lower Cholesky factors ``[K, d, d]``."""
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    @classmethod
+    def standard(cls, dim: int) -> Mixture:
+        """N(0, I): after whitening, the distribution of public latents."""
+        return cls(torch.ones(1), torch.zeros(1, dim), torch.eye(dim)[None])
+
+    def cpu(self) -> Mixture:
+        """Return a copy on the CPU."""
+        return Mixture(self.weights.cpu(), self.means.cpu(), self.factors.cpu())
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw ``[count, d]``."""
+        which, noise = self.draw(count, rng)
+        return self.place(which, noise)
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw components ``[count]`` and standard normal noise ``[count, d]``."""
+        device = rng.device
+        which = torch.multinomial(self.weights.to(device), count, True, generator=rng)
+        noise = torch.randn(count, self.means.shape[1], generator=rng, device=device)
+        return which, noise
+
+    def place(self, which: Tensor, noise: Tensor) -> Tensor:
+        """Map noise to latents by each row's component."""
+        out = torch.empty_like(noise)
+        for k in range(len(self.weights)):
+            rows = which == k
+            out[rows] = self.means[k] + noise[rows] @ self.factors[k].T
+        return out
+
+    def standardise(self, which: Tensor, x: Tensor) -> Tensor:
+        """Undo :meth:`place`: latents to each row's component's own units."""
+        out = torch.empty_like(x)
+        for k in range(len(self.weights)):
+            rows = which == k
+            centred = (x[rows] - self.means[k]).T
+            out[rows] = torch.linalg.solve_triangular(self.factors[k], centred, upper=False).T
+        return out
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """Posterior probability of each component, ``[B, K]``."""
+        logs = []
+        for k in range(len(self.weights)):
+            factor = self.factors[k]
+            whitened = torch.linalg.solve_triangular(factor, (x - self.means[k]).T, upper=False)
+            volume = torch.diagonal(factor).log().sum()
+            logs.append(self.weights[k].log() - volume - 0.5 * whitened.square().sum(0))
+        return torch.stack(logs, 1).softmax(1)
+
+
+@dataclass(frozen=True)
+class MixtureSettings:
+    """How a mixture is released.
+
+    ``components`` K, ``rounds`` of moving the means, ``refinements`` of means and
+    covariances together; ``noise_multiplier`` of each of the
+    ``1 + rounds + refinements`` releases; ``shrinkage`` scales how much noise
+    pulls a component's covariance to the common one.
+    """
+
+    components: int
+    rounds: int
+    refinements: int
+    noise_multiplier: float
+    shrinkage: float = 1.0
+
+    @property
+    def releases(self) -> int:
+        return (1 + self.rounds + self.refinements) if self.components > 1 else 1
+
+
+def release_mixture(
+    private: PrivateLatents, public: Tensor, settings: MixtureSettings, name: str = "prior"
+) -> Mixture:
+    """Fit a mixture by noisy expectation-maximisation, every sum through the handle.
+
+    Latents are clipped to the 0.99 quantile of public norms. The first release
+    gives one Gaussian; means start as draws from it and move by noisy Lloyd
+    rounds; covariances come last, around the means so reached.
+    """
+    dim = private.dim
+    device = private._latents.device
+    radius = float(public.norm(dim=1).quantile(0.99)) * 1.1
+    start = Mixture.standard(dim)
+    one = MixtureSettings(1, 0, 1, settings.noise_multiplier, 0.0)
+    mixture = _maximise(private, start, one, radius, f"{name}:moments")
+    if settings.components == 1:
+        return mixture
+    rng = private.context.generator(f"{name}:start")
+    count = settings.components
+    # spread-out draws from the first Gaussian (k-means++ on synthetic points: free)
+    means = _spread(mixture.sample(4096, rng), count, rng).to(device)
+    whiten = torch.linalg.inv(mixture.factors[0]).T
+    common = 0.75 * mixture.factors[0]
+    for turn in range(settings.rounds):
+        means = _lloyd(private, means, mixture, whiten, settings, f"{name}:means-{turn}")
+    mixture = Mixture(
+        torch.full((count,), 1 / count), means, common.expand(count, dim, dim).contiguous()
+    )
+    for turn in range(settings.refinements):
+        mixture = _maximise(private, mixture, settings, radius, f"{name}:refine-{turn}")
+    return mixture
+
+
+def _spread(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Cluster synthetic ``points`` by a few Lloyd rounds; returns ``count`` centres."""
+    centres = points[torch.randperm(len(points), generator=rng)[:count]]
+    for _ in range(10):
+        owner = torch.cdist(points, centres).argmin(1)
+        members = torch.nn.functional.one_hot(owner, count).to(points)
+        centres = (members.T @ points) / members.sum(0).clamp_min(1).unsqueeze(1)
+    return centres
+
+
+def _lloyd(
+    private: PrivateLatents,
+    means: Tensor,
+    base: Mixture,
+    whiten: Tensor,
+    settings: MixtureSettings,
+    name: str,
+) -> Tensor:
+    """Move each mean to the noisy mean of the records nearest to it."""
+    dim = private.dim
+    # in whitened units a record has norm about sqrt(d); the count rides along as one coordinate
+    clip = math.sqrt(dim) * 1.25
+    unit = clip / 3
+    centre = base.means[0]
+    anchors = (means - centre) @ whiten
+
+    def contribution(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = (x - centre) @ whiten
+        owner = torch.cdist(y, anchors).argmin(1)
+        values = torch.cat([torch.full_like(y[:, :1], unit), y], 1)
+        return torch.nn.functional.one_hot(owner, len(anchors)).to(y), values
+
+    total = release_grouped_sum(
+        private, contribution, clip=clip, noise_multiplier=settings.noise_multiplier, name=name
+    )
+    counts = total[:, 0] / unit
+    noise = settings.noise_multiplier * clip
+    # shrink towards where the mean was by how uncertain the new one is
+    trust = counts.clamp_min(1).square() / (counts.clamp_min(1).square() + noise**2)
+    fresh = total[:, 1:] / counts.clamp_min(1).unsqueeze(1)
+    moved = anchors + trust.unsqueeze(1) * (fresh - anchors)
+    return moved @ torch.linalg.inv(whiten) + centre
+
+
+def _maximise(
+    private: PrivateLatents, old: Mixture, settings: MixtureSettings, radius: float, name: str
+) -> Mixture:
+    """One step of expectation-maximisation with noisy sufficient statistics.
+
+    A record contributes count, mean and second moment around its component,
+    ``[a, b y, vech(y y^T)]``, to the components in proportion to its responsibilities.
+    """
+    count, dim = old.means.shape
+    upper = torch.triu_indices(dim, dim)
+    double = torch.where(upper[0] == upper[1], 1.0, math.sqrt(2.0))
+    reach = radius if count == 1 else min(radius, 1.25 * float(_spread_of(old)))
+    scale_count, scale_mean = 0.3 * reach**2, 0.5 * reach
+    clip = math.sqrt(scale_count**2 + (scale_mean * reach) ** 2 + reach**4)
+    total = torch.zeros(count, 1 + dim + len(double), dtype=torch.float64)
+
+    def contribution(x: Tensor) -> tuple[Tensor, Tensor]:
+        shares = old.responsibilities(x)
+        owner = shares.argmax(1)
+        y = x - old.means[owner]
+        y = y * (reach / y.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+        outer = y[:, upper[0]] * y[:, upper[1]] * double
+        ones = torch.full_like(y[:, :1], scale_count)
+        hard = torch.nn.functional.one_hot(owner, count).to(y)
+        return hard, torch.cat([ones, scale_mean * y, outer], 1)
+
+    total = release_grouped_sum(
+        private, contribution, clip=clip, noise_multiplier=settings.noise_multiplier, name=name
+    ).double()
+    noise = settings.noise_multiplier * clip
+    counts = (total[:, 0] / scale_count).clamp_min(0.002 * private.size / count)
+    shift = total[:, 1 : 1 + dim] / scale_mean / counts.unsqueeze(1)
+    second = torch.zeros(count, dim, dim, dtype=torch.float64)
+    second[:, upper[0], upper[1]] = total[:, 1 + dim :] / double / counts.view(-1, 1)
+    second = second + second.transpose(1, 2) - torch.diag_embed(second.diagonal(dim1=1, dim2=2))
+    covariances = second - shift.unsqueeze(2) * shift.unsqueeze(1)
+    if count > 1:
+        share = counts / counts.sum()
+        common = (share.view(-1, 1, 1) * covariances).sum(0)
+        covariances = _shrink(covariances, common, noise / counts, settings.shrinkage)
+    factors = _factors(covariances, noise / float(counts.sum()))
+    means = old.means.double() + shift
+    return Mixture((counts / counts.sum()).float(), means.float(), factors.float())
+
+
+def _spread_of(mixture: Mixture) -> Tensor:
+    """Root mean squared distance of a component's points from its mean, averaged."""
+    return mixture.factors.square().sum((1, 2)).mean().sqrt()
+
+
+def _shrink(covariances: Tensor, common: Tensor, noise: Tensor, strength: float) -> Tensor:
+    """Pull each covariance to the common one by the share of its deviation that is noise.
+
+    ``noise`` ``[K]`` is the standard deviation of a diagonal entry (off-diagonal
+    ones have ``1 / sqrt(2)`` of it).
+    """
+    dim = common.shape[0]
+    deviation = (covariances - common).square().sum((1, 2))
+    expected = strength * noise.square() * (dim + dim * (dim - 1) / 2)
+    keep = (1 - expected / deviation.clamp_min(1e-30)).clamp(0, 1)
+    return common + keep.view(-1, 1, 1) * (covariances - common)
+
+
+def _factors(covariances: Tensor, noise: float) -> Tensor:
+    """Cholesky factors after lifting eigenvalues to a floor."""
+    values, vectors = torch.linalg.eigh(covariances)
+    floor = max(0.01, noise)
+    lifted = (vectors * values.clamp_min(floor).unsqueeze(1)) @ vectors.transpose(1, 2)
+    return torch.linalg.cholesky(lifted)

@@ -1,0 +1,67 @@
+"""Steps, batch sizes and learning rates as functions of the budget and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from dpbench.api import Params
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lanes import LaneSchedule, remaining_noise
+
+__all__ = ["StepParams", "lane_rates", "schedule_for"]
+
+
+class StepParams(Params):
+    """What governs a DP-SGD run; ``None`` stands for an automatic choice.
+
+    ``batch`` is the expected size of a Poisson batch, so the sampling rate is
+    ``batch / N``. ``decay`` lowers the learning rate linearly to zero;
+    ``average`` publishes an average over the last steps.
+    """
+
+    batch: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    decay: bool = True
+    average: bool = True
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.5, 0.9)
+    pretrain_steps: int = Field(0, ge=0)
+    pretrain_rate: float = Field(2e-3, gt=0)
+
+    def share_for(self, share: float | None, private: PrivateLatents) -> float:
+        """Return the part of the budget that the prior's release may use."""
+        return share or (0.7 if private.budget.epsilon < 3 else 0.5)
+
+
+def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:
+    """Choose a lane's schedule; the noise uses up what the ledger has left."""
+    batch = params.batch or min(1024, private.size // 4)
+    steps = params.steps or automatic_steps(private)
+    rate = min(1.0, batch / private.size)
+    return LaneSchedule(rate, steps, private.clip, remaining_noise(private, rate, steps))
+
+
+def automatic_steps(private: PrivateLatents) -> int:
+    """1,000 steps without noise, falling with epsilon to 150."""
+    if not private.budget.private or private.budget.epsilon >= 100:
+        return 1000
+    return int(min(1000, max(150, 200 * private.budget.epsilon**0.5)))
+
+
+def lane_rates(
+    params: StepParams, schedules: Sequence[LaneSchedule], step: int, base: float | None = None
+) -> list[float]:
+    """Return each lane's learning rate at ``step``."""
+    rates = []
+    for schedule in schedules:
+        rate = base or params.learning_rate or automatic_rate(schedule)
+        rates.append(rate * (1 - step / schedule.steps) if params.decay else rate)
+    return rates
+
+
+def automatic_rate(schedule: LaneSchedule) -> float:
+    """Smaller under noise."""
+    return 2e-3 / (1 + schedule.noise_multiplier)

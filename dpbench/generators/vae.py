@@ -1,0 +1,211 @@
+"""VaeGM on latents: a single-class variational autoencoder trained by DP-SGD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dpbench.api import Context, Params, PrivateGenerator
+from dpbench.generators.activation import ActivationParams
+from dpbench.generators.lane_prior import PriorKind, release_prior
+from dpbench.generators.mixture import Mixture
+from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
+from dpbench.generators.vae_lanes import VAENet
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer
+from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
+from dpbench.privacy.lanes import DPSGDLanes, training_order
+
+__all__ = ["VAE", "VAEParams"]
+
+
+class VAEParams(StepParams, ActivationParams):
+    """Hyperparameters of the VAE; ``None`` stands for a default that follows epsilon, N and d.
+
+    The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
+    ``output_noise = false``, ``hidden = [64]``, ``latent = 32``, ``batch = 64``,
+    ``steps = 48000``, ``pretrain_steps = 0``, ``average = false``, ``decay = false``,
+    ``weight_decay = 1e-6``, learning rate 0.005 to 0.02.
+    """
+
+    prior: PriorKind = "mixture"
+    components: int | None = Field(None, ge=1)
+    prior_share: float | None = Field(None, gt=0, lt=1)
+    hidden: tuple[int, ...] = (128,)
+    latent: int | None = Field(None, ge=1)
+    skip: float = Field(0.9, ge=0, lt=1)
+    noise_scale: float | None = Field(None, gt=0)
+    output_noise: bool = True
+    kl_weight: float = Field(1.0, ge=0)
+    kl_warmup: float = Field(0.0, ge=0, le=1)
+    engine: Literal["lanes", "opacus"] = "lanes"
+
+
+class VAE(PrivateGenerator):
+    """Encoder and decoder trained by DP-SGD on the evidence lower bound.
+
+    With ``prior = "mixture"`` a part of the budget first releases a Gaussian
+    mixture; the VAE then models records in their component's own units, given
+    the component, and starts as the mixture itself (see :class:`VAENet`).
+    """
+
+    name = "vae"
+    label = "VAE"
+    Params = VAEParams
+
+    def __init__(self, params: VAEParams, latent_dim: int) -> None:
+        super().__init__(params, latent_dim)
+        latent = params.latent or latent_dim
+        skip = params.skip if latent == latent_dim else 0.0
+        self.noise_scale = params.noise_scale or (math.sqrt(1 - skip**2) if skip else 0.3)
+        self.net = VAENet(
+            latent_dim,
+            latent,
+            params.hidden,
+            params.activation_function,
+            skip,
+            latent_dim if params.prior == "mixture" else 0,
+        )
+        self.mixture = Mixture.standard(latent_dim)
+        self.flat = torch.zeros(1, 0)
+
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Train one lane."""
+        self.fit_lanes([self], [private], public, [context])
+
+    @classmethod
+    def fit_lanes(
+        cls,
+        generators: Sequence[PrivateGenerator],
+        privates: Sequence[PrivateLatents],
+        public: Tensor,
+        contexts: Sequence[Context],
+    ) -> None:
+        """Train all lanes as one batched program; diverged lanes keep their NaNs."""
+        lanes = [g for g in generators if isinstance(g, VAE)]
+        params: VAEParams = lanes[0].params
+        device = contexts[0].device
+        priors = []
+        for private in privates:
+            share = params.share_for(params.prior_share, private)
+            priors.append(
+                release_prior(private, public.to(device), params.prior, params.components, share)
+            )
+        schedules = [schedule_for(params, private) for private in privates]
+        order = training_order(schedules)
+        lanes, privates, contexts, priors, schedules = (
+            [items[i] for i in order]
+            for items in (lanes, list(privates), list(contexts), priors, schedules)
+        )
+        _Training(lanes, privates, contexts, priors, schedules, public.to(device)).run()
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """Decode draws from the prior, with the decoder's output noise when asked for."""
+        which, noise = self.mixture.draw(count, rng)
+        z = torch.randn(count, self.net.latent, generator=rng)
+        buffer = LaneBuffer(self.net.layers, self.flat)
+        with torch.no_grad():
+            extra = self.mixture.means[which][None] if self.net.extra else z[None, :, :0]
+            made = self.net.decode(buffer, z[None], extra)[0]
+        if self.params.output_noise:
+            made = made + self.noise_scale * noise
+        return self.mixture.place(which, made)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the prior and the parameters."""
+        return {
+            "weights": self.mixture.weights,
+            "means": self.mixture.means,
+            "factors": self.mixture.factors,
+            "parameters": self.flat,
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
+        self.flat = state["parameters"]
+
+
+class _Training:
+    """One run of :meth:`VAE.fit_lanes`; everything is ordered by falling steps."""
+
+    def __init__(self, lanes, privates, contexts, priors, schedules, public) -> None:  # type: ignore[no-untyped-def]
+        self.lanes: list[VAE] = lanes
+        self.params: VAEParams = lanes[0].params
+        self.net = lanes[0].net
+        self.contexts: list[Context] = contexts
+        self.priors: list[Mixture] = priors
+        self.schedules = schedules
+        self.public = public
+        self.device = contexts[0].device
+        self.weights = self.net.initial([c.generator("init") for c in contexts], self.device)
+        self.assignments = [c.generator("components", self.device) for c in contexts]
+        self.draws = [c.generator("latent-noise", self.device) for c in contexts]
+        view = self._view if self.params.prior != "normal" else None
+        self.engine = DPSGDLanes(self.weights, privates, schedules, "dp-sgd", view)
+
+    def _view(self, lane: int, x: Tensor) -> Tensor:
+        """A record in its component's units, followed by the component's mean."""
+        prior = self.priors[lane]
+        shares = prior.responsibilities(x)
+        which = torch.multinomial(shares, 1, generator=self.assignments[lane]).squeeze(1)
+        own = prior.standardise(which, x)
+        return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
+
+    def _draw(self, out: Tensor) -> Tensor:
+        for lane in range(len(out)):
+            out[lane].normal_(generator=self.draws[lane])
+        return out
+
+    def run(self) -> None:
+        params, buffer = self.params, self.weights
+        if params.pretrain_steps and params.prior == "normal":
+            self._pretrain()
+        optimiser = LaneAdam(buffer.flat, params.betas, params.weight_decay)
+        average = LaneAverage(buffer.flat)
+        scale = self.lanes[0].noise_scale ** 2 * params.kl_weight
+        total = self.schedules[0].steps
+        while (active := self.engine.active) > 0:
+            step = self.engine.step
+            warm = min(1.0, (step + 1) / (params.kl_warmup * total + 1))
+            head = buffer.head(active)
+            grads = self.engine.gradient(
+                lambda x, head=head, warm=warm: self.net.traces(head, x, scale * warm, self._draw)
+            )
+            optimiser.step(grads.flat, lane_rates(params, self.schedules[:active], step))
+            if params.average:
+                average.update(head.flat)
+            if step % 50 == 0:
+                self.contexts[0].progress(step, total)
+        final = average.flat if params.average else buffer.flat
+        for i, lane in enumerate(self.lanes):
+            lane.mixture = self.priors[i].cpu()
+            lane.flat = final[i : i + 1].cpu().clone()
+
+    def _pretrain(self) -> None:
+        """Fit all lanes to public latents; free."""
+        params, net = self.params, self.net
+        optimiser = LaneAdam(self.weights.flat, params.betas, params.weight_decay)
+        picks = [c.generator("pretraining", self.device) for c in self.contexts]
+        scale = self.lanes[0].noise_scale ** 2 * params.kl_weight
+        grads = self.weights.like()
+        count = 256
+        for step in range(params.pretrain_steps):
+            rows = torch.stack(
+                [
+                    torch.randint(len(self.public), (count,), generator=g, device=self.device)
+                    for g in picks
+                ]
+            )
+            for trace in net.traces(self.weights, self.public[rows], scale, self._draw):
+                torch.bmm(
+                    trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer]
+                )
+                torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[trace.layer])
+            rate = params.pretrain_rate * (1 - step / params.pretrain_steps)
+            optimiser.step(grads.flat.div_(count), [rate] * len(picks))

@@ -1,0 +1,54 @@
+"""Sums over groups of records, released together at the price of one sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dpbench.errors import DpbenchError
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.ledger import Mechanism
+
+__all__ = ["release_grouped_sum"]
+
+
+def release_grouped_sum(
+    private: PrivateLatents,
+    contribution: Callable[[Tensor], tuple[Tensor, Tensor]],
+    *,
+    clip: float,
+    noise_multiplier: float,
+    name: str,
+) -> Tensor:
+    """Release ``sum_i w_i (x) v_i`` over all records i with Gaussian noise, ``[K, m]``.
+
+    ``contribution`` maps latents ``[B, d]`` to memberships w ``[B, K]`` and
+    values v ``[B, m]``, each row from its own latent. Values are clipped to L2
+    norm ``clip`` and memberships to L2 norm 1 (soft assignments, which sum to
+    one, already are), so a record moves the result by at most ``clip`` however
+    many groups there are: it is one vector of length K m, never formed.
+    ``name`` must be used once per trial, for its noise stream is its own.
+    """
+    if clip <= 0:
+        raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
+    total: Tensor | None = None
+    for chunk in private._latents.split(8192):
+        weights, values = contribution(chunk)
+        if len(weights) != len(chunk) or len(values) != len(chunk):
+            raise DpbenchError(f"{name!r}: a contribution must give one row per record")
+        scale = (clip / values.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+        share = weights / weights.norm(dim=1, keepdim=True).clamp_min(1)
+        part = (share.T @ (values * scale)).double()
+        total = part if total is None else total + part
+    if total is None:
+        raise DpbenchError(f"{name!r}: there are no private records")
+    private.ledger.record(
+        Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
+    )
+    if noise_multiplier == 0:
+        return total.float()
+    generator = private.context.generator(f"noise:{name}")
+    noise = torch.randn(total.shape, generator=generator, dtype=total.dtype)
+    return (total + noise_multiplier * clip * noise.to(total.device)).float()

@@ -1,0 +1,252 @@
+"""DP-SGD for many trials at once: the private gradient of L lanes in one batched program.
+
+A lane is one trial: its own Poisson samples, noise, clip, sampling rate and number
+of steps. Per-sample gradient norms follow from the ghost-norm identity: for a
+linear layer with input a and pre-activation gradient d, the squared norm of the
+sample's gradient is ``|a|^2 |d|^2`` for the weights and ``|d|^2`` for the bias
+(Goodfellow 2015), so no per-sample gradient is ever formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpbench.errors import DpbenchError
+from dpbench.privacy.accounting import noise_multiplier_for
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
+from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.sampling import InclusionCounter, PoissonBlock, PoissonSampler
+
+__all__ = [
+    "DPSGDLanes",
+    "LaneSchedule",
+    "clipped_sum",
+    "release_noise",
+    "remaining_noise",
+    "training_order",
+]
+
+BLOCK_STEPS = 32
+"""Steps drawn at once; fixed, so that a lane's draws do not depend on its neighbours."""
+
+
+@dataclass(frozen=True)
+class LaneSchedule:
+    """How one lane uses its private data.
+
+    Args:
+        sampling_rate: probability with which each record joins a step, in (0, 1].
+        steps: number of private gradients.
+        clip: L2 bound on each record's gradient.
+        noise_multiplier: noise standard deviation over ``clip``; 0 is not private.
+    """
+
+    sampling_rate: float
+    steps: int
+    clip: float
+    noise_multiplier: float
+
+
+def remaining_noise(private: PrivateLatents, sampling_rate: float, steps: int) -> float:
+    """Return the noise multiplier of ``steps`` more steps that uses up the budget exactly.
+
+    What the ledger already holds is composed with the steps, so nothing is lost
+    to splitting epsilon.
+    """
+    budget = private.budget
+    if budget.noise_multiplier is not None:
+        return budget.noise_multiplier
+    if not budget.private:
+        return 0.0
+    spent = private.ledger.mechanisms
+    return noise_multiplier_for(budget.epsilon, budget.delta, sampling_rate, steps, spent)
+
+
+def release_noise(private: PrivateLatents, share: float, releases: int) -> float:
+    """Return the noise multiplier of each of ``releases`` full-data Gaussian releases.
+
+    Together they cost ``share`` of the budget in the Gaussian scale (the sum of
+    squared inverse noise multipliers), where composition is exact.
+    """
+    if not private.budget.private:
+        return 0.0
+    if private.budget.noise_multiplier is not None:
+        raise DpbenchError(
+            "a trial with a fixed noise multiplier has no budget to release a prior from: "
+            "set prior = 'normal'"
+        )
+    single = noise_multiplier_for(private.budget.epsilon, private.budget.delta)
+    return float(single * (releases / share) ** 0.5)
+
+
+def training_order(schedules: Sequence[LaneSchedule]) -> list[int]:
+    """Return lane indices by falling number of steps: finished lanes leave from the end."""
+    return sorted(range(len(schedules)), key=lambda lane: -schedules[lane].steps)
+
+
+def clipped_sum(
+    traces: Sequence[LinearTrace], clip: Tensor, weight: Tensor, out: LaneBuffer
+) -> Tensor:
+    """Sum per-sample gradients, each scaled to an L2 norm of at most ``clip``, into ``out``.
+
+    ``clip`` is ``[L, 1]``, ``weight`` ``[L, B]`` (0 leaves a row out). Layers
+    that no trace names keep what ``out`` held. Returns the norms, ``[L, B]``.
+    """
+    squares: Tensor | None = None
+    for trace in traces:
+        wide = torch.linalg.vector_norm(trace.inputs, dim=-1).square_().add_(1)
+        part = torch.linalg.vector_norm(trace.delta, dim=-1).square_().mul_(wide)
+        squares = part if squares is None else squares.add_(part)
+    if squares is None:
+        raise ValueError("a gradient needs at least one layer")
+    norms = squares.sqrt_()
+    factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight).unsqueeze_(-1)
+    for trace in traces:
+        scaled = trace.delta * factor
+        torch.bmm(trace.inputs.transpose(1, 2), scaled, out=out.weights[trace.layer])
+        torch.sum(scaled, 1, keepdim=True, out=out.biases[trace.layer])
+    return norms
+
+
+class DPSGDLanes:
+    """Hands out noisy clipped mean gradients, and keeps every lane's ledger.
+
+    Lanes must come by falling number of steps (:func:`training_order`); after its
+    last step a lane leaves, and tensors shrink to the ``active`` leading lanes.
+
+    Args:
+        params: the layout of what is trained; every layer must get a trace.
+        privates: one handle per lane; all hold equally many records.
+        schedules: one per lane.
+        name: names the mechanism and its random streams; unique within a trial.
+        view: maps (lane, latents ``[B, d]``) to what the gradient sees ``[B, k]``,
+            each row from its own record; applied once.
+    """
+
+    def __init__(
+        self,
+        params: LaneBuffer,
+        privates: Sequence[PrivateLatents],
+        schedules: Sequence[LaneSchedule],
+        name: str = "dp-sgd",
+        view: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> None:
+        steps = [schedule.steps for schedule in schedules]
+        if steps != sorted(steps, reverse=True):
+            raise ValueError("lanes must be ordered by falling number of steps")
+        sizes = {private.size for private in privates}
+        if len(sizes) != 1 or len(privates) != len(schedules):
+            raise ValueError("every lane needs one schedule and equally many records")
+        self.size = sizes.pop()
+        self.step = 0
+        self._privates, self._schedules = list(privates), list(schedules)
+        self._grads = params.like()
+        device = params.flat.device
+        self._noise = torch.empty_like(params.flat)
+        self._clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
+        self._noise_std = [s.clip * s.noise_multiplier for s in schedules]
+        self._batch = torch.tensor(
+            [s.sampling_rate * self.size for s in schedules], device=device
+        ).unsqueeze(1)
+        self._source, self._offsets = self._records(view, device)
+        self._entries: list[int] = []
+        self._samplers: list[PoissonSampler] = []
+        self._streams: list[torch.Generator] = []
+        self._counters: list[InclusionCounter] = []
+        for private, schedule in zip(privates, schedules, strict=True):
+            rate = schedule.sampling_rate
+            private.ledger.record(
+                Mechanism(
+                    name=name,
+                    noise_multiplier=schedule.noise_multiplier,
+                    sampling_rate=rate,
+                    count=schedule.steps,
+                    sensitivity=schedule.clip,
+                )
+            )
+            self._entries.append(len(private.ledger.mechanisms) - 1)
+            draws = private.context.generator(f"sampling:{name}", device)
+            self._samplers.append(PoissonSampler(self.size, rate, draws))
+            self._streams.append(private.context.generator(f"noise:{name}", device))
+            self._counters.append(InclusionCounter(self.size, rate, device))
+
+    @property
+    def active(self) -> int:
+        """How many leading lanes have steps left."""
+        return sum(schedule.steps > self.step for schedule in self._schedules)
+
+    def gradient(self, traces: Callable[[Tensor], Sequence[LinearTrace]]) -> LaneBuffer:
+        """Return each active lane's noisy mean gradient, and count the step.
+
+        ``traces`` maps a batch ``[A, B, k]`` of the A active lanes to the layers'
+        inputs and per-sample pre-activation gradients. The sum is divided by the
+        expected batch size, never the drawn one. The buffer is reused: its
+        content lasts until the next call.
+        """
+        at = self.step % BLOCK_STEPS
+        if at == 0:
+            self._draw_block()
+        lanes = self.active
+        width = self._widths[at]
+        picks = self._picks[at, :lanes, :width]
+        if self._offsets is not None:
+            picks = picks + self._offsets[:lanes]
+        batch = self._source.index_select(0, picks.reshape(-1)).view(lanes, width, -1)
+        weight = (self._ranks[:width] < self._counts[at, :lanes, None]).to(batch.dtype)
+        grads = self._grads.head(lanes)
+        clipped_sum(traces(batch), self._clip[:lanes], weight, grads)
+        self._add_noise(grads.flat)
+        grads.flat.div_(self._batch[:lanes])
+        self.step += 1
+        for lane in range(self.active, lanes):
+            figures = self._counters[lane].figures(self._entries[lane])
+            self._privates[lane].ledger.inclusions.append(figures)
+        return grads
+
+    def _add_noise(self, total: Tensor) -> None:
+        for lane in range(len(total)):
+            std = self._noise_std[lane]
+            if std > 0:
+                noise = self._noise[lane].normal_(generator=self._streams[lane])
+                total[lane].add_(noise, alpha=std)
+
+    def _draw_block(self) -> None:
+        """Draw the next batches of every active lane and pad them to one width."""
+        blocks: list[PoissonBlock] = []
+        for lane in range(self.active):
+            steps = min(BLOCK_STEPS, self._schedules[lane].steps - self.step)
+            block = self._samplers[lane].block(steps)
+            self._counters[lane].add(block)
+            blocks.append(block)
+        width = max(1, max(int(block.counts.max()) for block in blocks))
+        device = self._noise.device
+        self._ranks = torch.arange(width, device=device)
+        self._counts = torch.zeros(BLOCK_STEPS, len(blocks), dtype=torch.int64, device=device)
+        self._picks = torch.zeros(
+            BLOCK_STEPS, len(blocks), width, dtype=torch.int64, device=device
+        )
+        for lane, block in enumerate(blocks):
+            steps = len(block.counts)
+            self._counts[:steps, lane] = block.counts
+            self._picks[:steps, lane] = block.padded(width)
+        self._widths: list[int] = self._counts.amax(1).clamp_min(1).tolist()
+
+    def _records(
+        self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gather what batches are picked from: one table for all lanes, or one each."""
+        tables = [private._latents for private in self._privates]
+        if view is None and all(table is tables[0] for table in tables):
+            return tables[0].to(device), None
+        if view is not None:
+            tables = [
+                torch.cat([view(lane, part.to(device)) for part in table.split(16384)])
+                for lane, table in enumerate(tables)
+            ]
+        offsets = torch.arange(len(tables), device=device).mul_(self.size).unsqueeze(1)
+        return torch.cat(tables).to(device), offsets
