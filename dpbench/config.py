@@ -35,6 +35,17 @@ class InvalidConfig(DpbenchError):
     """A configuration with violations; the message has one line for each."""
 
 
+class InvalidParams(DpbenchError):
+    """A plugin's hyperparameters are wrong; ``details`` says which and how."""
+
+    def __init__(self, section: str, name: str, details: ValidationError) -> None:
+        problems = "; ".join(
+            f"{'.'.join(map(str, loc)) or name}: {message}" for loc, message in _explain(details)
+        )
+        super().__init__(f"[{section}.{name}] {problems}: set it in {FILE_NAME}")
+        self.details = details
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -141,14 +152,17 @@ class Config:
 
         Raises:
             UnknownName: the plugin is not registered.
-            ValidationError: a hyperparameter is wrong.
+            InvalidParams: a hyperparameter is wrong.
         """
         table: dict[str, Any] = dict(getattr(self.settings, section).get(name, {}))
         for override in overrides:
             table |= override
         plugin = table.pop("plugin", name)
         cls = self.registry.get(SECTIONS[section], plugin).cls
-        params = cls.Params.model_validate(table).model_dump(mode="json")
+        try:
+            params = cls.Params.model_validate(table).model_dump(mode="json")
+        except ValidationError as error:
+            raise InvalidParams(section, name, error) from error
         return Component(SECTIONS[section], name, plugin, params)
 
 
@@ -169,7 +183,7 @@ def load_config(path: Path | None, registry: Registry) -> Config:
     try:
         settings = Settings.model_validate(_name_protocols(raw))
     except ValidationError as error:
-        raise _report(source, text, list(_from_pydantic(error))) from error
+        raise _report(source, text, list(_explain(error))) from error
     config = Config(settings, registry, source)
     violations = list(_violations(config))
     if violations:
@@ -207,9 +221,10 @@ def _name_protocols(raw: dict[str, Any]) -> dict[str, Any]:
 Violation = tuple[tuple[str | int, ...], str]
 
 
-def _from_pydantic(error: ValidationError, at: tuple[str | int, ...] = ()) -> Iterator[Violation]:
+def _explain(error: ValidationError, at: tuple[str | int, ...] = ()) -> Iterator[Violation]:
     for detail in error.errors(include_url=False):
-        got = "" if detail["type"] in ("missing", "extra_forbidden") else f", got {detail['input']!r}"
+        silent = detail["type"] in ("missing", "extra_forbidden")
+        got = "" if silent else f", got {detail['input']!r}"
         message = detail["msg"][0].lower() + detail["msg"][1:]
         yield (*at, *detail["loc"]), f"{message}{got}"
 
@@ -263,8 +278,8 @@ def _component_violations(
 ) -> Iterator[Violation]:
     try:
         config.component(section, name, override)
-    except ValidationError as error:
-        yield from _from_pydantic(error, at)
+    except InvalidParams as error:
+        yield from _explain(error.details, at)
     except DpbenchError as error:
         yield at, str(error)
 

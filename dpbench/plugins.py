@@ -134,7 +134,7 @@ def load(registry: Registry) -> Registry:
     only = os.environ.get(ONLY_VARIABLE)
     allowed = None if only is None else {name.strip() for name in only.split(",")}
     for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"] or "unknown"
+        name = distribution.name
         if allowed is not None and name not in allowed:
             continue
         for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):

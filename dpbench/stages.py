@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -55,6 +56,7 @@ __all__ = [
 
 DECODE_BATCH = 500
 PREVIEW = 100
+SHOWN = 32
 PARTS = ("labelling", "public", "private", "test")
 
 
@@ -184,7 +186,7 @@ def run_evaluator(task: EvaluatorTask, store: Store, context: Context) -> None:
         tensors |= {f"state.{k}": v for k, v in evaluator.state().items()}
         meta["test_accuracy"] = evaluator.test_accuracy
     else:
-        evaluator = load_inception(task.weights, task.cache).to(context.device)
+        evaluator = _inception(task.weights, task.cache).to(context.device)
         meta |= {"weights": task.weights, "cache": task.cache}
     for name, images in _reference_images(partition).items():
         view = View(images.images, evaluator)
@@ -200,11 +202,17 @@ def _reference_images(partition: Partition) -> dict[str, LabelledImages]:
     }
 
 
+def _inception(weights: str | None, cache: str | None) -> Evaluator:
+    where = Path(cache) if cache else Path.cwd()
+    evaluator: Evaluator = load_inception(Path(weights) if weights else None, where)
+    return evaluator
+
+
 def load_evaluator(store: Store, key: str, device: torch.device) -> Evaluator:
     """Rebuild an evaluator from its artifact."""
     artifact = store.load("evaluator", key)
     if artifact.meta["evaluator"] == "inception":
-        return load_inception(artifact.meta["weights"], artifact.meta["cache"]).to(device)
+        return _inception(artifact.meta["weights"], artifact.meta["cache"]).to(device)
     state = {
         name.removeprefix("state."): tensor
         for name, tensor in artifact.tensors.items()
@@ -237,7 +245,9 @@ def load_references(
         for name, images in _reference_images(partition).items()
     }
     references = References(
-        **views,
+        private_train=views["private_train"],
+        private_test=views["private_test"],
+        calibration=views["calibration"],
         private_classes=partition.private_classes,
         labeller=labeller,
         primary_name="private-test" if primary == "private-test" else "private-train",
@@ -315,9 +325,12 @@ def run_latents(task: LatentsTask, store: Store, context: Context) -> None:
     public = part("public", images, 0)
     private = part("private", partition.private.images, len(images))
     standardiser = Standardiser.from_public(public, task.latents["standardise"])
+    shown = partition.private.images[:SHOWN]
     tensors = {
         "private": standardiser.apply(private),
         "public": standardiser.apply(public),
+        "shown": shown,
+        "reconstructed": decode(model, private[: len(shown)], context.device),
         **standardiser.state(),
     }
     error = _reconstruction_error(model, private, partition.private.images, context)
@@ -331,7 +344,7 @@ def _reconstruction_error(
 ) -> float:
     """Mean squared error per pixel in [0, 1] over the first ``most`` images."""
     decoded = torch.cat([model.decode(z.to(context.device)).cpu() for z in latents[:most].split(500)])
-    return float((decoded - images[:most] / 255).square().mean())
+    return (decoded - images[:most] / 255).square().mean().item()
 
 
 def run_generator(task: GeneratorTask, store: Store, context: Context) -> dict[str, str]:

@@ -15,6 +15,12 @@ __all__ = ["cli", "main"]
 VERBS = ("run", "leaderboard", "score", "audit", "data", "plugins")
 
 
+class ExpectedFailure(click.ClickException):
+    """One line on stderr, and 2."""
+
+    exit_code = 2
+
+
 class Verbs(click.Group):
     """Loads each verb from the module of its name; expected errors exit with 2."""
 
@@ -31,9 +37,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except DpbenchError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2
-            raise failure from error
+            raise ExpectedFailure(str(error)) from error
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

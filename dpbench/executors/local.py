@@ -30,7 +30,7 @@ def default_workers(device: str) -> int:
 
 @dataclass
 class _Running:
-    future: ProcessFuture
+    future: ProcessFuture[tuple[dict[str, str], str | None]]
     report: Path
     started: float
     over_memory: bool = False

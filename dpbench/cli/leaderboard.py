@@ -1,0 +1,64 @@
+"""``dpbench leaderboard``: print the results, or write them as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dpbench.cli.options import runs_option
+
+__all__ = ["command"]
+
+FORMATS = ["table", "markdown", "csv", "json", "latex"]
+
+
+@click.command("leaderboard", short_help="Print the results, or write them as a page.")
+@runs_option
+@click.option("--dataset", help="Only this data set.")
+@click.option("--protocol", help="Only this protocol.")
+@click.option("--settings", help="Only these settings: default, or a grid's name.")
+@click.option("--method", "methods", multiple=True, help="Only methods like this glob; repeatable.")
+@click.option(
+    "--by",
+    type=click.Choice(["method", "clip"]),
+    default="method",
+    show_default=True,
+    help="The best clip per method and epsilon, or the full sweep.",
+)
+@click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--write",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write results.csv, README.md and pictures into this directory.",
+)
+def command(
+    runs: Path,
+    methods: tuple[str, ...],
+    by: Any,
+    style: Any,
+    directory: Path | None,
+    **filters: str | None,
+) -> None:
+    """Print trials and controls, by method and epsilon; scores of different protocols never mix."""
+    from rich.console import Console
+
+    from dpbench.leaderboard import load, print_leaderboard
+
+    board = load(runs)
+    if board.left_out:
+        click.echo(
+            f"note: {board.left_out} file(s) under {runs / 'results'} left out: not results of "
+            "this version of dpbench; `dpbench run` writes them anew",
+            err=True,
+        )
+    board = board.filter(methods=methods, **filters)
+    if style == "table":
+        print_leaderboard(board.results, Console(), by)
+    else:
+        click.echo(board.render(style, by), nl=style == "json")
+    if directory is not None:
+        written = board.write(directory)
+        click.echo(f"wrote {len(written)} files to {directory}", err=True)
