@@ -1,0 +1,110 @@
+"""What stands beneath a section's tables: what was left out of the ranking, and why."""
+
+from __future__ import annotations
+
+from dpbench.leaderboard.sections import PRIMARY, SCORED, Section
+from dpbench.leaderboard.words import count_text, delta_text
+from dpbench.results import Result
+
+__all__ = ["caption", "notes", "unranked"]
+
+
+def caption(section: Section) -> list[str]:
+    """Say how to read the scores of a section."""
+    lines = ["FID: lower is better. IS: higher is better."]
+    if section.public_fid:
+        lines.append(
+            f"/ public: FID as a fraction of that of the public images ({section.public_fid:.1f})."
+        )
+    if section.usual_seeds > 1:
+        lines.append(
+            f"Mean ± standard deviation over {section.usual_seeds} seeds. A rank is one more than "
+            "the number of methods surely better: those whose difference, paired over seeds, has a "
+            "95% interval beyond zero."
+        )
+    elif section.usual_seeds == 1:
+        lines.append("n = 1: one seed a trial, so no spread is known and ranks are untested.")
+    return lines
+
+
+def notes(section: Section) -> list[str]:
+    """Return the notes that the section's own results call for."""
+    found = []
+    if any("collapsed" in c.statuses for c in section.candidates):
+        found.append("† collapsed: a private class holds under 1% of the samples; ranked last.")
+    private = [c for c in section.candidates if c.target.private]
+    if private:
+        deltas = sorted({c.target.delta for c in private if c.target.delta})
+        named = " or ".join(map(delta_text, deltas))
+        found.append(
+            "ε is per trial, for adding or removing one private image"
+            + (f", δ = {named}." if named else ".")
+        )
+    cells = [(m, t) for t in section.targets if t.private for m in section.methods]
+    most = max((len(section.among(m, t)) for m, t in cells), default=0)
+    if most > 1:
+        found.append(
+            f"The best of up to {most} clips was picked by private scores, which leaks: ε of "
+            "choosing is that of all the trials looked at (every clip and seed), composed."
+        )
+    if any(c.incomplete and c.rankable for c in section.candidates):
+        found.append("A clip of which some seed gave no score is chosen only if there is no other.")
+    disagreeing = sum(_disagrees(result) for result in section.trials)
+    if disagreeing:
+        trials = count_text(disagreeing, "trial")
+        found.append(f"The two accountants differ by over 2% in {trials}.")
+    return found + _missing_figures(section)
+
+
+def _disagrees(result: Result) -> bool:
+    spent = result.privacy.get("spent", {})
+    try:
+        low, high = sorted((float(spent["opacus"]), float(spent["dp_accounting"])))
+    except (KeyError, TypeError, ValueError):
+        return False
+    return low < 0.98 * high
+
+
+def _missing_figures(section: Section) -> list[str]:
+    counts: dict[tuple[str, str], int] = {}
+    for result in (*section.trials, *section.controls):
+        for metric, reason in result.unavailable.items():
+            counts[metric, reason] = counts.get((metric, reason), 0) + 1
+    return [
+        f"{metric}: not available for {count_text(number, 'row')}: {reason}"
+        for (metric, reason), number in sorted(counts.items())
+    ]
+
+
+def unranked(section: Section) -> list[str]:
+    """List what is not ranked, with the reason; clips and seeds of one cause share a line."""
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    for candidate in section.candidates:
+        for result in candidate.results:
+            status: str = result.status
+            reason = result.reason or ""
+            if status in SCORED:
+                if PRIMARY in result.metrics:
+                    continue
+                status, reason = "no FID", result.unavailable.get(PRIMARY, "not computed")
+            target = section.target_text(candidate.target)
+            groups.setdefault((candidate.method, target, status, reason), []).append(result)
+    for control in section.controls:
+        if control.status != "ok":
+            named = "-".join(filter(None, (control.method, control.public, control.extractor)))
+            groups[named, "", control.status, control.reason or ""] = []
+    return [
+        ": ".join(filter(None, (_where(method, target, results), status, reason)))
+        for (method, target, status, reason), results in groups.items()
+    ]
+
+
+def _where(method: str, target: str, results: list[Result]) -> str:
+    clips = sorted({r.clip for r in results if r.clip is not None})
+    seeds = sorted({r.seed for r in results if r.seed is not None})
+    parts = [method, target]
+    if clips:
+        parts.append(f"clip {', '.join(f'{clip:g}' for clip in clips)}")
+    if seeds:
+        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    return "; ".join(filter(None, parts))

@@ -1,0 +1,236 @@
+"""Which results may be compared: sections, and the candidates within them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dpbench.config import Settings
+from dpbench.leaderboard.words import delta_text, significant
+from dpbench.metrics.uncertainty import Interval, rank, summarise
+from dpbench.results import CONTROL, Result
+
+__all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
+
+PRIMARY = "fid"
+SCORED = ("ok", "collapsed")
+FIRST_DATASET = Settings.model_fields["dataset"].default
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a trial was allowed: an epsilon, or a given noise multiplier; and delta."""
+
+    epsilon: float | None
+    noise_multiplier: float | None
+    delta: float | None
+
+    @classmethod
+    def of(cls, result: Result) -> Target:
+        if result.noise_multiplier is not None:
+            return cls(None, result.noise_multiplier, result.delta)
+        return cls(result.epsilon, None, result.delta)
+
+    @property
+    def private(self) -> bool:
+        return self.noise_multiplier is not None or math.isfinite(self.epsilon or math.inf)
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """Least private first; targets given as noise after those given as epsilon."""
+        epsilon = math.inf if self.epsilon is None else self.epsilon
+        return (float(self.noise_multiplier is not None), -epsilon, self.noise_multiplier or 0.0)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method at one target, clip and setting of the other axes; a result per seed."""
+
+    method: str
+    target: Target
+    clip: float | None
+    axes: dict[str, Any]
+    results: tuple[Result, ...]
+
+    @property
+    def statuses(self) -> set[str]:
+        return {result.status for result in self.results}
+
+    @property
+    def rankable(self) -> bool:
+        """Some seed has a score, and no seed spent more than its budget."""
+        return "over-budget" not in self.statuses and bool(self.seeds(PRIMARY))
+
+    @property
+    def collapsed(self) -> bool:
+        return "collapsed" in self.statuses
+
+    @property
+    def incomplete(self) -> bool:
+        """Some seed ended without a score, so that the mean is of the survivors."""
+        return not self.statuses <= set(SCORED)
+
+    def seeds(self, column: str) -> dict[int, float]:
+        """Return a figure by seed, where there is one that counts."""
+        return {
+            result.seed or 0: result.metrics[column]
+            for result in self.results
+            if result.status in SCORED and column in result.metrics
+        }
+
+    def figure(self, column: str) -> Interval | None:
+        return summarise(self.seeds(column).values())
+
+    @property
+    def worth(self) -> tuple[bool, bool, float]:
+        """Sorts candidates: whole before incomplete, all classes present, then mean FID."""
+        figure = self.figure(PRIMARY)
+        return self.incomplete, self.collapsed, figure.mean if figure else math.inf
+
+    @property
+    def spent(self) -> float | None:
+        """The largest epsilon that any seed spent."""
+        spent = (r.epsilon_spent for r in self.results if r.epsilon_spent is not None)
+        return max(spent, default=None)
+
+    @property
+    def setting(self) -> str:
+        """Clip and other axes, as a reader writes them: ``0.1, activation = tanh``."""
+        axes = [f"{name.rpartition('.')[2]} = {value}" for name, value in self.axes.items()]
+        return ", ".join([*([] if self.clip is None else [f"{self.clip:g}"]), *axes])
+
+
+@dataclass
+class Section:
+    """Results of one data set, one settings heading and one protocol: comparable."""
+
+    dataset: str
+    settings: str
+    protocol: dict[str, Any]
+    trials: list[Result] = field(default_factory=list)
+    controls: list[Result] = field(default_factory=list)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.dataset, self.settings, self.protocol["name"]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        name = self.protocol["name"]
+        return (
+            (self.dataset != FIRST_DATASET, self.dataset),
+            (self.settings != "default", self.settings),
+            (name != "default", name),
+            -len(self.trials),
+        )
+
+    @property
+    def title(self) -> str:
+        settings = "default settings" if self.settings == "default" else f"{self.settings} settings"
+        return f"{self.dataset}, {settings}, protocol {self.protocol['name']}"
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        groups: dict[str, list[Result]] = {}
+        for result in self.trials:
+            target = Target.of(result)
+            slot = repr((target.order, target, result.method, result.clip, result.axes))
+            groups.setdefault(slot, []).append(result)
+        found = [
+            Candidate(r[0].method, Target.of(r[0]), r[0].clip, r[0].axes, tuple(r))
+            for r in groups.values()
+        ]
+        return sorted(found, key=lambda c: (c.target.order, c.method, c.clip or 0, repr(c.axes)))
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        return sorted(dict.fromkeys(c.target for c in self.candidates), key=lambda t: t.order)
+
+    @cached_property
+    def methods(self) -> list[str]:
+        return sorted({c.method for c in self.candidates}, key=str.lower)
+
+    @cached_property
+    def usual_seeds(self) -> int:
+        """The number of seeds that most candidates have."""
+        counts = Counter(len(c.seeds(PRIMARY)) for c in self.candidates if c.seeds(PRIMARY))
+        return max(counts, key=lambda n: (counts[n], n)) if counts else 0
+
+    def among(self, method: str, target: Target) -> list[Candidate]:
+        """Return the candidates of a cell: one per clip and setting of other axes."""
+        return [c for c in self.candidates if c.method == method and c.target == target]
+
+    def chosen(self, method: str, target: Target) -> Candidate | None:
+        """Return the candidate with the best mean FID, if any can be ranked."""
+        rankable = [c for c in self.among(method, target) if c.rankable]
+        return min(rankable, key=lambda c: c.worth, default=None)
+
+    def ranks(self, target: Target) -> dict[str, str]:
+        """Rank the methods' chosen candidates, with ties; collapsed ones come last."""
+        chosen = [c for m in self.methods if (c := self.chosen(m, target))]
+        labels: dict[str, str] = {}
+        for collapsed in (False, True):
+            group = {c.method: c.seeds(PRIMARY) for c in chosen if c.collapsed == collapsed}
+            before = len(labels)
+            labels |= {m: _shift(label, before) for m, label in rank(group, "lower").items()}
+        if all(label.endswith("?") for label in labels.values()):  # one seed: said once, in a note
+            labels = {method: label.rstrip("?") for method, label in labels.items()}
+        return labels
+
+    @property
+    def public_fid(self) -> float | None:
+        """FID of the public images: what other figures are divided by."""
+        public = [c for c in self.controls if c.method == f"{CONTROL}public-images"]
+        return next((fid for c in public if (fid := c.metrics.get(PRIMARY))), None)
+
+    def target_text(self, target: Target) -> str:
+        """Name a target; one given as noise is named with the epsilon it came to."""
+        several = len({t.delta for t in self.targets}) > 1 and target.private
+        suffix = f", δ = {delta_text(target.delta)}" if several and target.delta else ""
+        if target.noise_multiplier is None:
+            epsilon = math.inf if target.epsilon is None else target.epsilon
+            return f"ε = {significant(epsilon)}{suffix}"
+        spent = sorted(
+            c.spent for c in self.candidates if c.target == target and c.spent is not None
+        )
+        names = list(dict.fromkeys(significant(value) for value in spent))
+        came_to = f" (ε = {' to '.join(dict.fromkeys((names[0], names[-1])))})" if names else ""
+        return f"σ = {target.noise_multiplier:g}{came_to}{suffix}"
+
+
+def _shift(label: str, before: int) -> str:
+    digits = label.rstrip("=?")
+    return f"{int(digits) + before}{label[len(digits) :]}"
+
+
+def make_sections(results: Iterable[Result]) -> list[Section]:
+    """Part results so that only comparable ones share a section.
+
+    A trial that was never scored knows only its protocol's name; it joins the
+    largest section of that name.
+    """
+    sections: dict[tuple[str, str, str], Section] = {}
+    unscored: list[Result] = []
+    for result in results:
+        identity = {k: v for k, v in result.protocol.items() if not k.startswith("metric")}
+        if "evaluator" not in identity:
+            unscored.append(result)
+            continue
+        slot = (result.dataset, result.settings, json.dumps(identity, sort_keys=True))
+        section = sections.setdefault(slot, Section(result.dataset, result.settings, identity))
+        (section.controls if result.is_control else section.trials).append(result)
+    for result in unscored:
+        name = result.protocol["name"]
+        place = (result.dataset, result.settings, name)
+        same = [s for s in sections.values() if s.place == place]
+        if not same:
+            same = [Section(result.dataset, result.settings, {"name": name})]
+            sections[place] = same[0]
+        section = max(same, key=lambda s: len(s.trials))
+        (section.controls if result.is_control else section.trials).append(result)
+    return sorted(sections.values(), key=lambda s: s.order)

@@ -1,0 +1,294 @@
+"""A section as tables of plain text, for any format to render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from dpbench.api import Column as MetricColumn
+from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.selection import selection_epsilon
+from dpbench.leaderboard.words import (
+    CONTROLS,
+    heading,
+    interval_text,
+    number,
+    ratio_text,
+    significant,
+)
+from dpbench.results import CONTROL, Result
+
+__all__ = ["Column", "Table", "best_tables", "metric_columns", "sweep_tables"]
+
+MISSING = "–"
+COLLAPSED = "†"
+#: What a cell shows when no candidate of it can be ranked: the gravest status there is.
+GRAVITY = ("over-budget", "diverged", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; columns of equal ``group`` stand under one common heading.
+
+    ``short`` is the heading where width is scarce.
+    """
+
+    title: str
+    group: str = ""
+    left: bool = False
+    short: str = ""
+
+
+@dataclass
+class Table:
+    """Rows of text. The first ``keys`` columns name a row; ``bold`` holds (row, column).
+
+    ``breaks`` holds rows after which a rule is drawn.
+    """
+
+    name: str
+    title: str
+    columns: list[Column]
+    rows: list[list[str]] = field(default_factory=list)
+    keys: int = 1
+    bold: set[tuple[int, int]] = field(default_factory=set)
+    breaks: set[int] = field(default_factory=set)
+
+
+def metric_columns() -> dict[str, MetricColumn]:
+    """Return how every known metric prints each of its figures, by the figure's key."""
+    from dpbench.plugins import registry
+
+    metrics = registry().classes["metric"].values()
+    return {key: column for entry in metrics for key, column in entry.cls.columns.items()}
+
+
+class _Figures:
+    """Prints figures of one section, each with its metric's digits and heading."""
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+        self.known = metric_columns()
+
+    def column(self, key: str) -> MetricColumn:
+        return self.known.get(key, MetricColumn("none"))
+
+    def title(self, key: str) -> str:
+        title = self.column(key).title or key
+        return heading(title, self.section.protocol) if key in ("fid", "is", "kid") else title
+
+    def text(self, candidate: Candidate, key: str, counted: bool = True) -> str:
+        """Print mean and spread; ``counted`` adds an unusual number of seeds."""
+        figure = candidate.figure(key)
+        usual = self.section.usual_seeds if counted or figure is None else figure.count
+        return interval_text(figure, self.column(key).digits, usual)
+
+    def plain(self, value: float | None, key: str) -> str:
+        return MISSING if value is None else number(value, self.column(key).digits)
+
+    def ratio(self, value: float | None) -> str:
+        public = self.section.public_fid
+        return MISSING if value is None or not public else ratio_text(value / public)
+
+    def extra(self) -> list[str]:
+        """Return the figures besides FID and IS, in the order of the registry."""
+        present = {k for r in (*self.section.trials, *self.section.controls) for k in r.metrics}
+        rest = present - {"fid", "is_std"}
+        return [k for k in self.known if k in rest] + sorted(rest - set(self.known))
+
+
+def best_tables(section: Section) -> list[Table]:
+    """Return the tables of the best clip per method and target, and of the controls."""
+    figures = _Figures(section)
+    tables = [_scores(section, figures), _controls(section, figures)]
+    tables += [_chosen(section), _further(section, figures)]
+    return [table for table in tables if table.rows]
+
+
+def _scores(section: Section, figures: _Figures) -> Table:
+    columns = [Column("method", left=True)]
+    for target in section.targets:
+        group = section.target_text(target)
+        columns += [
+            Column("#", group),
+            Column(figures.title("fid"), group),
+            Column("/ public", group, short="/public"),
+            Column(figures.title("is"), group, short="IS"),
+        ]
+    table = Table("scores", "Best clip per method", columns)
+    ranks = {target: section.ranks(target) for target in section.targets}
+    for row, method in enumerate(section.methods):
+        cells = [method]
+        for target in section.targets:
+            rank = ranks[target].get(method, MISSING)
+            if rank.rstrip("=?") == "1":
+                table.bold.add((row, len(cells) + 1))
+            best = section.chosen(method, target)
+            mark = COLLAPSED if best and best.collapsed else ""
+            cells += [rank + mark, *_score_cells(section, figures, method, target)]
+        table.rows.append(cells)
+    return table
+
+
+def _score_cells(section: Section, figures: _Figures, method: str, target: Target) -> list[str]:
+    best = section.chosen(method, target)
+    if best is None:
+        statuses = {status for c in section.among(method, target) for status in c.statuses}
+        reason = next((status for status in GRAVITY if status in statuses), "")
+        return [reason or ("no FID" if statuses else MISSING), MISSING, MISSING]
+    fid = best.figure(PRIMARY)
+    score = best.figure("is")
+    ratio = figures.ratio(fid.mean if fid else None)
+    return [figures.text(best, "fid"), ratio, figures.plain(score.mean if score else None, "is")]
+
+
+def _controls(section: Section, figures: _Figures) -> Table:
+    columns = [
+        Column("control", left=True),
+        Column("through", left=True),
+        Column(figures.title("fid")),
+        Column("/ public", short="/public"),
+        Column(figures.title("is"), short="IS"),
+        Column("what it is", left=True),
+    ]
+    table = Table("controls", "Controls", columns, keys=2)
+    for name, through, control in named_controls(section):
+        fid = control.metrics.get("fid")
+        shown = control.status if fid is None else figures.plain(fid, "fid")
+        rest = [figures.ratio(fid), figures.plain(control.metrics.get("is"), "is")]
+        table.rows.append([name, through, shown, *rest, CONTROLS.get(name, "")])
+    return table
+
+
+def named_controls(section: Section) -> list[tuple[str, str, Result]]:
+    """Return name, public model and extractor, and result of each control, in reading order."""
+    order = list(CONTROLS)
+    found = [
+        (
+            control.method.removeprefix(CONTROL),
+            "-".join(filter(None, (control.public, control.extractor))) or MISSING,
+            control,
+        )
+        for control in section.controls
+    ]
+    return sorted(
+        found,
+        key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0], row[1]),
+    )
+
+
+def _chosen(section: Section) -> Table:
+    titles = ["of", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
+    table = Table(
+        "chosen",
+        "The chosen trials and what they cost",
+        [
+            Column("target", left=True),
+            Column("method", left=True),
+            Column("clip", left=True),
+            *map(Column, titles),
+            Column("accounted by", left=True),
+        ],
+        keys=2,
+    )
+    for target, method, best in _cells(section):
+        rivals = section.among(method, target)
+        choosing = selection_epsilon(rivals) if target.private else None
+        table.rows.append(
+            [
+                section.target_text(target),
+                method,
+                best.setting or MISSING,
+                str(len(rivals)),
+                str(len(best.seeds(PRIMARY))),
+                MISSING if best.spent is None else significant(best.spent),
+                MISSING if choosing is None else significant(choosing),
+                audit_text(best),
+                trust_text(best),
+            ]
+        )
+    return _ruled(table)
+
+
+def _further(section: Section, figures: _Figures) -> Table:
+    keys = figures.extra()
+    columns = [Column("target", left=True), Column("method", left=True)]
+    columns += [Column(figures.title(key)) for key in keys]
+    table = Table("further", "Further figures of the chosen trials", columns, keys=2)
+    if not keys:
+        return table
+    for target, method, best in _cells(section):
+        row = [figures.text(best, key) for key in keys]
+        table.rows.append([section.target_text(target), method, *row])
+    trials = len(table.rows)
+    for name, through, control in named_controls(section):
+        row = [figures.plain(control.metrics.get(key), key) for key in keys]
+        table.rows.append([name, through, *row])
+    table = _ruled(table)
+    table.breaks = {row for row in table.breaks if row < trials}
+    return table
+
+
+def _cells(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
+    for target in section.targets:
+        for method in section.methods:
+            if best := section.chosen(method, target):
+                yield target, method, best
+
+
+def sweep_tables(section: Section) -> list[Table]:
+    """Return the full sweep: one row per method, target, clip and setting of other axes."""
+    figures = _Figures(section)
+    titles = ["seeds", figures.title("fid"), "/ public", figures.title("is"), "ε spent"]
+    columns = [
+        Column("target", left=True),
+        Column("method", left=True),
+        Column("clip", left=True),
+        *map(Column, titles),
+        Column("status", left=True),
+    ]
+    table = Table("sweep", "Every clip (bold: the best one)", columns, keys=3)
+    for row, candidate in enumerate(section.candidates):
+        if candidate is section.chosen(candidate.method, candidate.target):
+            table.bold.add((row, 4))
+        fid = candidate.figure(PRIMARY)
+        table.rows.append(
+            [
+                section.target_text(candidate.target),
+                candidate.method,
+                candidate.setting or MISSING,
+                f"{len(candidate.seeds(PRIMARY))}/{len(candidate.results)}",
+                figures.text(candidate, "fid", counted=False),
+                figures.ratio(fid.mean if fid else None),
+                figures.text(candidate, "is", counted=False),
+                MISSING if candidate.spent is None else significant(candidate.spent),
+                ", ".join(sorted(candidate.statuses)),
+            ]
+        )
+    return [t for t in (_ruled(table), _controls(section, figures)) if t.rows]
+
+
+def _ruled(table: Table) -> Table:
+    """Draw a rule wherever the first column changes."""
+    firsts = [row[0] for row in table.rows]
+    table.breaks = {row for row, (a, b) in enumerate(pairwise(firsts)) if a != b}
+    return table
+
+
+def audit_text(candidate: Candidate) -> str:
+    """Return the largest audited lower bound of epsilon; ``refuted`` beside it where it is."""
+    audits = [result.audit for result in candidate.results if result.audit]
+    bounds = [float(a["epsilon_lower"]) for a in audits if a.get("epsilon_lower") is not None]
+    if not bounds:
+        return MISSING
+    refuted = any(audit.get("refuted") for audit in audits)
+    return significant(max(bounds)) + (" refuted" if refuted else "")
+
+
+def trust_text(candidate: Candidate) -> str:
+    """Return who accounts for the trials: the harness's ``ledger``, or themselves."""
+    ledgers: Sequence[dict[str, Any]] = [r.privacy.get("ledger", {}) for r in candidate.results]
+    words = sorted({ledger["trust"] for ledger in ledgers if "trust" in ledger}, reverse=True)
+    return ", ".join(words) or MISSING

@@ -1,0 +1,123 @@
+"""How numbers, targets and protocols are written for a reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dpbench.metrics.uncertainty import Interval
+
+__all__ = [
+    "CONTROLS",
+    "STATUSES",
+    "count_text",
+    "delta_text",
+    "evaluator_text",
+    "heading",
+    "interval_text",
+    "number",
+    "protocol_text",
+    "ratio_text",
+    "significant",
+]
+
+EVALUATORS = {
+    "domain": "the domain classifier (a small network trained on the labelling images, "
+    "not Inception)",
+    "inception": "the 2015 TensorFlow Inception network",
+}
+REFERENCES = {
+    "private-train": "the private training images",
+    "private-test": "held-out test images of the private classes",
+}
+CONTROLS = {
+    "real": "held-out real images",
+    "reconstruction": "private latents, decoded",
+    "public-prior": "the public model alone: ε = 0",
+    "public-images": "public images: what / public divides by",
+}
+STATUSES = {
+    "ok": "trained, sampled, and within its budget",
+    "collapsed": "a private class holds under 1% of the samples: shown with †, ranked last",
+    "over-budget": "the ledger comes to more than the target ε: never ranked",
+    "diverged": "training reached NaN or infinity: no score",
+    "failed": "an error, given as the reason: no score",
+    "skipped": "something it needs failed: no score",
+}
+
+
+def number(value: float, digits: int = 1) -> str:
+    """Print with ``digits`` decimals, and with more where only zeros would be seen."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else str(value)
+    while value and abs(value) < 10.0 ** (1 - digits) and digits < 6:
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Print with ``digits`` significant figures, never in scientific notation: ``351``."""
+    if not math.isfinite(value):
+        return "∞"
+    if not value:
+        return "0"
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def interval_text(interval: Interval | None, digits: int, usual: int) -> str:
+    """Print mean ± standard deviation; the count where it is not the ``usual`` one."""
+    if interval is None:
+        return "–"
+    text = number(interval.mean, digits)
+    if interval.std is not None:
+        decimals = len(text.partition(".")[2])
+        text += f" ± {interval.std:.{decimals}f}"
+    return text if interval.count == usual else f"{text} (n = {interval.count})"
+
+
+def ratio_text(value: float) -> str:
+    """Print a fraction with two decimals, or three where it is under a tenth."""
+    return f"{value:.{2 if value >= 0.0995 else 3}f}"
+
+
+def delta_text(delta: float) -> str:
+    """Print ``1e-6``, without the zero that C puts in front of an exponent."""
+    return f"{delta:g}".replace("e-0", "e-")
+
+
+def count_text(number_of: int, word: str) -> str:
+    """Print ``1 seed``, ``3 seeds``."""
+    return f"{number_of:,} {word}{'' if number_of == 1 else 's'}"
+
+
+def heading(title: str, protocol: Mapping[str, Any]) -> str:
+    """Name a figure of the protocol's evaluator: ``FID (domain)``, or plain ``FID``."""
+    evaluator = protocol.get("evaluator", "inception")
+    return title if evaluator == "inception" else f"{title} ({evaluator})"
+
+
+def evaluator_text(protocol: Mapping[str, Any]) -> str:
+    """Name the evaluator network and the first digits of its weights' hash."""
+    name = str(protocol.get("evaluator", "an unnamed network"))
+    text = EVALUATORS.get(name, name)
+    weights = protocol.get("weights_sha256")
+    details = [f"weights {weights[:8]}"] if weights else []
+    if "test_accuracy" in protocol:
+        details.append(f"test accuracy {protocol['test_accuracy']:.1%}")
+    return f"{text} [{', '.join(details)}]" if details else text
+
+
+def protocol_text(protocol: Mapping[str, Any]) -> str:
+    """Say in one sentence what makes the scores of a section comparable."""
+    if "evaluator" not in protocol:
+        return f"Protocol {protocol['name']}: nothing was scored."
+    samples = protocol.get("samples")
+    drawn = f"{samples:,} generated images" if samples else "generated images"
+    reference = REFERENCES.get(protocol.get("reference", ""), "the reference images")
+    return (
+        f"Protocol {protocol['name']}: {drawn} against {reference}, "
+        f"features of {evaluator_text(protocol)}."
+    )
