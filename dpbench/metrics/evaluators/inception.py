@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -18,9 +19,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import Inception3
 from torchvision.models.inception import BasicConv2d
 
-from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators.base import Evaluator, state_sha256
-from dpbench.metrics.evaluators.weights import Fetch, download, inception_weights_file
+from dpbench.metrics.evaluators.weights import (
+    Fetch,
+    WeightsError,
+    download,
+    inception_weights_file,
+)
 
 __all__ = ["InceptionEvaluator", "Recipe", "fid_inception", "load_inception", "resize_tensorflow"]
 
@@ -114,16 +119,15 @@ def load_inception(
         get: fetches a URL's bytes; replaced in tests.
 
     Raises:
-        DpbenchError: no weights, or a file that is not the released one.
+        WeightsError: no weights, or a file that is not the released one.
     """
     path, sha256 = inception_weights_file(weights, cache, fetch, get)
     network = fid_inception()
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, ValueError) as error:
-        raise DpbenchError(
-            f"{path} has the right hash but cannot be read as weights: {error}"
-        ) from error
+    except (RuntimeError, OSError, ValueError, UnpicklingError) as error:
+        cause = str(error).splitlines()[0]
+        raise WeightsError(f"{path} cannot be read as weights ({cause}): fetch it again") from error
     return InceptionEvaluator(network, sha256)
 
 
