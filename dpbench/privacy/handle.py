@@ -16,10 +16,9 @@ from dpbench.privacy.accounting import Spent, compose, noise_multiplier_for
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.randomness import NoiseSource, RngMode, SecureSource, SeededSource
 
-__all__ = ["Budget", "NotPerRecord", "PrivateLatents"]
+__all__ = ["Budget", "NotPerRecord", "PrivateLatents", "check_per_record", "finite_rows"]
 
 _CHUNK = 65536
-_PROBES = 4
 
 
 class NotPerRecord(DpbenchError):
@@ -65,6 +64,8 @@ class PrivateLatents:
         clip: the trial's L2 clip, to be used for per-record bounds.
         ledger: what has been spent.
         secure_rng: draw noise and samples from a cryptographically secure source.
+        canaries: latents ``[m, d]`` whose traces an audit looks for; None outside audits.
+        alignment: ``[m]``, how far releases so far point toward each canary.
     """
 
     _latents: Tensor = field(repr=False)
@@ -73,6 +74,8 @@ class PrivateLatents:
     context: Context
     ledger: Ledger = field(default_factory=Ledger)
     secure_rng: bool = False
+    canaries: Tensor | None = field(default=None, init=False, repr=False)
+    alignment: Tensor | None = field(default=None, init=False, repr=False)
     _uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -160,11 +163,10 @@ class PrivateLatents:
             raise DpbenchError(f"clip of {name!r} must be positive and finite, got {clip}")
         total: Tensor | None = None
         for chunk in torch.split(self._latents, _CHUNK):
-            rows = _rows(contribution, chunk, name)
+            rows = finite_rows(contribution, chunk, name)
             if total is None:
-                self._check_per_record(contribution, chunk, rows, name)
-            scale = (clip / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
-            part = (rows * scale).sum(0)
+                check_per_record(contribution, chunk, rows, name)
+            part = _clipped(rows, clip).sum(0)
             total = part if total is None else total + part
         if total is None:
             raise DpbenchError(f"{name!r}: there are no private records")
@@ -172,7 +174,11 @@ class PrivateLatents:
             Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
         )
         noise = self.noise_source(name).normal(total.shape, dtype=torch.float64)
-        return (total + noise_multiplier * clip * noise.to(total.device)).float()
+        release = total + noise_multiplier * clip * noise.to(total.device)
+        if self.canaries is not None:
+            rows = _clipped(finite_rows(contribution, self.canaries, name), clip)
+            self.align(rows @ release, noise_multiplier * clip)
+        return release.float()
 
     def noisy_count(
         self,
@@ -202,22 +208,44 @@ class PrivateLatents:
         self.ledger.declare(mechanisms)
         return self._latents.clone()
 
-    def _check_per_record(
-        self, contribution: Callable[[Tensor], Tensor], chunk: Tensor, rows: Tensor, name: str
-    ) -> None:
-        """Compare a few records' rows with what the same records give alone."""
-        rng = self.context.generator(f"per-record:{name}")
-        for index in torch.randperm(len(chunk), generator=rng)[:_PROBES].tolist():
-            alone = contribution(chunk[index : index + 1]).double()
-            expected = rows[index : index + 1]
-            # A thousandth: what float32 products of other shapes may differ by, and no more.
-            slack = 1e-3 * expected.norm() + 1e-6
-            if alone.shape != expected.shape or not (alone - expected).norm() <= slack:
-                raise NotPerRecord(name)
+    def watch(self, canaries: Tensor) -> None:
+        """Follow ``canaries`` ``[m, d]`` through every release, for an audit's white-box score."""
+        self.canaries = canaries.to(self._latents)
+        self.alignment = torch.zeros(len(canaries), dtype=torch.float64)
+
+    def align(self, products: Tensor, noise: float, sampling_rate: float = 1.0) -> None:
+        """Add one release's evidence that each canary was in.
+
+        ``products`` ``[m]`` are the inner products of the noisy sum with each
+        canary's clipped contribution, ``noise`` the standard deviation of the noise.
+        To first order the log-likelihood ratio is ``rate * product / noise^2``.
+        """
+        if self.alignment is not None:
+            weight = sampling_rate / max(noise, 1e-3) ** 2
+            self.alignment += weight * products.detach().double().cpu()
 
 
-def _rows(contribution: Callable[[Tensor], Tensor], chunk: Tensor, name: str) -> Tensor:
-    rows = contribution(chunk).double()
+def check_per_record(
+    contribution: Callable[[Tensor], Tensor], chunk: Tensor, rows: Tensor, name: str
+) -> None:
+    """Compare a few records' ``rows`` with what the same records give alone.
+
+    Raises:
+        NotPerRecord: they differ.
+    """
+    count = len(chunk)
+    for index in sorted({0, count // 3, 2 * count // 3, count - 1}):
+        alone = contribution(chunk[index : index + 1]).double()
+        expected = rows[index : index + 1].double()
+        # A thousandth: what float32 products of other shapes may differ by, and no more.
+        slack = 1e-3 * expected.norm() + 1e-6
+        if alone.shape != expected.shape or not (alone - expected).norm() <= slack:
+            raise NotPerRecord(name)
+
+
+def finite_rows(contribution: Callable[[Tensor], Tensor], chunk: Tensor, name: str) -> Tensor:
+    """Return the contributions of ``chunk`` in float64, one finite row per record."""
+    rows: Tensor = contribution(chunk).double()
     if rows.ndim != 2 or rows.shape[0] != chunk.shape[0]:
         raise DpbenchError(
             f"{name!r}: a contribution must give one row per record "
@@ -229,3 +257,8 @@ def _rows(contribution: Callable[[Tensor], Tensor], chunk: Tensor, name: str) ->
             "clamp or standardise before logarithms, divisions and powers"
         )
     return rows
+
+
+def _clipped(rows: Tensor, clip: float) -> Tensor:
+    norms: Tensor = rows.norm(dim=1, keepdim=True)
+    return rows * (clip / norms.clamp_min(1e-30)).clamp_max(1)

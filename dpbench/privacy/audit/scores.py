@@ -1,0 +1,99 @@
+"""What an attacker reads off a trained generator: higher should mean "canary was in".
+
+Fixed scores are computed per run; ``state`` scores are learned on runs of known
+world, then applied to others. The audit chooses among all on runs that it does
+not use for its bound, so trying many costs nothing but runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpbench.api import PrivateGenerator
+from dpbench.privacy.handle import PrivateLatents
+
+__all__ = ["Observation", "far_latents", "learned_scores", "observe", "sample_scores"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One trained generator: ``fixed`` scores ``[m]`` per canary, and all of its ``state``."""
+
+    fixed: dict[str, Tensor]
+    state: Tensor
+
+
+def far_latents(public: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Return ``count`` worst-case latents: far out, each in a random direction.
+
+    Three times as far from the mean as the farthest public latent: nothing
+    hides them, and whatever clips is at its clip.
+    """
+    centre = public.mean(0)
+    radius = 3 * (public - centre).norm(dim=1).max().clamp_min(1)
+    directions = torch.randn(count, public.shape[1], generator=rng).to(public)
+    far: Tensor = centre + radius * torch.nn.functional.normalize(directions, dim=1)
+    return far
+
+
+def sample_scores(samples: Tensor, canaries: Tensor, centre: Tensor) -> dict[str, Tensor]:
+    """Black-box scores of ``canaries`` ``[m, d]`` from ``samples`` ``[S, d]``; each ``[m]``.
+
+    A canary pulls the mean and the variance along its direction, and samples near it.
+    """
+    toward = torch.nn.functional.normalize(canaries - centre, dim=1)
+    along = (samples - centre) @ toward.T
+    return {
+        "samples: mean toward the canary": along.mean(0),
+        "samples: spread toward the canary": along.square().mean(0),
+        "samples: reach toward the canary": along.amax(0),
+        "samples: nearest to the canary": -torch.cdist(canaries, samples).amin(1),
+    }
+
+
+def observe(
+    generator: PrivateGenerator,
+    private: PrivateLatents,
+    canaries: Tensor,
+    centre: Tensor,
+    count: int,
+    rng: torch.Generator,
+) -> Observation:
+    """Gather every score that ``generator`` offers, and its state as one vector."""
+    fixed = sample_scores(generator.sample(count, rng), canaries, centre)
+    if private.alignment is not None and len(private.ledger.mechanisms):
+        fixed["white-box: alignment of releases"] = private.alignment.cpu()
+    own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
+    if own is not None:
+        fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries])
+    flat = [t.flatten().float() for t in generator.state().values() if t.is_floating_point()]
+    state = torch.cat(flat) if flat else torch.zeros(1)
+    return Observation(
+        {name: score.float().nan_to_num() for name, score in fixed.items()}, state.nan_to_num()
+    )
+
+
+def learned_scores(inside: Tensor, outside: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Learn linear scores of the state from runs with ``[n, D]`` and without the canary.
+
+    Diagonal discriminants over the 1, 10 and all coordinates that differ most: a
+    parameter without noise stands out by itself, a common shift needs them all.
+    """
+    difference = inside.mean(0) - outside.mean(0)
+    variance = (inside.var(0) + outside.var(0)) / 2
+    # A coordinate that never varies and never differs says nothing.
+    weight = difference / (variance + 1e-12 + 1e-6 * variance.mean())
+    order = (difference.abs() / (variance + 1e-12).sqrt()).argsort(descending=True)
+    scores: dict[str, Callable[[Tensor], Tensor]] = {}
+    for most in (1, 10, len(order)):
+        chosen = order[:most]
+
+        def score(states: Tensor, chosen: Tensor = chosen) -> Tensor:
+            return states[:, chosen] @ weight[chosen]
+
+        scores[f"white-box: {min(most, len(order))} learned parameters"] = score
+    return scores
