@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from dpbench.store import content_key, write_json
 
-__all__ = ["CONTROL", "Result", "Status", "load_results", "save_result"]
+__all__ = ["AUDITED", "CONTROL", "Result", "Status", "load_results", "save_audit", "save_result"]
 
 CONTROL = "control:"
+#: What an audit is of: it covers all seeds of these.
+AUDITED = ("dataset", "settings", "method", "epsilon", "noise_multiplier", "clip")
 Status = Literal["ok", "collapsed", "diverged", "over-budget", "failed", "skipped"]
 
 
@@ -99,8 +102,29 @@ def save_result(runs: Path, result: Result) -> None:
 
 
 def load_results(runs: Path) -> list[Result]:
-    """Read all results under ``runs``; unreadable files are left out."""
-    return sorted(_read(sorted((runs / "results").glob("*.json"))), key=_order)
+    """Read all results under ``runs``, audits beside them; unreadable files are left out."""
+    results = _read(sorted((runs / "results").glob("*.json")))
+    return sorted(_with_audits(runs, results), key=_order)
+
+
+def save_audit(runs: Path, audited: dict[str, Any], audit: dict[str, Any]) -> None:
+    """Keep what an audit found; ``audited`` holds the fields :data:`AUDITED`."""
+    named = {k: _plain(v) if isinstance(v, float) else v for k, v in audited.items()}
+    path = runs / "audits" / f"{content_key(named)}.json"
+    write_json(path, {"trial": named, "audit": audit})
+
+
+def _with_audits(runs: Path, results: Iterable[Result]) -> Iterator[Result]:
+    kept: dict[str, dict[str, Any]] = {}
+    for path in sorted((runs / "audits").glob("*.json")):
+        with contextlib.suppress(ValueError, KeyError):  # an audit of another version
+            content = json.loads(path.read_text())
+            kept[content_key(content["trial"])] = content["audit"]
+    for result in results:
+        named = result.model_dump(mode="json", include=set(AUDITED))
+        if result.noise_multiplier:
+            named["epsilon"] = None  # with the noise given, epsilon is an outcome
+        yield result.model_copy(update={"audit": kept.get(content_key(named))})
 
 
 def _read(paths: Iterable[Path]) -> Iterator[Result]:

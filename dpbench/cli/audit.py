@@ -1,0 +1,92 @@
+"""``dpbench audit``: attack a method, and bound its epsilon from below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dpbench.cli.options import config_option, device_option, runs_option
+
+__all__ = ["command"]
+
+
+@click.command("audit", short_help="Attack a method; bound its epsilon from below.")
+@click.argument("method")
+@click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable.")
+@click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
+@click.option("--dataset", help="Data set, instead of the grid's.")
+@click.option(
+    "--kind", type=click.Choice(["many-run", "one-run"]), default="many-run", show_default=True
+)
+@click.option("--trainings", type=click.IntRange(16), default=400, show_default=True)
+@click.option("--canaries", type=click.IntRange(10), default=200, show_default=True)
+@click.option("--records", type=click.IntRange(10), default=500, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@config_option
+@device_option
+@runs_option
+def command(
+    method: str,
+    epsilon: tuple[float, ...],
+    clip: tuple[float, ...],
+    dataset: str | None,
+    kind: str,
+    trainings: int,
+    canaries: int,
+    records: int,
+    seed: int,
+    style: str,
+    config: Path | None,
+    device: str,
+    runs: Path,
+) -> None:
+    """Train METHOD (a name or glob) with and without planted records and try to tell which.
+
+    A bound above the epsilon claimed refutes the claim: exit code 1. A bound
+    below it proves nothing. The leaderboard shows the bound beside epsilon.
+    """
+    import json
+    from typing import cast
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from dpbench import runner
+    from dpbench.audits import AuditOptions, audit
+    from dpbench.config import load_config
+    from dpbench.grid import Selection
+    from dpbench.plan import Options
+    from dpbench.plugins import registry
+    from dpbench.privacy.audit import AuditKind
+
+    notes = Console(stderr=True)
+    prepared = runner.prepare(
+        load_config(config, registry()),
+        Selection((method,), dataset, epsilon, clip, (0,)),
+        runs,
+        Options(controls=False),
+    )
+    options = AuditOptions(cast(AuditKind, kind), trainings, canaries, records, seed)
+    found = audit(prepared, runner.choose_device(device), options, notes.print)
+    if style == "json":
+        rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        table = Table("trial", "claimed ε", "ε at least", "could show", "right", "by", "verdict")
+        for title, result in found:
+            verdict = "[red]refuted[/red]" if result.refuted else "not refuted"
+            table.add_row(
+                title,
+                f"{result.epsilon_claimed:.3g}",
+                f"{result.epsilon_lower:.3g}",
+                f"{result.epsilon_ceiling:.3g}",
+                f"{result.correct}/{result.guesses}",
+                result.score,
+                verdict,
+            )
+        Console().print(table)
+    raise SystemExit(1 if any(result.refuted for _, result in found) else 0)
