@@ -1,0 +1,66 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from dpbench.metrics.evaluators.domain import DomainEvaluator
+from dpbench.metrics.plugin import InceptionScoreMetric
+from dpbench.metrics.protocol import Protocol, identity_hash
+
+
+def test_identity_names_all_that_moves_a_score(evaluator: DomainEvaluator) -> None:
+    identity = Protocol(name="default").identity(evaluator)
+    assert identity["protocol"] == "default"
+    assert identity["evaluator"] == "domain"
+    assert identity["weights_sha256"] == evaluator.weights_sha256
+    assert identity["samples"] == 10_000
+    assert identity["reference"] == "private-train"
+    assert identity["quantisation"] == "clamp to [0, 1], times 255, round to uint8"
+    assert {"resize", "batch_size", "seed", "test_accuracy", "feature_dim"} <= identity.keys()
+
+
+def test_hash_differs_with_samples_reference_and_weights(evaluator: DomainEvaluator) -> None:
+    base = Protocol(name="p")
+    known = identity_hash(base.identity(evaluator))
+    assert known == identity_hash(Protocol(name="p", metrics=("fid",)).identity(evaluator))
+    for change in ({"samples": 2048}, {"reference": "private-test"}, {"name": "q"}):
+        other = base.model_copy(update=change)
+        assert identity_hash(other.identity(evaluator)) != known
+    foreign = {**base.identity(evaluator), "weights_sha256": "0"}
+    assert identity_hash(foreign) != known
+
+
+def test_a_metric_adds_its_splits(evaluator: DomainEvaluator) -> None:
+    protocol = Protocol(name="p", params={"is": {"splits": 5}})
+    metric = InceptionScoreMetric(InceptionScoreMetric.Params(**protocol.params["is"]))
+    identity = protocol.metric_identity(evaluator, metric)
+    assert identity["metric"] == "is"
+    assert identity["metric_params"] == {"splits": 5, "seed": 2020}
+
+
+def test_domain_figures_are_labelled_as_such() -> None:
+    assert Protocol(name="p").heading("FID") == "FID (domain)"
+    assert Protocol(name="p", evaluator="inception").heading("FID") == "FID"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"samples": 1},
+        {"evaluator": "resnet"},
+        {"reference": "test"},
+        {"metrics": []},
+        {"sample": 9},
+    ],
+)
+def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Protocol.model_validate({"name": "p", **wrong})
+
+
+@pytest.mark.parametrize("module", ["protocol", "uncertainty"])
+def test_reading_protocols_and_results_loads_no_torch(module: str) -> None:
+    code = f"import sys, dpbench.metrics.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
