@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpbench.api import Context, PrivateGenerator
 from dpbench.errors import DpbenchError
@@ -21,7 +21,8 @@ from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
-from dpbench.privacy.lanes import DPSGDLanes, training_order
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, training_order
+from dpbench.privacy.reference import LinearStack, ReferenceLane
 
 __all__ = ["GAN", "GANParams"]
 
@@ -122,7 +123,10 @@ class GAN(PrivateGenerator):
             [items[i] for i in order]
             for items in (lanes, list(privates), list(contexts), priors, schedules)
         )
-        _Training(lanes, privates, contexts, priors, schedules, public).run()
+        size = 1 if params.engine == "opacus" else len(lanes)
+        for i in range(0, len(lanes), size):
+            run = [items[i : i + size] for items in (lanes, privates, contexts, priors, schedules)]
+            _Training(*run, public).run()
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Push draws from the prior through the generator."""
@@ -149,12 +153,20 @@ class GAN(PrivateGenerator):
 class _Training:
     """One run of :meth:`GAN.fit_lanes`; everything is ordered by falling steps."""
 
-    def __init__(self, lanes, privates, contexts, priors, schedules, public) -> None:  # type: ignore[no-untyped-def]
-        self.lanes: list[GAN] = lanes
+    def __init__(
+        self,
+        lanes: Sequence[GAN],
+        privates: Sequence[PrivateLatents],
+        contexts: Sequence[Context],
+        priors: Sequence[Mixture],
+        schedules: Sequence[LaneSchedule],
+        public: Tensor,
+    ) -> None:
+        self.lanes = lanes
         self.params: GANParams = lanes[0].params
         self.net, self.critic, self.skip = lanes[0].net, lanes[0].critic, lanes[0].skip
-        self.contexts: list[Context] = contexts
-        self.priors: list[Mixture] = priors
+        self.contexts = contexts
+        self.priors = priors
         self.schedules = schedules
         self.public = public
         self.loss = AdversarialLoss(self.params.loss)
@@ -167,7 +179,20 @@ class _Training:
         fakes = self.params.fakes
         self.pool = PriorPool(priors, contexts, "fakes", fakes, device)
         self.public_picks = [c.generator("public", device) for c in contexts]
-        self.engine = DPSGDLanes(self.judge, privates, schedules, "dp-sgd")
+        self.engine: DPSGDLanes | ReferenceLane
+        if self.params.engine == "opacus":
+            module = LinearStack(self.critic.sizes, self.critic.activation)
+            linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
+            self.engine = ReferenceLane(
+                self.judge,
+                privates[0],
+                schedules[0],
+                module,
+                linears,
+                lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
+            )
+        else:
+            self.engine = DPSGDLanes(self.judge, privates, schedules)
         self.clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
         p = self.params
         self.critic_adam = LaneAdam(self.judge.flat, p.betas, p.weight_decay)

@@ -24,6 +24,10 @@ class AdversarialLoss:
 
     kind: Literal["logistic", "wasserstein"] = "logistic"
 
+    def real_value(self, f: Tensor) -> Tensor:
+        """The critic's loss on real records."""
+        return torch.nn.functional.softplus(-f) if self.kind == "logistic" else -f
+
     def real(self, f: Tensor) -> Tensor:
         """d loss / d f on real records; the generator's loss on its own samples is the same."""
         return torch.sigmoid(-f).neg_() if self.kind == "logistic" else torch.full_like(f, -1.0)

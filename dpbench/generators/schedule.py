@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dpbench.api import Params
 from dpbench.privacy.handle import PrivateLatents
-from dpbench.privacy.lanes import LaneSchedule, remaining_noise
+from dpbench.privacy.lanes import LaneSchedule
 
 __all__ = ["StepParams", "lane_rates", "schedule_for"]
 
@@ -41,7 +41,7 @@ def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:
     batch = params.batch or min(1024, private.size // 4)
     steps = params.steps or automatic_steps(private)
     rate = min(1.0, batch / private.size)
-    return LaneSchedule(rate, steps, private.clip, remaining_noise(private, rate, steps))
+    return LaneSchedule(rate, steps, private.clip, private.noise_multiplier(rate, steps))
 
 
 def automatic_steps(private: PrivateLatents) -> int:

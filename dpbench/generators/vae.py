@@ -15,11 +15,12 @@ from dpbench.generators.activation import ActivationParams
 from dpbench.generators.lane_prior import PriorKind, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
-from dpbench.generators.vae_lanes import VAENet
+from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
-from dpbench.privacy.lanes import DPSGDLanes, training_order
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, training_order
+from dpbench.privacy.reference import ReferenceLane
 
 __all__ = ["VAE", "VAEParams"]
 
@@ -102,7 +103,10 @@ class VAE(PrivateGenerator):
             [items[i] for i in order]
             for items in (lanes, list(privates), list(contexts), priors, schedules)
         )
-        _Training(lanes, privates, contexts, priors, schedules, public.to(device)).run()
+        size = 1 if params.engine == "opacus" else len(lanes)
+        for i in range(0, len(lanes), size):
+            run = [items[i : i + size] for items in (lanes, privates, contexts, priors, schedules)]
+            _Training(*run, public.to(device)).run()
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
@@ -134,12 +138,20 @@ class VAE(PrivateGenerator):
 class _Training:
     """One run of :meth:`VAE.fit_lanes`; everything is ordered by falling steps."""
 
-    def __init__(self, lanes, privates, contexts, priors, schedules, public) -> None:  # type: ignore[no-untyped-def]
-        self.lanes: list[VAE] = lanes
+    def __init__(
+        self,
+        lanes: Sequence[VAE],
+        privates: Sequence[PrivateLatents],
+        contexts: Sequence[Context],
+        priors: Sequence[Mixture],
+        schedules: Sequence[LaneSchedule],
+        public: Tensor,
+    ) -> None:
+        self.lanes = lanes
         self.params: VAEParams = lanes[0].params
         self.net = lanes[0].net
-        self.contexts: list[Context] = contexts
-        self.priors: list[Mixture] = priors
+        self.contexts = contexts
+        self.priors = priors
         self.schedules = schedules
         self.public = public
         self.device = contexts[0].device
@@ -147,7 +159,26 @@ class _Training:
         self.assignments = [c.generator("components", self.device) for c in contexts]
         self.draws = [c.generator("latent-noise", self.device) for c in contexts]
         view = self._view if self.params.prior != "normal" else None
-        self.engine = DPSGDLanes(self.weights, privates, schedules, "dp-sgd", view)
+        self.engine: DPSGDLanes | ReferenceLane
+        if self.params.engine == "opacus":
+            module = VAEModule(self.net, self.draws[0])
+            self.engine = ReferenceLane(
+                self.weights,
+                privates[0],
+                schedules[0],
+                module,
+                module.linears,
+                lambda tracked, x: module.loss(x, tracked, self._kl_weight()),
+                view=view,
+            )
+        else:
+            self.engine = DPSGDLanes(self.weights, privates, schedules, view=view)
+
+    def _kl_weight(self) -> float:
+        """The weight of the divergence, rising over the first ``kl_warmup`` of the steps."""
+        length = self.params.kl_warmup * self.schedules[0].steps
+        warm = min(1.0, (self.engine.step + 1) / (length + 1))
+        return warm * self.params.kl_weight * self.lanes[0].noise_scale ** 2
 
     def _view(self, lane: int, x: Tensor) -> Tensor:
         """A record in its component's units, followed by the component's mean."""
@@ -158,6 +189,15 @@ class _Training:
         return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
 
     def _draw(self, out: Tensor) -> Tensor:
+        """Fill the rows that hold records; how many are drawn depends on the lane alone."""
+        if isinstance(self.engine, ReferenceLane):
+            return self._fill(out)
+        out.zero_()
+        for lane, size in enumerate(self.engine.sizes[: len(out)]):
+            out[lane, :size].normal_(generator=self.draws[lane])
+        return out
+
+    def _fill(self, out: Tensor) -> Tensor:
         for lane in range(len(out)):
             out[lane].normal_(generator=self.draws[lane])
         return out
@@ -168,14 +208,12 @@ class _Training:
             self._pretrain()
         optimiser = LaneAdam(buffer.flat, params.betas, params.weight_decay)
         average = LaneAverage(buffer.flat)
-        scale = self.lanes[0].noise_scale ** 2 * params.kl_weight
         total = self.schedules[0].steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
-            warm = min(1.0, (step + 1) / (params.kl_warmup * total + 1))
             head = buffer.head(active)
             grads = self.engine.gradient(
-                lambda x, head=head, warm=warm: self.net.traces(head, x, scale * warm, self._draw)
+                lambda x, head=head: self.net.traces(head, x, self._kl_weight(), self._draw)
             )
             optimiser.step(grads.flat, lane_rates(params, self.schedules[:active], step))
             if params.average:
@@ -202,7 +240,7 @@ class _Training:
                     for g in picks
                 ]
             )
-            for trace in net.traces(self.weights, self.public[rows], scale, self._draw):
+            for trace in net.traces(self.weights, self.public[rows], scale, self._fill):
                 torch.bmm(
                     trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer]
                 )

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
+from dpbench.privacy.reference import LinearStack
 
-__all__ = ["VAENet"]
+__all__ = ["VAEModule", "VAENet"]
 
 _LOG_VARIANCE = (-10.0, 4.0)
 
@@ -98,21 +99,46 @@ class VAENet:
         lower, _ = encoder.backward(params, seen, torch.cat([grad_mean, grad_log], -1))
         return traces + lower
 
-    def loss(self, params: LaneBuffer, batch: Tensor, kl_weight: float, noise: Tensor) -> Tensor:
-        """Return the loss per sample, ``[A, B]``; plain operations, for checks and autograd."""
-        x, k = batch[..., : self.dim], self.latent
-        mean, log_variance = self.encoder.forward(params, batch).output.split(k, -1)
-        if self.skip:
-            mean = mean + self.skip * x
-            log_variance = log_variance + math.log(1 - self.skip**2)
-        log_variance = log_variance.clamp(*_LOG_VARIANCE)
-        z = mean + (0.5 * log_variance).exp() * noise
-        made = self.decode(params, z, batch[..., self.dim :])
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
-        return 0.5 * (made - x).square().sum(-1) + kl_weight * divergence
-
     def decode(self, params: LaneBuffer, z: Tensor, extra: Tensor) -> Tensor:
         """Map codes ``[A, B, latent]`` to the mean of x, ``[A, B, dim]``."""
         code = torch.cat([z, extra], -1) if self.extra else z
         made = self.decoder.forward(params, code).output
         return made + self.skip * z if self.skip else made
+
+
+class VAEModule(nn.Module):
+    """The same network as an ordinary module, for the reference engine.
+
+    Its loss keeps the latent noise of its own generator.
+    """
+
+    def __init__(self, net: VAENet, noise: torch.Generator) -> None:
+        super().__init__()
+        self.net, self._noise = net, noise
+        self.encoder = LinearStack(net.encoder.sizes, net.activation)
+        self.decoder = LinearStack(net.decoder.sizes, net.activation)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """All layers, in the order of the buffer."""
+        return [m for m in self.modules() if isinstance(m, nn.Linear)]
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map ``batch`` ``[B, dim + extra]`` to reconstruction, mean and log-variance."""
+        net, x = self.net, batch[:, : self.net.dim]
+        mean, log_variance = self.encoder(batch).split(net.latent, -1)
+        if net.skip:
+            mean = mean + net.skip * x
+            log_variance = log_variance + math.log(1 - net.skip**2)
+        log_variance = log_variance.clamp(*_LOG_VARIANCE)
+        noise = torch.randn(mean.shape, generator=self._noise, device=mean.device)
+        z = mean + (0.5 * log_variance).exp() * noise
+        made = self.decoder(torch.cat([z, batch[:, net.dim :]], -1))
+        return (made + net.skip * z if net.skip else made), mean, log_variance
+
+    def loss(self, batch: Tensor, module: nn.Module, kl_weight: float) -> Tensor:
+        """Return ``0.5 |x - x'|^2 + kl_weight * KL`` per sample; ``module`` wraps this one."""
+        made, mean, log_variance = module(batch)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+        error = (made - batch[:, : self.net.dim]).square().sum(-1)
+        return 0.5 * error + kl_weight * divergence

@@ -29,7 +29,6 @@ def release_grouped_sum(
     norm ``clip`` and memberships to L2 norm 1 (soft assignments, which sum to
     one, already are), so a record moves the result by at most ``clip`` however
     many groups there are: it is one vector of length K m, never formed.
-    ``name`` must be used once per trial, for its noise stream is its own.
     """
     if clip <= 0:
         raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
@@ -38,6 +37,8 @@ def release_grouped_sum(
         weights, values = contribution(chunk)
         if len(weights) != len(chunk) or len(values) != len(chunk):
             raise DpbenchError(f"{name!r}: a contribution must give one row per record")
+        if not (torch.isfinite(weights).all() and torch.isfinite(values).all()):
+            raise DpbenchError(f"{name!r}: a contribution is not finite; clipping cannot bound it")
         scale = (clip / values.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
         share = weights / weights.norm(dim=1, keepdim=True).clamp_min(1)
         part = (share.T @ (values * scale)).double()
@@ -47,8 +48,5 @@ def release_grouped_sum(
     private.ledger.record(
         Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
     )
-    if noise_multiplier == 0:
-        return total.float()
-    generator = private.context.generator(f"noise:{name}")
-    noise = torch.randn(total.shape, generator=generator, dtype=total.dtype)
+    noise = private.noise_source(name).normal(total.shape, dtype=total.dtype)
     return (total + noise_multiplier * clip * noise.to(total.device)).float()

@@ -20,20 +20,21 @@ from dpbench.privacy.accounting import noise_multiplier_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.sampling import InclusionCounter, PoissonBlock, PoissonSampler
+from dpbench.privacy.randomness import NoiseSource, SeededSource
+from dpbench.privacy.sampling import (
+    BLOCK_STEPS,
+    InclusionCounter,
+    PoissonBlock,
+    PoissonSampler,
+)
 
 __all__ = [
     "DPSGDLanes",
     "LaneSchedule",
     "clipped_sum",
     "release_noise",
-    "remaining_noise",
     "training_order",
 ]
-
-BLOCK_STEPS = 32
-"""Steps drawn at once; fixed, so that a lane's draws do not depend on its neighbours."""
-
 
 @dataclass(frozen=True)
 class LaneSchedule:
@@ -50,21 +51,6 @@ class LaneSchedule:
     steps: int
     clip: float
     noise_multiplier: float
-
-
-def remaining_noise(private: PrivateLatents, sampling_rate: float, steps: int) -> float:
-    """Return the noise multiplier of ``steps`` more steps that uses up the budget exactly.
-
-    What the ledger already holds is composed with the steps, so nothing is lost
-    to splitting epsilon.
-    """
-    budget = private.budget
-    if budget.noise_multiplier is not None:
-        return budget.noise_multiplier
-    if not budget.private:
-        return 0.0
-    spent = private.ledger.mechanisms
-    return noise_multiplier_for(budget.epsilon, budget.delta, sampling_rate, steps, spent)
 
 
 def release_noise(private: PrivateLatents, share: float, releases: int) -> float:
@@ -113,6 +99,13 @@ def clipped_sum(
     return norms
 
 
+def fill_normal(source: NoiseSource, out: Tensor) -> Tensor:
+    """Fill ``out`` with N(0, 1) numbers, in place where the source allows it."""
+    if isinstance(source, SeededSource):
+        return out.normal_(generator=source.generator(out.device))
+    return out.copy_(source.normal(out.shape, out.device, out.dtype))
+
+
 class DPSGDLanes:
     """Hands out noisy clipped mean gradients, and keeps every lane's ledger.
 
@@ -156,7 +149,7 @@ class DPSGDLanes:
         self._source, self._offsets = self._records(view, device)
         self._entries: list[int] = []
         self._samplers: list[PoissonSampler] = []
-        self._streams: list[torch.Generator] = []
+        self._streams: list[NoiseSource] = []
         self._counters: list[InclusionCounter] = []
         for private, schedule in zip(privates, schedules, strict=True):
             rate = schedule.sampling_rate
@@ -170,15 +163,20 @@ class DPSGDLanes:
                 )
             )
             self._entries.append(len(private.ledger.mechanisms) - 1)
-            draws = private.context.generator(f"sampling:{name}", device)
-            self._samplers.append(PoissonSampler(self.size, rate, draws))
-            self._streams.append(private.context.generator(f"noise:{name}", device))
+            draws = private.noise_source(f"sampling:{name}")
+            self._samplers.append(PoissonSampler(self.size, rate, draws, device))
+            self._streams.append(private.noise_source(name))
             self._counters.append(InclusionCounter(self.size, rate, device))
 
     @property
     def active(self) -> int:
         """How many leading lanes have steps left."""
         return sum(schedule.steps > self.step for schedule in self._schedules)
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many leading rows of each lane's current batch are records; others are padding."""
+        return self._sizes[self.step % BLOCK_STEPS]
 
     def gradient(self, traces: Callable[[Tensor], Sequence[LinearTrace]]) -> LaneBuffer:
         """Return each active lane's noisy mean gradient, and count the step.
@@ -192,7 +190,7 @@ class DPSGDLanes:
         if at == 0:
             self._draw_block()
         lanes = self.active
-        width = self._widths[at]
+        width = max(1, *self._sizes[at])
         picks = self._picks[at, :lanes, :width]
         if self._offsets is not None:
             picks = picks + self._offsets[:lanes]
@@ -212,7 +210,7 @@ class DPSGDLanes:
         for lane in range(len(total)):
             std = self._noise_std[lane]
             if std > 0:
-                noise = self._noise[lane].normal_(generator=self._streams[lane])
+                noise = fill_normal(self._streams[lane], self._noise[lane])
                 total[lane].add_(noise, alpha=std)
 
     def _draw_block(self) -> None:
@@ -234,7 +232,7 @@ class DPSGDLanes:
             steps = len(block.counts)
             self._counts[:steps, lane] = block.counts
             self._picks[:steps, lane] = block.padded(width)
-        self._widths: list[int] = self._counts.amax(1).clamp_min(1).tolist()
+        self._sizes: list[list[int]] = self._counts.tolist()
 
     def _records(
         self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device

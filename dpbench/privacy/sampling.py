@@ -14,7 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["InclusionCounter", "PoissonBlock", "PoissonSampler"]
+from dpbench.privacy.randomness import NoiseSource
+
+__all__ = ["BLOCK_STEPS", "InclusionCounter", "PoissonBlock", "PoissonSampler"]
+
+BLOCK_STEPS = 32
+"""Steps drawn at once; fixed, so that a trial's draws do not depend on what runs beside it."""
 
 _LARGEST_EXACT = 2**52
 
@@ -47,21 +52,25 @@ class PoissonSampler:
     Args:
         size: number of records.
         rate: inclusion probability q in (0, 1]; at 1 every batch is everything.
-        generator: stream of this sampler alone; its device is where indices live.
+        source: stream of this sampler alone.
+        device: where indices live.
     """
 
-    def __init__(self, size: int, rate: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, size: int, rate: float, source: NoiseSource, device: torch.device | str = "cpu"
+    ) -> None:
         if size < 1:
             raise ValueError(f"there must be at least one record, got {size}")
         if not 0 < rate <= 1:
             raise ValueError(f"a sampling rate lies in (0, 1], got {rate}")
         self.size = size
         self.rate = rate
-        self._generator = generator
+        self._source = source
+        self._device = device
 
     def block(self, steps: int) -> PoissonBlock:
         """Draw the next ``steps`` batches."""
-        device = self._generator.device
+        device = self._device
         if self.rate == 1:
             every = torch.arange(self.size, device=device).repeat(steps)
             return PoissonBlock(every, torch.full((steps,), self.size, device=device))
@@ -79,12 +88,7 @@ class PoissonSampler:
         parts: list[Tensor] = []
         last = -1.0
         while last < trials:
-            uniform = torch.rand(
-                draw,
-                generator=self._generator,
-                dtype=torch.float64,
-                device=self._generator.device,
-            )
+            uniform = self._source.uniform((draw,), self._device, torch.float64)
             gaps = torch.log1p(-uniform).div_(math.log1p(-self.rate)).floor_().add_(1)
             parts.append(gaps.cumsum(0).add_(last))
             last = float(parts[-1][-1])
