@@ -341,7 +341,9 @@ class Metric(Plugin, ABC):
         self.params = params
 
     @abstractmethod
-    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+    def compute(
+        self, generated: View, references: References, context: Context
+    ) -> dict[str, float]:
         """Return one number per column.
 
         ``generated`` and each of ``references`` give ``images`` (uint8),

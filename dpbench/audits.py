@@ -18,6 +18,7 @@ from dpbench.store import content_key
 
 __all__ = ["AuditOptions", "audit"]
 
+
 @dataclass(frozen=True)
 class AuditOptions:
     """How hard to try; see :func:`dpbench.privacy.audit.run_audit`."""

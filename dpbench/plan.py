@@ -396,4 +396,3 @@ class _Planner:
                 artifacts={**cell.artifacts, "features": content_key(seen_as)},
             )
         )
-

@@ -75,9 +75,7 @@ class Registry:
         manager.register(plugin)
         found: list[Registered] = []
         for hook, base in HOOKS.items():
-            getattr(manager.hook, hook)(
-                register=_collector(base, found, distribution, version)
-            )
+            getattr(manager.hook, hook)(register=_collector(base, found, distribution, version))
         if not found:
             raise DpbenchError("it registers nothing: implement a hook of dpbench.hookspecs")
         taken: set[tuple[str, str]] = set()
@@ -104,7 +102,7 @@ def _collector(
     return register
 
 
-def _problems(cls: Any, base: type[api.Plugin]) -> Iterator[str]:
+def _problems(cls: Any, base: type[Any]) -> Iterator[str]:
     """Yield every reason why ``cls`` cannot be registered as a ``base``."""
     label = getattr(cls, "__qualname__", repr(cls))
     if not (inspect.isclass(cls) and issubclass(cls, base)):

@@ -51,7 +51,9 @@ def choose_device(asked: str | None) -> str:
         torch.zeros(1, device=asked)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise DpbenchError(f"device {asked!r} cannot be used ({reason}): try --device cpu") from error
+        raise DpbenchError(
+            f"device {asked!r} cannot be used ({reason}): try --device cpu"
+        ) from error
     return asked
 
 
@@ -219,9 +221,7 @@ def _only_run(runs: Path) -> Iterator[None]:
 
 
 def _ended(job_id: str, progress: Progress) -> bool:
-    return (
-        job_id in progress.done or job_id in progress.failed or job_id in progress.skipped
-    )
+    return job_id in progress.done or job_id in progress.failed or job_id in progress.skipped
 
 
 def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:

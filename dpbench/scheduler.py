@@ -113,9 +113,7 @@ def _settle(job: Job, outcome: Outcome, progress: Progress) -> list[Job]:
     return []
 
 
-def _rewire(
-    progress: Progress, waiting: dict[str, Job], group: Job, singles: list[Job]
-) -> None:
+def _rewire(progress: Progress, waiting: dict[str, Job], group: Job, singles: list[Job]) -> None:
     """Make each scoring job wait for its own lane instead of the failed group."""
     by_key = {outputs(single.task)[0][1]: single.id for single in singles}
     for job in list(waiting.values()):

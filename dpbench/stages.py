@@ -168,9 +168,7 @@ def load_partition(store: Store, key: str) -> Partition:
     """Read what :func:`save_partition` wrote; remembered by the process."""
     artifact = store.load("data", key)
     parts = {
-        part: LabelledImages(
-            artifact.tensors[f"{part}.images"], artifact.tensors[f"{part}.labels"]
-        )
+        part: LabelledImages(artifact.tensors[f"{part}.images"], artifact.tensors[f"{part}.labels"])
         for part in PARTS
     }
     return Partition(**parts, private_classes=tuple(artifact.meta["private_classes"]))
@@ -271,7 +269,9 @@ def _public_model(component: Component, image_shape: tuple[int, int, int]) -> Pu
 
 
 @functools.lru_cache(maxsize=4)
-def _fitted_model(store: Store, key: str, data: str, component: _Hashable, device: str) -> PublicModel:
+def _fitted_model(
+    store: Store, key: str, data: str, component: _Hashable, device: str
+) -> PublicModel:
     model = _public_model(component.component, load_partition(store, data).image_shape)
     model.load_state_dict(store.load("public", key).tensors)
     return model.eval().requires_grad_(False).to(device)
@@ -343,7 +343,8 @@ def _reconstruction_error(
     model: PublicModel, latents: Tensor, images: Tensor, context: Context, most: int = 2000
 ) -> float:
     """Mean squared error per pixel in [0, 1] over the first ``most`` images."""
-    decoded = torch.cat([model.decode(z.to(context.device)).cpu() for z in latents[:most].split(500)])
+    parts = latents[:most].split(DECODE_BATCH)
+    decoded = torch.cat([model.decode(z.to(context.device)).cpu() for z in parts])
     return (decoded - images[:most] / 255).square().mean().item()
 
 
@@ -410,7 +411,12 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
     if task.trained and store.load("generator", task.trained).meta["diverged"]:
         return  # there is nothing to score
     evaluator, references = load_references(
-        store, task.data, task.evaluator, task.labeller, task.protocol.reference, str(context.device)
+        store,
+        task.data,
+        task.evaluator,
+        task.labeller,
+        task.protocol.reference,
+        str(context.device),
     )
     images = _source_images(task, store, context)
     if store.has("features", task.samples):
@@ -484,13 +490,15 @@ def _gaussian_like(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
     covariance = torch.cov(rows.T.double())
     values, vectors = torch.linalg.eigh(covariance)
     noise = torch.randn(count, rows.shape[1], generator=rng, dtype=torch.float64)
-    return (rows.double().mean(0) + noise * values.clamp_min(0).sqrt() @ vectors.T).float()
+    sample: Tensor = rows.double().mean(0) + noise * values.clamp_min(0).sqrt() @ vectors.T
+    return sample.float()
 
 
 @torch.inference_mode()
 def decode(model: PublicModel, z: Tensor, device: torch.device) -> Tensor:
     """Decode latents ``[N, d]`` to ``uint8`` images on the CPU, in batches."""
-    return torch.cat([to_uint8(model.decode(part.to(device))).cpu() for part in z.split(DECODE_BATCH)])
+    parts = z.split(DECODE_BATCH)
+    return torch.cat([to_uint8(model.decode(part.to(device))).cpu() for part in parts])
 
 
 def _require_finite(tensors: Any, what: str) -> None:

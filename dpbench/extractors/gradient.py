@@ -27,8 +27,10 @@ class GradientExtractor(Extractor):
     cost = 40.0
 
     def extract(self, model: PublicModel, images: Tensor, context: Context) -> Tensor:
+        warm_start: bool = self.params.warm_start
+
         def start(x: Tensor, _index: slice) -> Tensor:
-            return model.encode(x) if self.params.warm_start else _mean_of(model, x)
+            return model.encode(x) if warm_start else _mean_of(model, x)
 
         return _in_batches(self.params, model, images, context, start)
 
@@ -84,7 +86,8 @@ def _in_batches(
 
 def _within(z: Tensor, radius: Tensor) -> Tensor:
     """Scale rows of ``z`` ``[B, d]`` back to norm ``radius`` ``[B, 1]`` where they exceed it."""
-    return z * (radius / z.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1)
+    scale: Tensor = (radius / z.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1)
+    return z * scale
 
 
 def _mean_of(model: PublicModel, x: Tensor) -> Tensor:

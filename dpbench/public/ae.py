@@ -124,13 +124,14 @@ class Autoencoder(PublicModel):
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         else:
             z, divergence = mean + params.noise * noise, torch.zeros((), device=x.device)
-        error = (self.decoder(z) - x).square().flatten(1).sum(1).mean()
+        error: Tensor = (self.decoder(z) - x).square().flatten(1).sum(1).mean()
         return error + params.kl * divergence
 
     @torch.no_grad()
     def _measure(self, images: Tensor, context: Context, most: int = 10_000) -> None:
         """Keep mean and precision of public latents, for whoever regularises towards them."""
-        z = torch.cat([self.encode(to_float(x.to(context.device))) for x in images[:most].split(500)])
+        parts = images[:most].split(500)
+        z = torch.cat([self.encode(to_float(part.to(context.device))) for part in parts])
         covariance = torch.cov(z.double().T)
         ridge = 1e-3 * covariance.diagonal().mean() * torch.eye(self.latent_dim).to(covariance)
         self.mean.copy_(z.mean(0))

@@ -201,7 +201,9 @@ class WGAN(PublicModel):
             optimiser.step()
         self.critic.requires_grad_(True)
 
-    def _companion_loss(self, real: Tensor, z: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    def _companion_loss(
+        self, real: Tensor, z: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> Tensor:
         assert self.companion is not None
         p = self.params
         code, back = self.companion(torch.cat([real, fake.detach()])).chunk(2)
