@@ -23,6 +23,4 @@ class ActivationParams(Params):
 
     @property
     def activation_function(self) -> Activation:
-        return Activation(
-            self.activation, self.slope, self.scale, self.temperature, self.offset
-        )
+        return Activation(self.activation, self.slope, self.scale, self.temperature, self.offset)

@@ -18,10 +18,11 @@ from dpbench.generators.gan_lanes import AdversarialLoss, add_free_gradient, wei
 from dpbench.generators.lane_prior import PriorKind, PriorPool, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
+from dpbench.generators.training_lane import TrainingLane, batched_runs
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
-from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, training_order
+from dpbench.privacy.lanes import DPSGDLanes
 from dpbench.privacy.reference import LinearStack, ReferenceLane
 
 __all__ = ["GAN", "GANParams"]
@@ -79,12 +80,12 @@ class GAN(PrivateGenerator):
         act = params.activation_function
         self.net = LaneMLP((latent, *params.hidden, latent_dim), act)
         self.critic = LaneMLP((latent_dim, *params.critic_hidden, 1), act)
-        if params.bound == "weight-clip":
-            if params.weight_clip is None or math.isinf(weight_clip_bound(self.critic, 1)):
-                raise DpbenchError(
-                    "bound = 'weight-clip' needs weight_clip and a bounded activation "
-                    "(tanh or tempered_sigmoid)"
-                )
+        bounded = math.isfinite(weight_clip_bound(self.critic, 1))
+        if params.bound == "weight-clip" and not (params.weight_clip and bounded):
+            raise DpbenchError(
+                "bound = 'weight-clip' needs weight_clip and a bounded activation "
+                "(tanh or tempered_sigmoid)"
+            )
         self.mixture = Mixture.standard(latent)
         self.flat = torch.zeros(1, 0)
 
@@ -101,32 +102,31 @@ class GAN(PrivateGenerator):
         contexts: Sequence[Context],
     ) -> None:
         """Train all lanes as one batched program; diverged lanes keep their NaNs."""
-        lanes = [g for g in generators if isinstance(g, GAN)]
-        params: GANParams = lanes[0].params
         public = public.to(contexts[0].device)
-        priors, schedules = [], []
-        for lane, private in zip(lanes, privates, strict=True):
-            if params.prior == "normal":
-                priors.append(lane.mixture)
-            else:
-                share = params.share_for(params.prior_share, private)
-                priors.append(
-                    release_prior(private, public, params.prior, params.components, share)
-                )
-            schedule = schedule_for(params, private)
-            if params.bound == "weight-clip":
-                bound = weight_clip_bound(lane.critic, params.weight_clip or 0.0)
-                schedule = replace(schedule, clip=bound)
-            schedules.append(schedule)
-        order = training_order(schedules)
-        lanes, privates, contexts, priors, schedules = (
-            [items[i] for i in order]
-            for items in (lanes, list(privates), list(contexts), priors, schedules)
-        )
-        size = 1 if params.engine == "opacus" else len(lanes)
-        for i in range(0, len(lanes), size):
-            run = [items[i : i + size] for items in (lanes, privates, contexts, priors, schedules)]
-            _Training(*run, public).run()
+        lanes = [
+            cls._prepare(generator, private, public, context)
+            for generator, private, context in zip(generators, privates, contexts, strict=True)
+            if isinstance(generator, GAN)
+        ]
+        for run in batched_runs(lanes, lanes[0].generator.params.engine == "lanes"):
+            _Training(run, public).run()
+
+    @staticmethod
+    def _prepare(
+        generator: GAN, private: PrivateLatents, public: Tensor, context: Context
+    ) -> TrainingLane[GAN]:
+        """Release the prior first, so that the steps use up exactly what it leaves."""
+        params: GANParams = generator.params
+        prior = generator.mixture
+        if params.prior != "normal":
+            prior = release_prior(
+                private, public, params.prior, params.components, params.prior_share
+            )
+        schedule = schedule_for(params, private)
+        if params.bound == "weight-clip":
+            bound = weight_clip_bound(generator.critic, params.weight_clip or 0.0)
+            schedule = replace(schedule, clip=bound)
+        return TrainingLane(generator, private, context, prior, schedule)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Push draws from the prior through the generator."""
@@ -153,22 +153,14 @@ class GAN(PrivateGenerator):
 class _Training:
     """One run of :meth:`GAN.fit_lanes`; everything is ordered by falling steps."""
 
-    def __init__(
-        self,
-        lanes: Sequence[GAN],
-        privates: Sequence[PrivateLatents],
-        contexts: Sequence[Context],
-        priors: Sequence[Mixture],
-        schedules: Sequence[LaneSchedule],
-        public: Tensor,
-    ) -> None:
-        self.lanes = lanes
-        self.params: GANParams = lanes[0].params
-        self.net, self.critic, self.skip = lanes[0].net, lanes[0].critic, lanes[0].skip
-        self.contexts = contexts
-        self.priors = priors
-        self.schedules = schedules
-        self.public = public
+    def __init__(self, lanes: list[TrainingLane[GAN]], public: Tensor) -> None:
+        self.lanes, self.public = lanes, public
+        first = lanes[0].generator
+        self.params: GANParams = first.params
+        self.net, self.critic, self.skip = first.net, first.critic, first.skip
+        self.schedules = [lane.schedule for lane in lanes]
+        contexts = [lane.context for lane in lanes]
+        privates = [lane.private for lane in lanes]
         self.loss = AdversarialLoss(self.params.loss)
         device = contexts[0].device
         count = len(lanes)
@@ -177,7 +169,7 @@ class _Training:
         self.judge = LaneBuffer.zeros(self.critic.layers, count, device)
         self.judge.initialise([c.generator("init:critic") for c in contexts])
         fakes = self.params.fakes
-        self.pool = PriorPool(priors, contexts, "fakes", fakes, device)
+        self.pool = PriorPool([lane.prior for lane in lanes], contexts, "fakes", fakes, device)
         self.public_picks = [c.generator("public", device) for c in contexts]
         self.engine: DPSGDLanes | ReferenceLane
         if self.params.engine == "opacus":
@@ -186,14 +178,14 @@ class _Training:
             self.engine = ReferenceLane(
                 self.judge,
                 privates[0],
-                schedules[0],
+                self.schedules[0],
                 module,
                 linears,
                 lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
             )
         else:
-            self.engine = DPSGDLanes(self.judge, privates, schedules)
-        self.clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
+            self.engine = DPSGDLanes(self.judge, privates, self.schedules)
+        self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
         p = self.params
         self.critic_adam = LaneAdam(self.judge.flat, p.betas, p.weight_decay)
         self.adam = LaneAdam(self.weights.flat, p.betas, p.weight_decay)
@@ -209,11 +201,11 @@ class _Training:
             if step % every == every - 1:
                 self._generator_step(active, step)
             if step % 50 == 0:
-                self.contexts[0].progress(step, total)
+                self.lanes[0].context.progress(step, total)
         final = self.average.flat if params.average else self.weights.flat
         for i, lane in enumerate(self.lanes):
-            lane.mixture = self.priors[i].cpu()
-            lane.flat = final[i : i + 1].cpu().clone()
+            lane.generator.mixture = lane.prior.cpu()
+            lane.generator.flat = final[i : i + 1].cpu().clone()
 
     def _critic_step(self, active: int, step: int) -> None:
         params, judge = self.params, self.judge.head(active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,5 +126,5 @@ def weight_clip_bound(critic: LaneMLP, weight_clip: float) -> float:
     """
     output, derivative = critic.activation.bounds
     widths = critic.sizes[1:]
-    pairs = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    pairs = sum(a * b for a, b in itertools.pairwise(widths))
     return 2 * weight_clip * output * derivative**2 * pairs

@@ -41,11 +41,16 @@ def release_prior(
     public: Tensor,
     kind: PriorKind,
     components: int | None,
-    share: float,
+    share: float | None,
 ) -> Mixture:
-    """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing."""
+    """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing.
+
+    ``share`` is the part of the budget to use (see :func:`release_noise`).
+    """
     if kind == "normal":
         return Mixture.standard(private.dim)
+    if share is None:
+        share = 0.7 if private.budget.epsilon < 3 else 0.5
     return release_mixture(private, public, mixture_settings(private, kind, components, share))
 
 

@@ -166,7 +166,8 @@ def _lloyd(
     trust = counts.clamp_min(1).square() / (counts.clamp_min(1).square() + noise**2)
     fresh = total[:, 1:] / counts.clamp_min(1).unsqueeze(1)
     moved = anchors + trust.unsqueeze(1) * (fresh - anchors)
-    return moved @ torch.linalg.inv(whiten) + centre
+    back: Tensor = torch.linalg.inv(whiten)
+    return moved @ back + centre
 
 
 def _maximise(
@@ -237,4 +238,5 @@ def _factors(covariances: Tensor, noise: float) -> Tensor:
     values, vectors = torch.linalg.eigh(covariances)
     floor = max(0.01, noise)
     lifted = (vectors * values.clamp_min(floor).unsqueeze(1)) @ vectors.transpose(1, 2)
-    return torch.linalg.cholesky(lifted)
+    factors: Tensor = torch.linalg.cholesky(lifted)
+    return factors

@@ -31,10 +31,6 @@ class StepParams(Params):
     pretrain_steps: int = Field(0, ge=0)
     pretrain_rate: float = Field(2e-3, gt=0)
 
-    def share_for(self, share: float | None, private: PrivateLatents) -> float:
-        """Return the part of the budget that the prior's release may use."""
-        return share or (0.7 if private.budget.epsilon < 3 else 0.5)
-
 
 def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:
     """Choose a lane's schedule; the noise uses up what the ledger has left."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from dpbench.api import Context, Params, PrivateGenerator
+from dpbench.api import Context, PrivateGenerator
 from dpbench.generators.activation import ActivationParams
 from dpbench.generators.lane_prior import PriorKind, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
+from dpbench.generators.training_lane import TrainingLane, batched_runs
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import PrivateLatents
-from dpbench.privacy.lane_nets import LaneBuffer
+from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
-from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, training_order
+from dpbench.privacy.lanes import DPSGDLanes
 from dpbench.privacy.reference import ReferenceLane
 
 __all__ = ["VAE", "VAEParams"]
@@ -88,25 +90,23 @@ class VAE(PrivateGenerator):
         contexts: Sequence[Context],
     ) -> None:
         """Train all lanes as one batched program; diverged lanes keep their NaNs."""
-        lanes = [g for g in generators if isinstance(g, VAE)]
-        params: VAEParams = lanes[0].params
-        device = contexts[0].device
-        priors = []
-        for private in privates:
-            share = params.share_for(params.prior_share, private)
-            priors.append(
-                release_prior(private, public.to(device), params.prior, params.components, share)
-            )
-        schedules = [schedule_for(params, private) for private in privates]
-        order = training_order(schedules)
-        lanes, privates, contexts, priors, schedules = (
-            [items[i] for i in order]
-            for items in (lanes, list(privates), list(contexts), priors, schedules)
-        )
-        size = 1 if params.engine == "opacus" else len(lanes)
-        for i in range(0, len(lanes), size):
-            run = [items[i : i + size] for items in (lanes, privates, contexts, priors, schedules)]
-            _Training(*run, public.to(device)).run()
+        public = public.to(contexts[0].device)
+        lanes = [
+            cls._prepare(generator, private, public, context)
+            for generator, private, context in zip(generators, privates, contexts, strict=True)
+            if isinstance(generator, VAE)
+        ]
+        for run in batched_runs(lanes, lanes[0].generator.params.engine == "lanes"):
+            _Training(run, public).run()
+
+    @staticmethod
+    def _prepare(
+        generator: VAE, private: PrivateLatents, public: Tensor, context: Context
+    ) -> TrainingLane[VAE]:
+        """Release the prior first, so that the steps use up exactly what it leaves."""
+        params: VAEParams = generator.params
+        prior = release_prior(private, public, params.prior, params.components, params.prior_share)
+        return TrainingLane(generator, private, context, prior, schedule_for(params, private))
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
@@ -138,25 +138,17 @@ class VAE(PrivateGenerator):
 class _Training:
     """One run of :meth:`VAE.fit_lanes`; everything is ordered by falling steps."""
 
-    def __init__(
-        self,
-        lanes: Sequence[VAE],
-        privates: Sequence[PrivateLatents],
-        contexts: Sequence[Context],
-        priors: Sequence[Mixture],
-        schedules: Sequence[LaneSchedule],
-        public: Tensor,
-    ) -> None:
-        self.lanes = lanes
-        self.params: VAEParams = lanes[0].params
-        self.net = lanes[0].net
-        self.contexts = contexts
-        self.priors = priors
-        self.schedules = schedules
-        self.public = public
+    def __init__(self, lanes: list[TrainingLane[VAE]], public: Tensor) -> None:
+        self.lanes, self.public = lanes, public
+        first = lanes[0].generator
+        self.params: VAEParams = first.params
+        self.net, self.noise_scale = first.net, first.noise_scale
+        self.schedules = [lane.schedule for lane in lanes]
+        contexts = [lane.context for lane in lanes]
+        privates = [lane.private for lane in lanes]
         self.device = contexts[0].device
         self.weights = self.net.initial([c.generator("init") for c in contexts], self.device)
-        self.assignments = [c.generator("components", self.device) for c in contexts]
+        self.picks = [c.generator("components", self.device) for c in contexts]
         self.draws = [c.generator("latent-noise", self.device) for c in contexts]
         view = self._view if self.params.prior != "normal" else None
         self.engine: DPSGDLanes | ReferenceLane
@@ -165,26 +157,29 @@ class _Training:
             self.engine = ReferenceLane(
                 self.weights,
                 privates[0],
-                schedules[0],
+                self.schedules[0],
                 module,
                 module.linears,
                 lambda tracked, x: module.loss(x, tracked, self._kl_weight()),
                 view=view,
             )
         else:
-            self.engine = DPSGDLanes(self.weights, privates, schedules, view=view)
+            self.engine = DPSGDLanes(self.weights, privates, self.schedules, view=view)
+
+    def _traces(self, params: LaneBuffer, batch: Tensor) -> list[LinearTrace]:
+        return self.net.traces(params, batch, self._kl_weight(), self._draw)
 
     def _kl_weight(self) -> float:
         """The weight of the divergence, rising over the first ``kl_warmup`` of the steps."""
         length = self.params.kl_warmup * self.schedules[0].steps
         warm = min(1.0, (self.engine.step + 1) / (length + 1))
-        return warm * self.params.kl_weight * self.lanes[0].noise_scale ** 2
+        return warm * self.params.kl_weight * self.noise_scale**2
 
     def _view(self, lane: int, x: Tensor) -> Tensor:
         """A record in its component's units, followed by the component's mean."""
-        prior = self.priors[lane]
+        prior = self.lanes[lane].prior
         shares = prior.responsibilities(x)
-        which = torch.multinomial(shares, 1, generator=self.assignments[lane]).squeeze(1)
+        which = torch.multinomial(shares, 1, generator=self.picks[lane]).squeeze(1)
         own = prior.standardise(which, x)
         return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
 
@@ -212,25 +207,25 @@ class _Training:
         while (active := self.engine.active) > 0:
             step = self.engine.step
             head = buffer.head(active)
-            grads = self.engine.gradient(
-                lambda x, head=head: self.net.traces(head, x, self._kl_weight(), self._draw)
-            )
+            grads = self.engine.gradient(partial(self._traces, head))
             optimiser.step(grads.flat, lane_rates(params, self.schedules[:active], step))
             if params.average:
                 average.update(head.flat)
             if step % 50 == 0:
-                self.contexts[0].progress(step, total)
+                self.lanes[0].context.progress(step, total)
         final = average.flat if params.average else buffer.flat
         for i, lane in enumerate(self.lanes):
-            lane.mixture = self.priors[i].cpu()
-            lane.flat = final[i : i + 1].cpu().clone()
+            lane.generator.mixture = lane.prior.cpu()
+            lane.generator.flat = final[i : i + 1].cpu().clone()
 
     def _pretrain(self) -> None:
         """Fit all lanes to public latents; free."""
         params, net = self.params, self.net
         optimiser = LaneAdam(self.weights.flat, params.betas, params.weight_decay)
-        picks = [c.generator("pretraining", self.device) for c in self.contexts]
-        scale = self.lanes[0].noise_scale ** 2 * params.kl_weight
+        picks = [
+            c.generator("pretraining", self.device) for c in (lane.context for lane in self.lanes)
+        ]
+        scale = self.noise_scale**2 * params.kl_weight
         grads = self.weights.like()
         count = 256
         for step in range(params.pretrain_steps):
@@ -241,9 +236,7 @@ class _Training:
                 ]
             )
             for trace in net.traces(self.weights, self.public[rows], scale, self._fill):
-                torch.bmm(
-                    trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer]
-                )
+                torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer])
                 torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[trace.layer])
             rate = params.pretrain_rate * (1 - step / params.pretrain_steps)
             optimiser.step(grads.flat.div_(count), [rate] * len(picks))

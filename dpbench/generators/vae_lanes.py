@@ -49,9 +49,7 @@ class VAENet:
     def layers(self) -> list[tuple[int, int]]:
         return self.encoder.layers + self.decoder.layers
 
-    def initial(
-        self, generators: Sequence[torch.Generator], device: torch.device
-    ) -> LaneBuffer:
+    def initial(self, generators: Sequence[torch.Generator], device: torch.device) -> LaneBuffer:
         """Draw fresh parameters, one generator per lane."""
         buffer = LaneBuffer.zeros(self.layers, len(generators), device)
         buffer.initialise(generators)
@@ -141,4 +139,5 @@ class VAEModule(nn.Module):
         made, mean, log_variance = module(batch)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
         error = (made - batch[:, : self.net.dim]).square().sum(-1)
-        return 0.5 * error + kl_weight * divergence
+        total: Tensor = 0.5 * error + kl_weight * divergence
+        return total

@@ -79,7 +79,7 @@ def _opacus(module: nn.Module, loss: PerSampleLoss, batch: Tensor) -> list[Tenso
     for p in module.parameters():
         p.grad_sample = None  # type: ignore[attr-defined]
     batch = batch.detach().requires_grad_()  # hooks of layers want a gradient to arrive
-    loss(module, batch).sum().backward()  # type: ignore[no-untyped-call]
+    loss(module, batch).sum().backward()
     found: list[Tensor] = []
     for p in module.parameters():
         if p.requires_grad:

@@ -45,8 +45,6 @@ def release_grouped_sum(
         total = part if total is None else total + part
     if total is None:
         raise DpbenchError(f"{name!r}: there are no private records")
-    private.ledger.record(
-        Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
-    )
+    private.ledger.record(Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip))
     noise = private.noise_source(name).normal(total.shape, dtype=total.dtype)
     return (total + noise_multiplier * clip * noise.to(total.device)).float()

@@ -45,9 +45,11 @@ class Activation:
     def backward(self, grad: Tensor, y: Tensor) -> Tensor:
         """Multiply ``grad`` by the derivative at the point whose output is ``y``."""
         if self.name == "leaky_relu":
-            return torch.ops.aten.leaky_relu_backward(grad, y, self.slope, True)
+            leaky: Tensor = torch.ops.aten.leaky_relu_backward(grad, y, self.slope, True)
+            return leaky
         if self.name == "tanh":
-            return torch.ops.aten.tanh_backward(grad, y)
+            tanh: Tensor = torch.ops.aten.tanh_backward(grad, y)
+            return tanh
         unit = (y + self.offset).div_(self.scale)
         return grad * (self.scale * self.temperature) * unit * (1 - unit)
 

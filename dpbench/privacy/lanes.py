@@ -33,8 +33,8 @@ __all__ = [
     "LaneSchedule",
     "clipped_sum",
     "release_noise",
-    "training_order",
 ]
+
 
 @dataclass(frozen=True)
 class LaneSchedule:
@@ -68,11 +68,6 @@ def release_noise(private: PrivateLatents, share: float, releases: int) -> float
         )
     single = noise_multiplier_for(private.budget.epsilon, private.budget.delta)
     return float(single * (releases / share) ** 0.5)
-
-
-def training_order(schedules: Sequence[LaneSchedule]) -> list[int]:
-    """Return lane indices by falling number of steps: finished lanes leave from the end."""
-    return sorted(range(len(schedules)), key=lambda lane: -schedules[lane].steps)
 
 
 def clipped_sum(
@@ -109,7 +104,7 @@ def fill_normal(source: NoiseSource, out: Tensor) -> Tensor:
 class DPSGDLanes:
     """Hands out noisy clipped mean gradients, and keeps every lane's ledger.
 
-    Lanes must come by falling number of steps (:func:`training_order`); after its
+    Lanes must come by falling number of steps ; after its
     last step a lane leaves, and tensors shrink to the ``active`` leading lanes.
 
     Args:
@@ -225,9 +220,7 @@ class DPSGDLanes:
         device = self._noise.device
         self._ranks = torch.arange(width, device=device)
         self._counts = torch.zeros(BLOCK_STEPS, len(blocks), dtype=torch.int64, device=device)
-        self._picks = torch.zeros(
-            BLOCK_STEPS, len(blocks), width, dtype=torch.int64, device=device
-        )
+        self._picks = torch.zeros(BLOCK_STEPS, len(blocks), width, dtype=torch.int64, device=device)
         for lane, block in enumerate(blocks):
             steps = len(block.counts)
             self._counts[:steps, lane] = block.counts

@@ -6,6 +6,7 @@ written for lanes runs on either; slow, and there to be compared with.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ class LinearStack(nn.Module):
 
     def __init__(self, sizes: Sequence[int], activation: Activation) -> None:
         super().__init__()
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        pairs = itertools.pairwise(sizes)
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
         self._activation = activation
 
