@@ -120,7 +120,7 @@ def _problems(cls: Any, base: type[Any]) -> Iterator[str]:
     for attribute in wanted:
         if not hasattr(cls, attribute):
             yield f"{label} lacks the class attribute `{attribute}`"
-    if not issubclass(cls.Params, api.Params):
+    if not issubclass(getattr(cls, "Params", object), api.Params):
         yield f"{label}.Params is not a subclass of dpbench.api.Params"
 
 

@@ -127,7 +127,7 @@ def write_json(path: Path, content: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         _write(scratch, _dump(content))
-        os.replace(scratch, path)
+        scratch.replace(path)
     except OSError as error:
         raise StoreNotWritable(
             f"cannot write {path} ({error.strerror or error}): free space or fix permissions"

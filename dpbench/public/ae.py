@@ -118,14 +118,15 @@ class Autoencoder(PublicModel):
         out = self.encoder(x)
         mean = out[:, :d]
         noise = torch.randn(mean.shape, generator=rng).to(mean)
+        divergence = torch.zeros((), device=x.device)
         if params.kl:
             log_variance = out[:, d:].clamp(-8, 2)
             z = mean + (0.5 * log_variance).exp() * noise
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         else:
-            z, divergence = mean + params.noise * noise, torch.zeros((), device=x.device)
-        error: Tensor = (self.decoder(z) - x).square().flatten(1).sum(1).mean()
-        return error + params.kl * divergence
+            z = mean + params.noise * noise
+        loss: Tensor = (self.decoder(z) - x).square().flatten(1).sum(1).mean()
+        return loss + params.kl * divergence
 
     @torch.no_grad()
     def _measure(self, images: Tensor, context: Context, most: int = 10_000) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Latents ``[N, d]`` to images in [0, 1]: the mirror of :class:`ConvEncoder`, cropped to size."""
+    """Latents ``[N, d]`` to images in [0, 1]; mirrors :class:`ConvEncoder`, crops to size."""
 
     def __init__(self, shape: ImageShape, latent: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -79,6 +80,6 @@ class DenseDecoder(nn.Module):
 
 def _dense(sizes: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(SLOPE)]
     return layers[:-1]
