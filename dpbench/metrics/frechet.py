@@ -24,8 +24,10 @@ class Statistics:
     count: int
 
     @classmethod
-    def of(cls, features: Tensor) -> Statistics:
+    def of(cls, features: Tensor, device: torch.device | None = None) -> Statistics:
         """Fit ``features`` ``[N, D]``, N at least 2, in float64, a chunk at a time.
+
+        On ``device``, if given, which must know float64; else where they are.
 
         Raises:
             MetricUnavailable: fewer than two features, or one that is not finite.
@@ -33,13 +35,14 @@ class Statistics:
         count, dim = features.shape
         if count < 2:
             raise MetricUnavailable(f"a covariance needs at least 2 images, not {count}")
+        device = device or features.device
         chunks = features.split(CHUNK)
-        mean = torch.stack([chunk.double().sum(0) for chunk in chunks]).sum(0) / count
+        mean = torch.stack([chunk.to(device).double().sum(0) for chunk in chunks]).sum(0) / count
         if not mean.isfinite().all():
             raise MetricUnavailable("features are not finite")
-        covariance = torch.zeros(dim, dim, dtype=torch.float64)
+        covariance = torch.zeros(dim, dim, dtype=torch.float64, device=device)
         for chunk in chunks:
-            centred = chunk.double() - mean
+            centred = chunk.to(device).double() - mean
             covariance.addmm_(centred.T, centred)
         return cls(mean, covariance / (count - 1), count)
 
@@ -59,10 +62,11 @@ def frechet_distance(generated: Statistics, reference: Statistics) -> float:
     need no special care; the square root of the reference is computed once.
     """
     root = reference.sqrt_covariance
-    values = torch.linalg.eigvalsh(root @ generated.covariance @ root)
+    mean, covariance = generated.mean.to(root.device), generated.covariance.to(root.device)
+    values = torch.linalg.eigvalsh(root @ covariance @ root)
     distance: Tensor = (
-        (generated.mean - reference.mean).square().sum()
-        + generated.covariance.trace()
+        (mean - reference.mean).square().sum()
+        + covariance.trace()
         + reference.covariance.trace()
         - 2 * values.clamp(min=0).sqrt().sum()
     )

@@ -70,8 +70,10 @@ class View:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Mean and covariance of the features, in float64."""
-        return Statistics.of(self.features)
+        """Mean and covariance of the features, in float64; on the evaluator's CUDA device."""
+        device = self.evaluator.device if self.evaluator is not None else None
+        on_cuda = device is not None and device.type == "cuda"
+        return Statistics.of(self.features, device if on_cuda else None)
 
     def under(self, evaluator: Evaluator) -> View:
         """Return the same images under another evaluator, remembered by its weights."""
