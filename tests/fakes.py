@@ -1,0 +1,299 @@
+"""Tiny plugins of every kind, and an executor without processes.
+
+The module is the entry point of a made-up distribution ``dpbench-fakes``, which
+the fixture ``fakes`` puts on the path; worker processes find it there too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dpbench import hookimpl
+from dpbench.api import (
+    Column,
+    Context,
+    Dataset,
+    Extractor,
+    LabelledImages,
+    Metric,
+    Params,
+    Partition,
+    PrivateGenerator,
+    PublicModel,
+    to_float,
+)
+from dpbench.errors import DpbenchError
+from dpbench.executors.base import Executor, Outcome
+from dpbench.executors.worker import execute
+from dpbench.metrics.views import References, View
+from dpbench.privacy.handle import PrivateLatents
+from dpbench.stages import Task
+
+SIDE = 16
+CLASSES = 4
+
+
+def make_images(count: int, seed: int = 0, side: int = SIDE) -> LabelledImages:
+    """Noisy grey images with a bright bar whose place is the class, as many of each class."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    images = torch.randint(0, 60, (count, 1, side, side), generator=rng)
+    rows, height = torch.arange(side), side // CLASSES
+    inside = (rows >= height * labels[:, None]) & (rows < height * (labels[:, None] + 1))
+    images += 150 * inside[:, None, :, None]
+    return LabelledImages(images.to(torch.uint8), labels)
+
+
+def write_npz(path: Path, count: int = 400, seed: int = 0) -> Path:
+    """Write such images as a user's own ``.npz`` file."""
+    data = make_images(count, seed)
+    np.savez(path, images=data.images[:, 0].numpy(), labels=data.labels.numpy())
+    return path
+
+
+class TinyData(Dataset):
+    """A few hundred images; classes 0 and 2 are private."""
+
+    name = "tiny"
+
+    def load(self, cache: Path) -> Partition:
+        return Partition(
+            labelling=make_images(120, 1),
+            public=make_images(200, 2).of_classes((1, 3)),
+            private=make_images(240, 3).of_classes((0, 2)),
+            test=make_images(80, 4),
+            private_classes=(0, 2),
+        )
+
+
+class LinearParams(Params):
+    """``latent`` directions; ``fails`` raises instead of fitting."""
+
+    latent: int = 3
+    fails: bool = False
+
+
+class LinearModel(PublicModel):
+    """Principal components of public images; encodes and decodes."""
+
+    name = "linear"
+    provides = frozenset({"encode", "decode"})
+    Params = LinearParams
+
+    def __init__(self, params: LinearParams, image_shape: tuple[int, int, int]) -> None:
+        super().__init__(params, image_shape)
+        self.latent_dim = params.latent
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        self.centre = nn.Parameter(torch.zeros(pixels), requires_grad=False)
+        self.axes = nn.Parameter(torch.zeros(params.latent, pixels), requires_grad=False)
+
+    def fit(self, images: Tensor, context: Context) -> None:
+        if self.params.fails:
+            raise RuntimeError("the public model broke")
+        x = to_float(images).flatten(1)
+        self.centre.copy_(x.mean(0))
+        self.axes.copy_(torch.linalg.svd(x - self.centre, full_matrices=False)[2][: len(self.axes)])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return (x.flatten(1) - self.centre) @ self.axes.T
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (z @ self.axes + self.centre).clamp(0, 1).view(-1, *self.image_shape)
+
+
+class AbleModel(LinearModel):
+    """Claims all three capabilities."""
+
+    name = "able"
+    provides = frozenset({"encode", "decode", "prior"})
+
+
+class LookParams(Params):
+    """``fault`` is what goes wrong."""
+
+    fault: Literal["none", "raises", "short", "nan"] = "none"
+
+
+class LookExtractor(Extractor):
+    """Encodes, unless told to go wrong."""
+
+    name = "look"
+    label = "look"
+    requires = frozenset({"encode"})
+    Params = LookParams
+
+    def extract(self, model: PublicModel, images: Tensor, context: Context) -> Tensor:
+        if self.params.fault == "raises":
+            raise RuntimeError("the extractor broke")
+        z = model.encode(to_float(images))
+        if self.params.fault == "nan":
+            z = z * float("nan")
+        return z[:-1] if self.params.fault == "short" else z
+
+
+Fault = Literal[
+    "none", "raises", "refuses", "nan", "infinite", "shape", "hangs", "greedy", "dies",
+    "silent", "waits",
+]  # fmt: skip
+
+
+class MeanParams(Params):
+    """``fault`` is what goes wrong for a trial, ``lane`` likewise for one lane of a group.
+
+    ``flag`` is the file that ``waits`` waits for; ``shift`` is an axis without effect.
+    """
+
+    fault: Fault = "none"
+    lane: Fault = "none"
+    flag: str = ""
+    shift: float = 0.0
+
+
+class MeanGenerator(PrivateGenerator):
+    """A unit Gaussian around a noisy mean: one use of the mechanism."""
+
+    name = "mean"
+    label = "MEAN"
+    Params = MeanParams
+    lane_params = frozenset({"lane", "shift"})
+    cost = 1.0
+    params: MeanParams
+    mean: Tensor
+
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        for fault in (self.params.fault, self.params.lane):
+            self._go_wrong(fault)
+        if "silent" in (self.params.fault, self.params.lane):
+            self.mean = public.mean(0)
+            return
+        noise = 100.0 if private.budget.private else 0.0
+        total = private.release_sum(
+            lambda z: z, clip=private.clip, noise_multiplier=noise, name="mean"
+        )
+        self.mean = total / private.size
+        if "nan" in (self.params.fault, self.params.lane):
+            self.mean = self.mean * float("nan")
+
+    def _go_wrong(self, fault: Fault) -> None:
+        if fault == "raises":
+            raise RuntimeError("the generator broke\nand says a lot about it")
+        if fault == "refuses":
+            raise DpbenchError("this generator wants more records: use a larger data set")
+        if fault == "hangs":
+            time.sleep(3600)
+        if fault == "dies":
+            os._exit(7)
+        if fault == "greedy":
+            hoard = [torch.ones(2**27)]  # half a GiB
+            time.sleep(3600 * len(hoard))
+        while fault == "waits" and not Path(self.params.flag).exists():
+            time.sleep(0.05)
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        width = self.latent_dim + ("shape" in (self.params.fault, self.params.lane))
+        z = torch.randn(count, width, generator=rng)
+        z[:, : self.latent_dim] += self.mean
+        return z.log() if "infinite" in (self.params.fault, self.params.lane) else z
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.mean = state["mean"]
+
+
+class BrightnessParams(Params):
+    """``fault`` is what goes wrong."""
+
+    fault: Literal["none", "raises", "nan", "columns"] = "none"
+
+
+class Brightness(Metric):
+    """Mean pixel value."""
+
+    name = "brightness"
+    Params = BrightnessParams
+    columns: ClassVar = {"brightness": Column("none", high=255)}
+
+    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+        if self.params.fault == "raises":
+            raise RuntimeError("the metric broke")
+        value = generated.images.float().mean().item()
+        if self.params.fault == "nan":
+            value = float("nan")
+        return {"other" if self.params.fault == "columns" else "brightness": value}
+
+
+@hookimpl
+def register_datasets(register: Callable[[type[Dataset]], None]) -> None:
+    register(TinyData)
+
+
+@hookimpl
+def register_public_models(register: Callable[[type[PublicModel]], None]) -> None:
+    register(LinearModel)
+
+
+@hookimpl
+def register_extractors(register: Callable[[type[Extractor]], None]) -> None:
+    register(LookExtractor)
+
+
+@hookimpl
+def register_generators(register: Callable[[type[PrivateGenerator]], None]) -> None:
+    register(MeanGenerator)
+
+
+@hookimpl
+def register_metrics(register: Callable[[type[Metric]], None]) -> None:
+    register(Brightness)
+
+
+class InProcess(Executor):
+    """Runs each task at once, where it is submitted; remembers what it ran.
+
+    Args:
+        dies_on: error by stage, in place of running such a task.
+    """
+
+    def __init__(self, store_root: Path, dies_on: dict[str, str] | None = None) -> None:
+        super().__init__(store_root)
+        self.dies_on = dies_on or {}
+        self.ran: list[tuple[str, Task]] = []
+        self._ended: list[Outcome] = []
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    @property
+    def slots(self) -> int:
+        return 1
+
+    def submit(self, job_id: str, task: Task) -> None:
+        self.ran.append((job_id, task))
+        report = self.store_root.parent / "report"
+        failures: dict[str, str] = {}
+        error: Any = self.dies_on.get(task.stage)
+        if error is None:
+            failures, error = execute(task, self.store_root, "cpu", report)
+        self._ended.append(Outcome(job_id, failures, error, 0.0))
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def progress(self) -> dict[str, float]:
+        return {}
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages of what ran, in order."""
+        return [task.stage for _, task in self.ran]

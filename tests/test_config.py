@@ -1,0 +1,154 @@
+"""``benchmarks.toml``: where it is looked for, and everything wrong with it at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dpbench.config import Config, InvalidConfig, load_config
+from dpbench.errors import DpbenchError, UnknownName
+from dpbench.plugins import Registry
+
+Configure = Callable[..., Config]
+MINIMAL = "[protocols.default]\n[grids.all]\nepsilon = [1]\nclip = [1]\n"
+
+
+def test_without_a_file_the_packaged_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: Registry
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(None, fakes)
+    assert "packaged" in config.source
+    assert {"all", "smoke", "paper"} <= set(config.settings.grids)
+    assert config.settings.grids["all"].epsilon == [1, 10, math.inf]
+    assert config.settings.dataset == "mnist"
+
+
+def test_a_file_in_the_working_directory_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: Registry
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("benchmarks.toml").write_text(MINIMAL)
+    assert set(load_config(None, fakes).settings.grids) == {"all"}
+    Path("mine.toml").write_text(MINIMAL.replace("grids.all", "grids.mine"))
+    assert set(load_config(Path("mine.toml"), fakes).settings.grids) == {"mine"}
+
+
+def test_every_violation_is_reported_with_its_line(configure: Configure) -> None:
+    text = """\
+dataset = "mnits"
+dleta = 1e-6
+secure_rng = "maybe"
+
+[protocols.default]
+samples = 1
+
+[grids.all]
+epsilon = [1, -2]
+clip = [0.0]
+seeds = []
+"""
+    with pytest.raises(InvalidConfig) as caught:
+        configure(base=text)
+    report = str(caught.value)
+    assert "has 6 violations:" in report
+    assert "line 2, dleta: extra inputs are not permitted" in report
+    assert "line 3, secure_rng: input should be a valid boolean" in report
+    assert "line 6, protocols.default.samples: " in report
+    assert "line 9, grids.all.epsilon[1]: input should be greater than 0, got -2" in report
+    assert "line 10, grids.all.clip[0]: input should be greater than 0, got 0.0" in report
+    assert "line 11, grids.all.seeds: " in report
+
+
+def test_names_are_checked_against_the_registry_all_at_once(configure: Configure) -> None:
+    text = """\
+dataset = "mnits"
+default_protocols = ["defualt"]
+
+[datasets.mine]
+plugin = "npzz"
+
+[generators.vae]
+learning_rat = 1
+
+[protocols.default]
+metrics = ["fid", "iss"]
+
+[grids.all]
+epsilon = [1]
+clip = [1]
+dataset = "fashion-mnits"
+protocols = ["defalt"]
+generators.gan = { activation = 3 }
+
+[grids.all.axes]
+"generators.vae.activation" = ["tanh", "tahn"]
+clip = [1]
+
+[grids.empty]
+clip = [1]
+"""
+    with pytest.raises(InvalidConfig) as caught:
+        configure(base=text)
+    lines = str(caught.value).splitlines()
+    places = {line.strip().split(": ")[0]: line for line in lines[1:]}
+    assert "line 1, dataset" in places
+    assert "did you mean 'mnist'?" in places["line 1, dataset"]
+    assert "did you mean 'default'?" in places["line 2, default_protocols[0]"]
+    assert "did you mean 'npz'?" in places["line 4, datasets.mine"]
+    assert "line 8, generators.vae.learning_rat" in places
+    assert "did you mean 'is'?" in places["line 11, protocols.default.metrics[1]"]
+    assert "did you mean 'fashion-mnist'?" in places["line 16, grids.all.dataset"]
+    assert "did you mean 'default'?" in places["line 17, grids.all.protocols[0]"]
+    assert any(place.startswith("line 18, grids.all.generators.gan") for place in places)
+    assert any(place.startswith("line 21, grids.all.axes.generators.vae") for place in places)
+    assert "line 22, grids.all.axes.clip" in places
+    assert "line 24, grids.empty.epsilon" in places
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[grids.all\n", "is not valid TOML: Expected ']'.*line 1"),
+        ("a = 1\na = 2\n", "is not valid TOML: .*line 2"),
+        ("protocols = 3\n", "protocols: input should be a valid dictionary"),
+        ("[protocols]\ndefault = 3\n", "protocols.default: input should be"),
+        ("[grids.all]\nclip = [nan]\nepsilon = [1]\n", r"grids.all.clip\[0\]"),
+        ("[grids.all]\nclip = [1]\nepsilon = [nan]\n", r"grids.all.epsilon\[0\]"),
+        ("delta = 1\n", "delta: input should be less than 1"),
+        ("[limits]\nseconds = 0\n", "limits.seconds: input should be greater than 0"),
+    ],
+)
+def test_malformed_files_give_a_place(configure: Configure, text: str, message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        configure(base=text)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path, fakes: Registry) -> None:
+    with pytest.raises(InvalidConfig, match="cannot read .*; name another with --config"):
+        load_config(tmp_path / "none.toml", fakes)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidConfig, match="cannot read"):
+        load_config(tmp_path / "binary.toml", fakes)
+
+
+def test_overrides_take_the_place_of_defaults_one_by_one(configure: Configure) -> None:
+    config = configure('[generators.mine]\nplugin = "mean"\nshift = 2.0\nflag = "a"\n')
+    component = config.component("generators", "mine", {"flag": "b"})
+    assert (component.plugin, component.params["shift"], component.params["flag"]) == (
+        "mean",
+        2.0,
+        "b",
+    )
+    with pytest.raises(DpbenchError, match=r"\[generators.mine\] shfit: extra inputs"):
+        config.component("generators", "mine", {"shfit": 1})
+
+
+def test_further_metrics_join_every_protocol(configure: Configure) -> None:
+    config = configure().with_metrics(["kid", "fid"])
+    assert config.settings.protocols["tiny"].metrics == ("fid", "brightness", "kid")
+    with pytest.raises(UnknownName, match=r"unknown metric 'kidd'; did you mean 'kid'\?"):
+        config.with_metrics(["kidd"])
