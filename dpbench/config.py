@@ -307,13 +307,17 @@ def _line_of(text: str, loc: tuple[str | int, ...]) -> int | None:
         header = re.match(r"\s*\[+([^\]]+)\]+", line)
         key = re.match(r"\s*([\w\".-]+)\s*=", line)
         if header:
-            table = [part.strip().strip('"') for part in re.findall(r'"[^"]+"|[^.]+', header[1])]
-            here = table
+            here = table = _dotted(header[1])
         elif key:
-            here = [*table, key[1].strip('"')]
+            here = [*table, *_dotted(key[1])]
         else:
             continue
         depth = len(here)
         if here == path[:depth] and (best is None or depth > best[0]):
             best = (depth, number)
     return best[1] if best else None
+
+
+def _dotted(key: str) -> list[str]:
+    """Split a TOML key at the dots outside its quotes."""
+    return [part.strip().strip('"') for part in re.findall(r'"[^"]+"|[^.]+', key)]
