@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dpbench.leaderboard.sections import PRIMARY, SCORED, Section
-from dpbench.leaderboard.words import count_text, delta_text
+from dpbench.leaderboard.sections import PRIMARY, SCORED, Candidate, Section
+from dpbench.leaderboard.words import count_text, delta_text, significant
 from dpbench.results import Result
 
 __all__ = ["caption", "notes", "unranked"]
@@ -83,7 +83,9 @@ def unranked(section: Section) -> list[str]:
         for result in candidate.results:
             status: str = result.status
             reason = result.reason or ""
-            if status in SCORED:
+            if candidate.refuted:
+                status, reason = "refuted", _refutation(candidate)
+            elif status in SCORED:
                 if PRIMARY in result.metrics:
                     continue
                 status, reason = "no FID", result.unavailable.get(PRIMARY, "not computed")
@@ -97,6 +99,13 @@ def unranked(section: Section) -> list[str]:
         ": ".join(filter(None, (_where(method, target, results), status, reason)))
         for (method, target, status, reason), results in groups.items()
     ]
+
+
+def _refutation(candidate: Candidate) -> str:
+    audits = [result.audit for result in candidate.results if result.audit]
+    worst = max(audits, key=lambda audit: float(audit["epsilon_lower"]))
+    bound, claim = float(worst["epsilon_lower"]), float(worst["epsilon_claimed"])
+    return f"an audit found ε ≥ {significant(bound)} where {significant(claim)} is claimed"
 
 
 def _where(method: str, target: str, results: list[Result]) -> str:

@@ -63,8 +63,15 @@ class Candidate:
 
     @property
     def rankable(self) -> bool:
-        """Some seed has a score, and no seed spent more than its budget."""
-        return "over-budget" not in self.statuses and bool(self.seeds(PRIMARY))
+        """Some seed has a score, and no seed spent more than its budget or was refuted."""
+        within = "over-budget" not in self.statuses and not self.refuted
+        return within and bool(self.seeds(PRIMARY))
+
+    @property
+    def refuted(self) -> bool:
+        """An audit found more epsilon than the ledger states."""
+        audits = (result.audit for result in self.results if result.audit)
+        return any(float(a["epsilon_lower"]) > float(a["epsilon_claimed"]) for a in audits)
 
     @property
     def collapsed(self) -> bool:
@@ -86,7 +93,7 @@ class Candidate:
     def figure(self, column: str) -> Interval | None:
         return summarise(self.seeds(column).values())
 
-    @property
+    @cached_property
     def worth(self) -> tuple[bool, bool, float]:
         """Sorts candidates: whole before incomplete, all classes present, then mean FID."""
         figure = self.figure(PRIMARY)
@@ -161,9 +168,16 @@ class Section:
         counts = Counter(len(c.seeds(PRIMARY)) for c in self.candidates if c.seeds(PRIMARY))
         return max(counts, key=lambda n: (counts[n], n)) if counts else 0
 
+    @cached_property
+    def _cells(self) -> dict[tuple[str, Target], list[Candidate]]:
+        cells: dict[tuple[str, Target], list[Candidate]] = {}
+        for candidate in self.candidates:
+            cells.setdefault((candidate.method, candidate.target), []).append(candidate)
+        return cells
+
     def among(self, method: str, target: Target) -> list[Candidate]:
         """Return the candidates of a cell: one per clip and setting of other axes."""
-        return [c for c in self.candidates if c.method == method and c.target == target]
+        return self._cells.get((method, target), [])
 
     def chosen(self, method: str, target: Target) -> Candidate | None:
         """Return the candidate with the best mean FID, if any can be ranked."""
@@ -195,10 +209,8 @@ class Section:
         if target.noise_multiplier is None:
             epsilon = math.inf if target.epsilon is None else target.epsilon
             return f"ε = {significant(epsilon)}{suffix}"
-        spent = sorted(
-            c.spent for c in self.candidates if c.target == target and c.spent is not None
-        )
-        names = list(dict.fromkeys(significant(value) for value in spent))
+        here = [c.spent for c in self.candidates if c.target == target]
+        names = [significant(spent) for spent in sorted(s for s in here if s is not None)]
         came_to = f" (ε = {' to '.join(dict.fromkeys((names[0], names[-1])))})" if names else ""
         return f"σ = {target.noise_multiplier:g}{came_to}{suffix}"
 

@@ -25,7 +25,7 @@ __all__ = ["Column", "Table", "best_tables", "metric_columns", "sweep_tables"]
 MISSING = "–"
 COLLAPSED = "†"
 #: What a cell shows when no candidate of it can be ranked: the gravest status there is.
-GRAVITY = ("over-budget", "diverged", "failed", "skipped")
+GRAVITY = ("refuted", "over-budget", "diverged", "failed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _scores(section: Section, figures: _Figures) -> Table:
 def _score_cells(section: Section, figures: _Figures, method: str, target: Target) -> list[str]:
     best = section.chosen(method, target)
     if best is None:
-        statuses = {status for c in section.among(method, target) for status in c.statuses}
+        among = section.among(method, target)
+        statuses = {status for c in among for status in c.statuses}
+        statuses |= {"refuted" for c in among if c.refuted}
         reason = next((status for status in GRAVITY if status in statuses), "")
         return [reason or ("no FID" if statuses else MISSING), MISSING, MISSING]
     fid = best.figure(PRIMARY)
@@ -180,7 +182,7 @@ def named_controls(section: Section) -> list[tuple[str, str, Result]]:
 
 
 def _chosen(section: Section) -> Table:
-    titles = ["of", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
+    titles = ["clips tried", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
     table = Table(
         "chosen",
         "The chosen trials and what they cost",
@@ -278,13 +280,9 @@ def _ruled(table: Table) -> Table:
 
 
 def audit_text(candidate: Candidate) -> str:
-    """Return the largest audited lower bound of epsilon; ``refuted`` beside it where it is."""
-    audits = [result.audit for result in candidate.results if result.audit]
-    bounds = [float(a["epsilon_lower"]) for a in audits if a.get("epsilon_lower") is not None]
-    if not bounds:
-        return MISSING
-    refuted = any(audit.get("refuted") for audit in audits)
-    return significant(max(bounds)) + (" refuted" if refuted else "")
+    """Return the largest audited lower bound of epsilon."""
+    bounds = [float(r.audit["epsilon_lower"]) for r in candidate.results if r.audit]
+    return significant(max(bounds)) if bounds else MISSING
 
 
 def trust_text(candidate: Candidate) -> str:

@@ -13,6 +13,7 @@ __all__ = [
     "STATUSES",
     "count_text",
     "delta_text",
+    "duration",
     "evaluator_text",
     "heading",
     "interval_text",
@@ -86,6 +87,16 @@ def ratio_text(value: float) -> str:
 def delta_text(delta: float) -> str:
     """Print ``1e-6``, without the zero that C puts in front of an exponent."""
     return f"{delta:g}".replace("e-0", "e-")
+
+
+def duration(seconds: float) -> str:
+    """Print ``41 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def count_text(number_of: int, word: str) -> str:

@@ -1,0 +1,168 @@
+"""The leaderboard as a directory: results.csv, README.md and pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard import formats, notes, pictures, plots
+from dpbench.leaderboard.sections import Section
+from dpbench.leaderboard.tables import best_tables
+from dpbench.leaderboard.words import STATUSES, delta_text, duration, protocol_text
+from dpbench.results import Result
+from dpbench.store import Store
+
+if TYPE_CHECKING:
+    from dpbench.leaderboard.board import Leaderboard
+
+__all__ = ["write_page"]
+
+PLOTS: dict[str, tuple[str, Callable[[Section], Figure | None]]] = {
+    "fid_over_epsilon": ("FID over ε", plots.fid_over_epsilon),
+    "fid_over_clip": ("FID over clip", plots.fid_over_clip),
+}
+PICTURES: dict[str, tuple[str, Callable[[Section, Store], Figure | None]]] = {
+    "samples": ("Samples", pictures.samples),
+    "reconstructions": ("Reconstructions", pictures.reconstructions),
+    "trajectories": ("Samples during training", pictures.trajectories),
+}
+
+PLOT_DPI, PICTURE_DPI = 150, 110
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG beside the page."""
+
+    title: str
+    file: str
+
+
+def write_page(board: Leaderboard, directory: Path, command: str | None = None) -> list[Path]:
+    """Write ``board`` into ``directory``; return the files written.
+
+    ``command`` defaults to the one that the run recorded. Pictures from an
+    earlier page are removed, so that none stays that no longer belongs.
+
+    Raises:
+        DpbenchError: the directory cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (*PLOTS, *PICTURES):
+            for old in directory.glob(f"{name}*.png"):
+                old.unlink()
+        files = [directory / "results.csv"]
+        files[0].write_text(board.render("csv"), encoding="utf-8")
+        sections = []
+        for number, section in enumerate(board.sections):
+            suffix = f"-{_slug(section, board.sections)}" if number else ""
+            drawn = any(s.place[:2] == section.place[:2] for s in board.sections[:number])
+            runs = None if drawn else board.runs  # another protocol scores the same samples
+            sections.append(_section(section, runs, directory, suffix))
+        shown = [p.file for s in sections for p in (*s["plots"], *s["pictures"])]
+        page = directory / "README.md"
+        page.write_text(_page(board, sections, command), encoding="utf-8")
+    except OSError as error:
+        raise DpbenchError(
+            f"cannot write the leaderboard to {directory} ({error.strerror or error}): "
+            "name another directory"
+        ) from error
+    return [*files, page, *(directory / file for file in shown)]
+
+
+def _slug(section: Section, sections: list[Section]) -> str:
+    """Name a section in a file name; sections that differ in weights only get a number."""
+    parts = [p for p in section.place[1:] if p != "default"]
+    slug = re.sub(r"[^a-z0-9]+", "-", "-".join([section.dataset, *parts]).lower()).strip("-")
+    same = [s for s in sections if s.place == section.place]
+    index = next(i for i, s in enumerate(same) if s is section)
+    return f"{slug}-{index + 1}" if index else slug
+
+
+def _section(section: Section, runs: Path | None, directory: Path, suffix: str) -> dict[str, Any]:
+    store = Store(runs / "artifacts") if runs else None
+    drawn: dict[str, list[Picture]] = {"plots": [], "pictures": []}
+
+    def keep(kind: str, name: str, title: str, figure: Figure | None) -> None:
+        if figure is not None:
+            dpi = PLOT_DPI if name in PLOTS else PICTURE_DPI
+            plots.save(figure, directory / f"{name}{suffix}.png", dpi)
+            drawn[kind].append(Picture(title, f"{name}{suffix}.png"))
+
+    for name, (title, plot) in PLOTS.items():
+        keep("plots" if name == "fid_over_epsilon" else "pictures", name, title, plot(section))
+    for name, (title, draw) in PICTURES.items():
+        keep("pictures", name, title, draw(section, store) if store else None)
+    tables = [
+        {"name": t.name, "title": t.title, "text": formats.markdown(t)}
+        for t in best_tables(section)
+    ]
+    return {
+        "title": section.title,
+        "anchor": re.sub(r"[^a-z0-9 -]", "", section.title.lower()).replace(" ", "-"),
+        "protocol": protocol_text(section.protocol),
+        "tables": tables,
+        "notes": [*notes.caption(section), *notes.notes(section)],
+        "unranked": notes.unranked(section),
+        **drawn,
+    }
+
+
+def _page(board: Leaderboard, sections: list[dict[str, Any]], command: str | None) -> str:
+    run = _run_record(board.runs)
+    trials = [result for result in board.results if not result.is_control]
+    counts: Counter[str] = Counter(result.status for result in trials)
+    files = [picture.file for section in sections for picture in section["pictures"]]
+    environment = Environment(
+        loader=PackageLoader("dpbench.leaderboard"),
+        autoescape=False,  # Markdown, not HTML
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    text = environment.get_template("README.md.j2").render(
+        sections=sections,
+        command=command or run.get("command"),
+        made=_made(run),
+        statuses=[(s, meaning, counts[s]) for s, meaning in STATUSES.items()],
+        deltas=" or ".join(map(delta_text, sorted({r.delta for r in trials if r.delta}))),
+        audited=any(result.audit for result in trials),
+        seeded=any(_is_seeded(result) for result in trials),
+        shows_private=any(file.startswith("reconstructions") for file in files),
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _is_seeded(result: Result) -> bool:
+    ledger = result.privacy.get("ledger", {})
+    return "seeded" in (result.privacy.get("rng"), ledger.get("rng"))
+
+
+def _run_record(runs: Path | None) -> dict[str, Any]:
+    """Read what the run recorded about itself; empty where it did not."""
+    try:
+        record = json.loads(((runs or Path()) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _made(run: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if isinstance(seconds := run.get("wall_seconds"), int | float):
+        rows.append(("time", duration(seconds)))
+    if "finished" in run:
+        rows.append(("finished", str(run["finished"])))
+    versions = run.get("versions")
+    if isinstance(versions, dict):
+        rows += [(str(name), str(value)) for name, value in versions.items()]
+    return rows
