@@ -33,9 +33,9 @@ class DescentParams(Params):
         warm_start: begin at the public model's own guess where it has one.
     """
 
-    steps: int = Field(default=20, ge=1)
+    steps: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
-    prior: float = Field(default=0.05, ge=0)
+    prior: float = Field(default=0.0, ge=0)
     beta1: float = Field(default=0.8, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     batch: int = Field(default=500, ge=1)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import copy
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dpbench.api import Context, Params, PublicModel, derive_seed, to_float
+from dpbench.api import Context, Params, PublicModel, to_float
 from dpbench.augment import Augmentation
 from dpbench.public.networks import ConvDecoder, ConvEncoder, DenseDecoder, dense_encoder
+from dpbench.public.training import average_into, initialise, robust_error, warm_cosine
 
 __all__ = ["Autoencoder", "AutoencoderParams"]
 
@@ -25,12 +26,13 @@ class AutoencoderParams(Params):
         width: channels of the first convolution.
         hidden: width of the linear layers beside the convolutions.
         layers: widths of the hidden layers of ``fc``.
-        epochs, batch, learning_rate: of Adam; the rate falls to 0 after a short warm-up.
+        loss: ``robust`` (see :func:`robust_error`) or ``squared``, summed over an image.
+        epochs, batch, learning_rate, betas, weight_decay: of Adam.
+        schedule: ``cosine`` to 0 after a warm-up, or ``constant`` (the paper).
         noise: standard deviation of noise on the latent while training.
-        kl: weight of the Kullback-Leibler divergence to N(0, I) against the
-            squared error summed over an image; 0 leaves a plain autoencoder.
-        betas, weight_decay: Adam's.
-        schedule: ``one-cycle`` or ``constant`` (the paper).
+        prior: weight of half the squared norm of the latent, which keeps it
+            from outgrowing the noise.
+        average: decay of the moving average of the weights, which is kept; 0 for none.
         augmentation: maps of the training images; null for none.
     """
 
@@ -39,19 +41,21 @@ class AutoencoderParams(Params):
     width: int = Field(default=16, ge=1)
     hidden: int = Field(default=256, ge=1)
     layers: tuple[int, ...] = (128,)
-    epochs: int = Field(default=24, ge=1)
-    batch: int = Field(default=128, ge=1)
+    loss: Literal["robust", "squared"] = "robust"
+    epochs: int = Field(default=14, ge=1)
+    batch: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
-    noise: float = Field(default=0.1, ge=0)
-    kl: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    noise: float = Field(default=0.15, ge=0)
+    prior: float = Field(default=0.06, ge=0)
+    average: float = Field(default=0.995, ge=0, lt=1)
     augmentation: Augmentation | None = Augmentation()
 
 
 class Autoencoder(PublicModel):
-    """Squared error through a bottleneck; encodes and decodes, has no prior."""
+    """Images through a bottleneck and back; encodes and decodes, has no prior."""
 
     name = "ae"
     provides = frozenset({"encode", "decode"})
@@ -63,70 +67,59 @@ class Autoencoder(PublicModel):
 
     def __init__(self, params: AutoencoderParams, image_shape: tuple[int, int, int]) -> None:
         super().__init__(params, image_shape)
-        self.latent_dim = params.latent
-        outputs = params.latent * (2 if params.kl else 1)
+        p = params
+        self.latent_dim = p.latent
         self.encoder: nn.Module
         self.decoder: nn.Module
-        if params.architecture == "conv":
-            self.encoder = ConvEncoder(image_shape, outputs, params.width, params.hidden)
-            self.decoder = ConvDecoder(image_shape, params.latent, params.width, params.hidden)
+        if p.architecture == "conv":
+            self.encoder = ConvEncoder(image_shape, p.latent, p.width, p.hidden)
+            self.decoder = ConvDecoder(image_shape, p.latent, p.width, p.hidden)
         else:
-            self.encoder = dense_encoder(image_shape, outputs, params.layers)
-            self.decoder = DenseDecoder(image_shape, params.latent, params.layers[::-1])
-        self.register_buffer("mean", torch.zeros(params.latent))
-        self.register_buffer("precision", torch.eye(params.latent))
+            self.encoder = dense_encoder(image_shape, p.latent, p.layers)
+            self.decoder = DenseDecoder(image_shape, p.latent, p.layers[::-1])
+        self.register_buffer("mean", torch.zeros(p.latent))
+        self.register_buffer("precision", torch.eye(p.latent))
 
     def fit(self, images: Tensor, context: Context) -> None:
-        params = self.params
-        rng = context.generator("training")
+        p, rng = self.params, context.generator("training")
         initialise(self, context)
         self.to(context.device).train()
+        average = copy.deepcopy(self).requires_grad_(False)
         optimiser = torch.optim.Adam(
-            self.parameters(),
-            params.learning_rate,
-            betas=params.betas,
-            weight_decay=params.weight_decay,
+            self.parameters(), p.learning_rate, betas=p.betas, weight_decay=p.weight_decay
         )
-        batch = min(params.batch, len(images))
-        total = params.epochs * (len(images) // batch)
+        batch = min(p.batch, len(images))
+        total = p.epochs * (len(images) // batch)
         step = 0
-        for _ in range(params.epochs):
+        for _ in range(p.epochs):
             order = torch.randperm(len(images), generator=rng)
             for chosen in order[: len(images) // batch * batch].split(batch):
-                optimiser.param_groups[0]["lr"] = params.learning_rate * self._rate(step / total)
+                if p.schedule == "cosine":
+                    optimiser.param_groups[0]["lr"] = p.learning_rate * warm_cosine(step, total)
                 x = to_float(images[chosen].to(context.device))
-                if params.augmentation is not None:
-                    x = params.augmentation(x, rng)
+                if p.augmentation is not None:
+                    x = p.augmentation(x, rng)
                 loss = self._loss(x, rng)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
+                average_into(average, self, step, p.average)
                 step += 1
                 context.progress(step, total)
+        self.load_state_dict(average.state_dict())
         self.eval()
         self._measure(images, context)
 
-    def _rate(self, done: float, warm_up: float = 0.05) -> float:
-        if self.params.schedule == "constant":
-            return 1.0
-        if done < warm_up:
-            return 0.1 + 0.9 * done / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
     def _loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        params, d = self.params, self.latent_dim
-        out = self.encoder(x)
-        mean = out[:, :d]
-        noise = torch.randn(mean.shape, generator=rng).to(mean)
-        divergence = torch.zeros((), device=x.device)
-        if params.kl:
-            log_variance = out[:, d:].clamp(-8, 2)
-            z = mean + (0.5 * log_variance).exp() * noise
-            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+        p = self.params
+        z = self.encode(x)
+        noise = p.noise * torch.randn(z.shape, generator=rng).to(z)
+        decoded = self.decode(z + noise)
+        if p.loss == "robust":
+            error = robust_error(decoded, x)
         else:
-            z = mean + params.noise * noise
-        loss: Tensor = (self.decoder(z) - x).square().flatten(1).sum(1).mean()
-        return loss + params.kl * divergence
+            error = (decoded - x).square().sum() / len(x)
+        return error + 0.5 * p.prior * z.square().sum() / len(x)
 
     @torch.no_grad()
     def _measure(self, images: Tensor, context: Context, most: int = 10_000) -> None:
@@ -143,18 +136,8 @@ class Autoencoder(PublicModel):
 
     def encode(self, x: Tensor) -> Tensor:
         out: Tensor = self.encoder(x)
-        return out[:, : self.latent_dim]
+        return out
 
     def decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.decoder(z)
         return out
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, context: Context) -> None:
-    """Give every layer torch's default initial weights, from the stage's own generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(context.seed, "initial weights"))
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                layer.reset_parameters()

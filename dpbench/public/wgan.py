@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 
 from dpbench.api import Context, Params, PublicModel, to_float
 from dpbench.augment import Augmentation
-from dpbench.public.ae import initialise
 from dpbench.public.networks import ConvDecoder, ConvEncoder, DenseDecoder, dense_encoder
+from dpbench.public.training import average_into, initialise, robust_error, warm_cosine
 
 __all__ = ["WGAN", "WGANParams"]
 
@@ -27,21 +26,26 @@ class WGANParams(Params):
         architecture: ``conv``, or ``fc`` with hidden ``layers`` (Table 2 of the paper).
         loss: ``wgan`` (Wasserstein, critic weights clipped to ``weight_clip``),
             ``wgan-gp`` (Wasserstein, gradient norm held at 1 between real and
-            generated images), or ``relativistic`` (logistic loss of the score
-            difference, zero-centred gradient penalties on both).
+            generated images), or ``relativistic`` (softplus of the gap between
+            the scores of real and generated images, Jolicoeur-Martineau 2018,
+            with zero-centred gradient penalties on both, Mescheder et al. 2018).
         latent: latent size d.
-        width, hidden, critic_width, critic_hidden: of the convolutional networks.
+        width, hidden, critic_hidden: of the convolutional networks.
         steps: generator updates.
         critic_steps: critic updates per generator update.
-        batch, learning_rate, critic_learning_rate, betas, weight_decay: of Adam.
+        batch, learning_rate, betas, weight_decay: of Adam.
         schedule: ``cosine`` to 0 after a warm-up, or ``constant``.
+        weight_clip: bound on the critic's weights, for ``wgan``.
         penalty, penalty_every: weight of the gradient penalty, and on which steps.
-        average: decay of the generator's moving average, which is what is kept; 0 for none.
-        reconstruction: weight of the squared error of public images through a
-            companion encoder trained beside the GAN; it makes the generator
-            cover the public images, and its encoder gives inversion its start.
-        prior, cycle, noise: the companion encoder's pull to N(0, I), weight of
-            recovering z from G(z), and noise on its latents.
+        average: decay of the moving average of the weights, which is kept; 0 for none.
+        inference: weight of an inference network trained beside the GAN, which
+            inverts the generator on public images and on the generator's own;
+            it makes the generator cover the public images, and gives inversion
+            its start. 0 for none.
+        inference_rate: its learning rate.
+        prior, cycle, noise: within it, weight of half the squared norm of real
+            images' latents, weight of the error on generated images' latents,
+            and noise on latents before they are decoded.
         augmentation: maps of the training images; null for none.
     """
 
@@ -51,23 +55,22 @@ class WGANParams(Params):
     layers: tuple[int, ...] = (128,)
     width: int = Field(default=16, ge=1)
     hidden: int = Field(default=256, ge=1)
-    critic_width: int = Field(default=16, ge=1)
     critic_hidden: int = Field(default=128, ge=1)
-    steps: int = Field(default=5000, ge=1)
+    steps: int = Field(default=4000, ge=1)
     critic_steps: int = Field(default=1, ge=1)
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
-    critic_learning_rate: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.0, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_clip: float = Field(default=0.01, gt=0)
-    penalty: float = Field(default=1.0, ge=0)
+    penalty: float = Field(default=0.5, ge=0)
     penalty_every: int = Field(default=4, ge=1)
     average: float = Field(default=0.998, ge=0, lt=1)
-    reconstruction: float = Field(default=0.1, ge=0)
-    prior: float = Field(default=0.02, ge=0)
-    cycle: float = Field(default=0.25, ge=0)
+    inference: float = Field(default=0.03, ge=0)
+    inference_rate: float = Field(default=2e-3, gt=0)
+    prior: float = Field(default=0.13, ge=0)
+    cycle: float = Field(default=0.8, ge=0)
     noise: float = Field(default=0.1, ge=0)
     augmentation: Augmentation | None = Augmentation()
 
@@ -87,55 +90,46 @@ class WGAN(PublicModel):
         self.latent_dim = p.latent
         self.generator: nn.Module
         self.critic: nn.Module
-        self.companion: nn.Module | None = None
+        self.inverse: nn.Module | None = None
         if p.architecture == "conv":
             self.generator = ConvDecoder(image_shape, p.latent, p.width, p.hidden)
-            self.critic = ConvEncoder(image_shape, 1, p.critic_width, p.critic_hidden)
+            self.critic = ConvEncoder(image_shape, 1, p.width, p.critic_hidden)
         else:
             self.generator = DenseDecoder(image_shape, p.latent, p.layers)
             self.critic = dense_encoder(image_shape, 1, p.layers[::-1])
-        if p.reconstruction:
-            self.companion = ConvEncoder(image_shape, p.latent, p.width, p.hidden)
+        if p.inference:
+            self.inverse = ConvEncoder(image_shape, p.latent, p.width, p.hidden)
 
     def fit(self, images: Tensor, context: Context) -> None:
         p, rng = self.params, context.generator("training")
         initialise(self, context)
         self.to(context.device).train()
-        averaged = copy.deepcopy(self.generator).requires_grad_(False)
-        learners = [(self._adam(self.generator.parameters(), p.learning_rate), p.learning_rate)]
-        critic = self._adam(self.critic.parameters(), p.critic_learning_rate)
-        learners.append((critic, p.critic_learning_rate))
-        if self.companion is not None:
-            learners.append((torch.optim.Adam(self.companion.parameters(), 2e-3), 2e-3))
+        average = copy.deepcopy(self).requires_grad_(False)
+        critic = self._adam(self.critic.parameters(), p.learning_rate)
+        learners = [critic, self._adam(self.generator.parameters(), p.learning_rate)]
+        if self.inverse is not None:
+            learners.append(
+                torch.optim.Adam(self.inverse.parameters(), p.inference_rate, betas=(0.9, 0.99))
+            )
+        peaks = [learner.param_groups[0]["lr"] for learner in learners]
         for step in range(p.steps):
-            rate = self._rate(step)
-            for optimiser, learning_rate in learners:
-                optimiser.param_groups[0]["lr"] = learning_rate * rate
+            if p.schedule == "cosine":
+                for learner, peak in zip(learners, peaks, strict=True):
+                    learner.param_groups[0]["lr"] = peak * warm_cosine(step, p.steps)
             for inner in range(p.critic_steps):
                 real = self._real(images, rng, context.device)
                 z = torch.randn(len(real), p.latent, generator=rng).to(context.device)
                 fake = self.generator(z)
                 self._train_critic(critic, real, fake.detach(), step * p.critic_steps + inner, rng)
-            self._train_generator([o for o, _ in learners if o is not critic], real, z, fake, rng)
-            decay = min(p.average, step / (step + 10))
-            with torch.no_grad():
-                for kept, new in zip(
-                    averaged.parameters(), self.generator.parameters(), strict=True
-                ):
-                    kept.lerp_(new, 1 - decay)
+            self._train_generator(learners[1:], real, z, fake, rng)
+            average_into(average, self, step, p.average)
             context.progress(step + 1, p.steps)
-        self.generator.load_state_dict(averaged.state_dict())
+        self.load_state_dict(average.state_dict())
         self.eval()
 
     def _adam(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Adam:
         p = self.params
         return torch.optim.Adam(parameters, rate, betas=p.betas, weight_decay=p.weight_decay)
-
-    def _rate(self, step: int, warm_up: int = 100) -> float:
-        if self.params.schedule == "constant":
-            return 1.0
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.params.steps))
-        return min(1.0, (step + 1) / warm_up) * fall
 
     def _real(self, images: Tensor, rng: torch.Generator, device: torch.device) -> Tensor:
         chosen = torch.randint(len(images), (self.params.batch,), generator=rng)
@@ -160,6 +154,7 @@ class WGAN(PublicModel):
             loss = F.softplus(on_fake - on_real).mean()
             if penalise:
                 squared = _gradient(scores, both).square().flatten(1).sum(1)
+                # Half gamma times each of the two means, which is gamma times the mean of both.
                 loss = loss + p.penalty * p.penalty_every * squared.mean()
         else:
             loss = (on_fake - on_real).mean()
@@ -192,8 +187,8 @@ class WGAN(PublicModel):
             loss = F.softplus(on_real - on_fake).mean()
         else:
             loss = -on_fake.mean()
-        if self.companion is not None:
-            loss = loss + self.params.reconstruction * self._companion_loss(real, z, fake, rng)
+        if self.inverse is not None:
+            loss = loss + self.params.inference * self._inference_loss(real, z, fake, rng)
         for optimiser in optimisers:
             optimiser.zero_grad()
         loss.backward()
@@ -201,24 +196,24 @@ class WGAN(PublicModel):
             optimiser.step()
         self.critic.requires_grad_(True)
 
-    def _companion_loss(
+    def _inference_loss(
         self, real: Tensor, z: Tensor, fake: Tensor, rng: torch.Generator
     ) -> Tensor:
-        assert self.companion is not None
+        assert self.inverse is not None
         p = self.params
-        code, back = self.companion(torch.cat([real, fake.detach()])).chunk(2)
-        noise = torch.randn(code.shape, generator=rng).to(code)
-        error = (self.generator(code + p.noise * noise) - real).square().sum()
-        pull = p.prior * code.square().sum() + p.cycle * (back - z).square().sum()
-        total: Tensor = (error + pull) / len(real)
-        return total
+        on_real, on_fake = self.inverse(torch.cat([real, fake.detach()])).chunk(2)
+        noise = p.noise * torch.randn(on_real.shape, generator=rng).to(on_real)
+        error = robust_error(self.generator(on_real + noise), real)
+        spread = 0.5 * on_real.square().sum() / len(real)
+        cycle: Tensor = (on_fake - z).square().sum() / len(real)
+        return error + p.prior * spread + p.cycle * cycle
 
     def decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.generator(z)
         return out
 
     def guess(self, x: Tensor) -> Tensor | None:
-        return None if self.companion is None else self.companion(x)
+        return None if self.inverse is None else self.inverse(x)
 
 
 def _gradient(scores: Tensor, inputs: Tensor) -> Tensor:
