@@ -205,8 +205,9 @@ class WGAN(PublicModel):
         noise = p.noise * torch.randn(on_real.shape, generator=rng).to(on_real)
         error = robust_error(self.generator(on_real + noise), real)
         spread = 0.5 * on_real.square().sum() / len(real)
-        cycle: Tensor = (on_fake - z).square().sum() / len(real)
-        return error + p.prior * spread + p.cycle * cycle
+        cycle = (on_fake - z).square().sum() / len(real)
+        total: Tensor = error + p.prior * spread + p.cycle * cycle
+        return total
 
     def decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.generator(z)
