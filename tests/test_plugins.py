@@ -21,7 +21,7 @@ GENERATOR = """
 
     class Another(MeanGenerator):
         name = {name!r}
-        label = "ANOTHER"
+        label = {name!r}.upper()
 
     @hookimpl
     def register_generators(register):
@@ -113,6 +113,7 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
             "Odd.Params is not a subclass of dpbench.api.Params",
         ),
         (GENERATOR.format(name="gan"), "the generator name 'gan' is already taken"),
+        (GENERATOR.format(name="Gan"), "the generator label 'GAN' is already taken"),
     ],
 )
 def test_a_broken_plugin_is_named_and_harms_nobody(

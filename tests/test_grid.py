@@ -1,0 +1,229 @@
+"""From configuration to trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dpbench import plugins
+from dpbench.config import Config, load_config
+from dpbench.errors import DpbenchError
+from dpbench.grid import Selection, Trial, plan_trials
+from dpbench.plan import Options, Plan, make_plan
+from dpbench.stages import GeneratorTask, ScoreTask
+from dpbench.store import Store
+
+SIX = ["ae-enc-GAN", "ae-enc-VAE", "ae-grad-GAN", "ae-grad-VAE", "wgan-GAN", "wgan-VAE"]
+
+GRID = """
+[protocols.default]
+[grids.all]
+epsilon = [1, inf]
+clip = [0.5]
+"""
+EXTRA_GENERATOR = """
+    from dpbench import hookimpl
+    from fakes import MeanGenerator
+
+    @hookimpl
+    def register_generators(register):
+        register(MeanGenerator)
+"""
+ABLE_MODEL = """
+    from dpbench import hookimpl
+    from fakes import AbleModel
+
+    @hookimpl
+    def register_public_models(register):
+        register(AbleModel)
+"""
+
+
+@pytest.fixture
+def grid(tmp_path: Path, forget: Callable[[], None]) -> Callable[..., Config]:
+    """Load a configuration against what is installed now."""
+
+    def load(text: str = GRID) -> Config:
+        path = tmp_path / "grid.toml"
+        path.write_text(text)
+        return load_config(path, plugins.registry())
+
+    return load
+
+
+def methods(config: Config, *grids: str) -> list[str]:
+    trials = plan_trials(config, Selection(grids or ("all",)))
+    return sorted({trial.method.name for trial in trials})
+
+
+def planned(config: Config, tmp_path: Path, **selection: tuple[object, ...]) -> Plan:
+    trials = plan_trials(config, Selection(**selection))  # type: ignore[arg-type]
+    return make_plan(config, trials, {"mnist": "0" * 32}, Store(tmp_path / "store"), Options())
+
+
+def test_the_six_methods_fall_out_of_capabilities(grid: Callable[..., Config]) -> None:
+    assert methods(grid()) == SIX
+
+
+@pytest.mark.parametrize("name", ["all", "smoke", "paper"])
+def test_the_packaged_grids_hold_the_six(name: str, grid: Callable[..., Config]) -> None:
+    text = (Path(__file__).parent.parent / "benchmarks.toml").read_text()
+    assert methods(grid(text), name) == SIX
+
+
+def test_a_generator_adds_one_row_for_each_pair(
+    grid: Callable[..., Config], distribution: Callable[..., Path]
+) -> None:
+    distribution("dpbench-mean", code=EXTRA_GENERATOR)
+    added = {"ae-enc-MEAN", "ae-grad-MEAN", "wgan-MEAN"}
+    assert set(methods(grid())) - set(SIX) == added
+
+
+def test_a_model_that_can_do_all_joins_every_extractor(
+    grid: Callable[..., Config], distribution: Callable[..., Path]
+) -> None:
+    distribution("dpbench-able", code=ABLE_MODEL)
+    added = {
+        f"able{extractor}-{generator}"
+        for extractor in ("-enc", "-grad", "")
+        for generator in ("GAN", "VAE")
+    }
+    assert set(methods(grid())) - set(SIX) == added
+
+
+def test_an_alias_is_a_component_of_its_own(grid: Callable[..., Config]) -> None:
+    config = grid(GRID + '[generators.wide]\nplugin = "vae"\n')
+    assert set(methods(config)) - set(SIX) == {"ae-enc-wide", "ae-grad-wide", "wgan-wide"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("ae-enc-GAN", ["ae-enc-GAN"]),
+        ("AE-ENC-gan", ["ae-enc-GAN"]),
+        ("wgan-*", ["wgan-GAN", "wgan-VAE"]),
+        ("*-VAE", ["ae-enc-VAE", "ae-grad-VAE", "wgan-VAE"]),
+        ("all", SIX),
+    ],
+)
+def test_methods_are_chosen_by_name_or_glob(
+    grid: Callable[..., Config], pattern: str, expected: list[str]
+) -> None:
+    assert methods(grid(), pattern) == expected
+
+
+def test_several_selections_join_without_repeats(grid: Callable[..., Config]) -> None:
+    trials = plan_trials(grid(), Selection(("wgan-GAN", "wgan-*")))
+    assert len(trials) == 4
+    assert len({trial.method.name for trial in trials}) == 2
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (
+            Selection(("al",)),
+            r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all; methods: ae-enc-GAN",
+        ),
+        (Selection(("wgan-VEA",)), "did you mean 'wgan-VAE'"),
+        (Selection(dataset="mnits"), "unknown dataset 'mnits'; did you mean 'mnist'"),
+        (Selection(protocols=("defualt",)), "unknown protocol 'defualt'; did you mean 'default'"),
+        (Selection(epsilon=(-1.0,)), "epsilon must be positive"),
+        (Selection(epsilon=(float("nan"),)), "epsilon must be positive"),
+        (Selection(clip=(0.0,)), "clip must be positive and finite, got 0.0"),
+        (Selection(clip=(float("inf"),)), "clip must be positive and finite"),
+    ],
+)
+def test_wrong_selections_say_what_is_wrong(
+    grid: Callable[..., Config], selection: Selection, message: str
+) -> None:
+    with pytest.raises(DpbenchError, match=message):
+        plan_trials(grid(), selection)
+
+
+def test_the_command_line_takes_the_place_of_the_grids_axes(grid: Callable[..., Config]) -> None:
+    selection = Selection(("wgan-GAN",), "fashion-mnist", (2.0, 3.0), (1.0,), (5, 6))
+    trials = plan_trials(grid(), selection)
+    assert {(t.dataset.name, t.epsilon, t.clip, t.seed) for t in trials} == {
+        ("fashion-mnist", epsilon, 1.0, seed) for epsilon in (2.0, 3.0) for seed in (5, 6)
+    }
+
+
+def test_noise_can_drive_a_trial_instead_of_epsilon(grid: Callable[..., Config]) -> None:
+    config = grid(GRID + "[grids.noise]\nmethods = ['wgan-GAN']\nnoise_multiplier = [2]\nclip = [1]\n")
+    (trial,) = plan_trials(config, Selection(("noise",)))
+    assert (trial.epsilon, trial.noise_multiplier) == (None, 2.0)
+    (trial,) = plan_trials(config, Selection(("noise",), epsilon=(3.0,)))
+    assert (trial.epsilon, trial.noise_multiplier) == (3.0, None)
+
+
+def test_an_axis_multiplies_only_methods_with_its_component(grid: Callable[..., Config]) -> None:
+    axis = '[grids.all.axes]\n"generators.vae.activation" = ["tanh", "leaky_relu"]\n'
+    trials = plan_trials(grid(GRID + axis), Selection(epsilon=(1.0,)))
+    by_method: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_method.setdefault(trial.method.name, []).append(trial)
+    for name, several in by_method.items():
+        if name.endswith("VAE"):
+            values = [dict(trial.axes)["generators.vae.activation"] for trial in several]
+            assert values == ["tanh", "leaky_relu"]
+            assert several[0].method.generator.params != several[1].method.generator.params
+        else:
+            assert [trial.axes for trial in several] == [()]
+
+
+def test_a_grid_with_its_own_hyperparameters_has_its_own_heading(
+    grid: Callable[..., Config],
+) -> None:
+    config = grid(GRID + "[grids.wide]\nepsilon = [1]\nclip = [1]\npublic.ae = { width = 3 }\n")
+    (trial,) = plan_trials(config, Selection(("wide",)))[:1]
+    assert trial.settings == "wide"
+    assert trial.method.public.params["width"] == 3
+    assert {trial.settings for trial in plan_trials(config, Selection())} == {"default"}
+
+
+def lanes(plan: Plan) -> dict[str, tuple[int, float, float]]:
+    """Return seed, epsilon and clip of every lane by its artifact's key."""
+    return {
+        lane.key: (lane.seed, lane.epsilon, lane.clip)
+        for job in plan.jobs.values()
+        if isinstance(job.task, GeneratorTask)
+        for lane in job.task.lanes
+    }
+
+
+def score_seeds(plan: Plan) -> dict[str, int]:
+    tasks = [job.task for job in plan.jobs.values()]
+    return {t.samples: t.seed for t in tasks if isinstance(t, ScoreTask)}
+
+
+def test_adding_trials_never_changes_those_there_are(
+    grid: Callable[..., Config], distribution: Callable[..., Path], tmp_path: Path
+) -> None:
+    few = planned(grid(), tmp_path, seeds=(1,))
+    assert len(set(lanes(few).values())) == 12
+    distribution("dpbench-mean", code=EXTRA_GENERATOR)
+    distribution("dpbench-able", code=ABLE_MODEL)
+    epsilons = (0.5, 1, float("inf"), 2)  # a whole number is the same epsilon as its float
+    many = planned(grid(), tmp_path, seeds=(0, 1, 2), epsilon=epsilons, clip=(0.5, 3))
+    assert len(lanes(many)) > 100
+    assert lanes(few).items() <= lanes(many).items()
+    assert score_seeds(few).items() <= score_seeds(many).items()
+    upstream = {job_id for job_id, job in few.jobs.items() if job.task.stage in ("public", "latents")}
+    assert upstream < set(many.jobs)
+    for job_id in upstream:
+        assert few.jobs[job_id].task == many.jobs[job_id].task
+
+
+def test_ten_thousand_trials_are_planned_at_once(
+    grid: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = grid()
+    started = time.process_time()  # not disturbed by what else the machine does
+    plan = planned(config, tmp_path, seeds=tuple(range(834)))
+    seconds = time.process_time() - started
+    assert sum(cell.trial is not None for cell in plan.cells) == 10_008
+    assert seconds < 5, f"took {seconds:.1f} s"
