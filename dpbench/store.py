@@ -1,8 +1,8 @@
 """Content-addressed artifacts: atomic, checksummed, no pickle.
 
-An artifact is a directory ``<root>/<stage>/<key>`` with ``meta.json``, at most
-one ``tensors.safetensors``, and a checksum of the latter inside the former. It
-appears by one rename, so it is either whole or not there.
+An artifact is a directory ``<root>/<stage>/<key>`` with ``meta.json`` and at most
+one ``tensors.safetensors``; the former holds a checksum of the latter and one of
+itself. It appears by one rename, so it is either whole or not there.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Store:
                 data = save_tensors({k: v.contiguous() for k, v in artifact.tensors.items()})
                 _write(scratch / "tensors.safetensors", data)
                 meta["sha256"] = hashlib.sha256(data).hexdigest()
+            meta["checksum"] = content_key(json.loads(_dump(meta)))  # as it is read back
             _write(scratch / "meta.json", _dump(meta))
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):  # the same key is already there
@@ -94,14 +95,16 @@ class Store:
         directory = self.path(stage, key)
         try:
             meta = json.loads((directory / "meta.json").read_text())
-            checksum = meta.pop("sha256", None)
-            if checksum is None:
+            if meta.pop("checksum", None) != content_key(meta):
+                raise ValueError("checksum of meta.json differs")
+            sha256 = meta.pop("sha256", None)
+            if sha256 is None:
                 return Artifact(meta)
             data = (directory / "tensors.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() != checksum:
-                raise ValueError("checksum differs")
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("checksum of tensors.safetensors differs")
             return Artifact(meta, load_tensors(data))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CorruptArtifact(
                 f"artifact {stage}/{key} is corrupt ({error}): delete {directory} and run again"
             ) from error
