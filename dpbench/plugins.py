@@ -78,14 +78,16 @@ class Registry:
             getattr(manager.hook, hook)(register=_collector(base, found, distribution, version))
         if not found:
             raise DpbenchError("it registers nothing: implement a hook of dpbench.hookspecs")
-        taken: set[tuple[str, str]] = set()
+        taken = {slot for entry in self for slot in _slots(entry.cls)}
         for entry in found:
-            slot = (entry.cls.kind, entry.cls.name)
-            if entry.cls.name in self.classes[entry.cls.kind] or slot in taken:
-                raise DpbenchError(
-                    f"the {slot[0]} name {slot[1]!r} is already taken: choose another `name`"
-                )
-            taken.add(slot)
+            for slot in _slots(entry.cls):
+                if slot in taken:
+                    kind, attribute, value = slot
+                    raise DpbenchError(
+                        f"the {kind} {attribute} {value!r} is already taken: "
+                        f"choose another `{attribute}`"
+                    )
+                taken.add(slot)
         for entry in found:
             self.classes[entry.cls.kind][entry.cls.name] = entry
 
@@ -100,6 +102,13 @@ def _collector(
         found.append(Registered(cls, distribution, version))
 
     return register
+
+
+def _slots(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield what must be unique: the name, and the label, of which method names are made."""
+    yield cls.kind, "name", cls.name
+    if cls.kind in ("extractor", "generator"):
+        yield cls.kind, "label", cls.label
 
 
 def _problems(cls: Any, base: type[Any]) -> Iterator[str]:
