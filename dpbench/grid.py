@@ -69,6 +69,7 @@ class Selection:
     grids: tuple[str, ...] = ("all",)
     dataset: str | None = None
     epsilon: tuple[float, ...] = ()
+    noise_multiplier: tuple[float, ...] = ()
     clip: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
@@ -131,9 +132,13 @@ def _check(selection: Selection) -> None:
     for epsilon in selection.epsilon:
         if not epsilon > 0:
             raise DpbenchError(f"epsilon must be positive (or inf), got {epsilon}")
-    for clip in selection.clip:
-        if not (clip > 0 and math.isfinite(clip)):
-            raise DpbenchError(f"clip must be positive and finite, got {clip}")
+    for name, values in (
+        ("clip", selection.clip),
+        ("noise multiplier", selection.noise_multiplier),
+    ):
+        for value in values:
+            if not (value > 0 and math.isfinite(value)):
+                raise DpbenchError(f"{name} must be positive and finite, got {value}")
 
 
 def _trials_of(config: Config, name: str, selection: Selection) -> Iterator[Trial]:
@@ -158,7 +163,7 @@ def _trials_of(config: Config, name: str, selection: Selection) -> Iterator[Tria
     dataset = config.component("datasets", dataset_name)
     latents = (grid.latents or settings.latents).model_dump()
     noises: Sequence[tuple[float | None, float | None]] = (
-        [(epsilon, None) for epsilon in selection.epsilon]
+        [(float(epsilon), None) for epsilon in selection.epsilon]
         if selection.epsilon
         else [(e, None) for e in grid.epsilon] + [(None, s) for s in grid.noise_multiplier]
     )
@@ -174,7 +179,7 @@ def _trials_of(config: Config, name: str, selection: Selection) -> Iterator[Tria
                 epsilon=epsilon,
                 noise_multiplier=noise,
                 delta=grid.delta or settings.delta,
-                clip=clip,
+                clip=float(clip),
                 seed=seed,
                 settings=heading if grid.overrides else "default",
                 latents=latents,
