@@ -66,7 +66,7 @@ def command(
     notes = Console(stderr=True)
     prepared = runner.prepare(
         load_config(config, registry()),
-        Selection((method,), dataset, epsilon, clip, (0,)),
+        Selection((method,), dataset, epsilon, clip=clip, seeds=(0,)),
         runs,
         Options(controls=False),
     )

@@ -44,6 +44,9 @@ def grid_options(function: F) -> F:
             config_option,
             click.option("--dataset", help="Data set, instead of the grid's."),
             click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's."),
+            click.option(
+                "--noise-multiplier", type=float, multiple=True, help="Rows with this noise."
+            ),
             click.option("--clip", type=float, multiple=True, help="Instead of the grid's."),
             click.option("--seed", "seeds", type=int, multiple=True, help="Instead of the grid's."),
             click.option(

@@ -21,6 +21,7 @@ def command(
     config: Path | None,
     dataset: str | None,
     epsilon: tuple[float, ...],
+    noise_multiplier: tuple[float, ...],
     clip: tuple[float, ...],
     seeds: tuple[int, ...],
     protocols: tuple[str, ...],
@@ -47,7 +48,7 @@ def command(
     )
     prepared = runner.prepare(
         loaded,
-        Selection(grids, dataset, epsilon, clip, seeds, protocols),
+        Selection(grids, dataset, epsilon, noise_multiplier, clip, seeds, protocols),
         runs,
         Options(
             inception_weights=str(inception_weights) if inception_weights else None,

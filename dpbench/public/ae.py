@@ -33,7 +33,7 @@ class AutoencoderParams(Params):
         prior: weight of half the squared norm of the latent, which keeps it
             from outgrowing the noise.
         average: decay of the moving average of the weights, which is kept; 0 for none.
-        augmentation: maps of the training images; null for none.
+        augmentation: maps of the training images, or ``"none"``.
     """
 
     architecture: Literal["conv", "fc"] = "conv"
@@ -51,7 +51,7 @@ class AutoencoderParams(Params):
     noise: float = Field(default=0.15, ge=0)
     prior: float = Field(default=0.06, ge=0)
     average: float = Field(default=0.995, ge=0, lt=1)
-    augmentation: Augmentation | None = Augmentation()
+    augmentation: Augmentation | Literal["none"] = Augmentation()
 
 
 class Autoencoder(PublicModel):
@@ -97,7 +97,7 @@ class Autoencoder(PublicModel):
                 if p.schedule == "cosine":
                     optimiser.param_groups[0]["lr"] = p.learning_rate * warm_cosine(step, total)
                 x = to_float(images[chosen].to(context.device))
-                if p.augmentation is not None:
+                if p.augmentation != "none":
                     x = p.augmentation(x, rng)
                 loss = self._loss(x, rng)
                 optimiser.zero_grad()

@@ -46,7 +46,7 @@ class WGANParams(Params):
         prior, cycle, noise: within it, weight of half the squared norm of real
             images' latents, weight of the error on generated images' latents,
             and noise on latents before they are decoded.
-        augmentation: maps of the training images; null for none.
+        augmentation: maps of the training images, or ``"none"``.
     """
 
     architecture: Literal["conv", "fc"] = "conv"
@@ -72,7 +72,7 @@ class WGANParams(Params):
     prior: float = Field(default=0.13, ge=0)
     cycle: float = Field(default=0.8, ge=0)
     noise: float = Field(default=0.1, ge=0)
-    augmentation: Augmentation | None = Augmentation()
+    augmentation: Augmentation | Literal["none"] = Augmentation()
 
 
 class WGAN(PublicModel):
@@ -135,7 +135,7 @@ class WGAN(PublicModel):
         chosen = torch.randint(len(images), (self.params.batch,), generator=rng)
         x = to_float(images[chosen].to(device))
         maps = self.params.augmentation
-        return x if maps is None else maps(x, rng)
+        return x if maps == "none" else maps(x, rng)
 
     def _train_critic(
         self,
