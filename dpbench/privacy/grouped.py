@@ -39,12 +39,22 @@ def release_grouped_sum(
             raise DpbenchError(f"{name!r}: a contribution must give one row per record")
         if not (torch.isfinite(weights).all() and torch.isfinite(values).all()):
             raise DpbenchError(f"{name!r}: a contribution is not finite; clipping cannot bound it")
-        scale = (clip / values.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
-        share = weights / weights.norm(dim=1, keepdim=True).clamp_min(1)
-        part = (share.T @ (values * scale)).double()
+        share, values = _bounded(weights, values, clip)
+        part = (share.T @ values).double()
         total = part if total is None else total + part
     if total is None:
         raise DpbenchError(f"{name!r}: there are no private records")
     private.ledger.record(Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip))
     noise = private.noise_source(name).normal(total.shape, dtype=total.dtype)
-    return (total + noise_multiplier * clip * noise.to(total.device)).float()
+    release = total + noise_multiplier * clip * noise.to(total.device)
+    if private.canaries is not None:
+        share, values = _bounded(*contribution(private.canaries), clip)
+        products = torch.einsum("bk,km,bm->b", share.double(), release, values.double())
+        private.align(products, noise_multiplier * clip)
+    return release.float()
+
+
+def _bounded(weights: Tensor, values: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """Clip memberships to L2 norm 1 and values to ``clip``, row by row."""
+    scale = (clip / values.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+    return weights / weights.norm(dim=1, keepdim=True).clamp_min(1), values * scale

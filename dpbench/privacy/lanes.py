@@ -142,6 +142,8 @@ class DPSGDLanes:
             [s.sampling_rate * self.size for s in schedules], device=device
         ).unsqueeze(1)
         self._source, self._offsets = self._records(view, device)
+        self._canaries = self._watched(view, device)
+        self._traced: int | None = None
         self._entries: list[int] = []
         self._samplers: list[PoissonSampler] = []
         self._streams: list[NoiseSource] = []
@@ -171,6 +173,8 @@ class DPSGDLanes:
     @property
     def sizes(self) -> list[int]:
         """How many leading rows of each lane's current batch are records; others are padding."""
+        if self._traced is not None:
+            return [self._traced] * self.active
         return self._sizes[self.step % BLOCK_STEPS]
 
     def gradient(self, traces: Callable[[Tensor], Sequence[LinearTrace]]) -> LaneBuffer:
@@ -194,6 +198,8 @@ class DPSGDLanes:
         grads = self._grads.head(lanes)
         clipped_sum(traces(batch), self._clip[:lanes], weight, grads)
         self._add_noise(grads.flat)
+        if self._canaries is not None:
+            self._align(self._canaries[:lanes], traces, grads)
         grads.flat.div_(self._batch[:lanes])
         self.step += 1
         for lane in range(self.active, lanes):
@@ -207,6 +213,41 @@ class DPSGDLanes:
             if std > 0:
                 noise = fill_normal(self._streams[lane], self._noise[lane])
                 total[lane].add_(noise, alpha=std)
+
+    def _align(
+        self,
+        canaries: Tensor,
+        traces: Callable[[Tensor], Sequence[LinearTrace]],
+        total: LaneBuffer,
+    ) -> None:
+        """Tell each handle how far its noisy sum points toward the canaries' gradients.
+
+        ``<G, a d^T> = a^T G d``: canaries' gradients are not formed either.
+        """
+        self._traced = canaries.shape[1]
+        found = traces(canaries)
+        self._traced = None
+        products = torch.zeros(canaries.shape[:2], device=canaries.device)
+        squares = torch.zeros_like(products)
+        for trace in found:
+            onto = torch.bmm(trace.inputs, total.weights[trace.layer])
+            products += ((onto + total.biases[trace.layer]) * trace.delta).sum(2)
+            squares += trace.delta.square().sum(2) * (trace.inputs.square().sum(2) + 1)
+        products *= (self._clip[: len(canaries)] / squares.sqrt().clamp_min(1e-30)).clamp_max(1)
+        for lane, product in enumerate(products):
+            rate = self._schedules[lane].sampling_rate
+            self._privates[lane].align(product, self._noise_std[lane], rate)
+
+    def _watched(
+        self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device
+    ) -> Tensor | None:
+        """Gather the canaries of an audit, as each lane sees them, ``[L, m, k]``."""
+        watched = [p.canaries.to(device) for p in self._privates if p.canaries is not None]
+        if len(watched) < len(self._privates):
+            return None
+        if view is not None:
+            watched = [view(lane, canaries) for lane, canaries in enumerate(watched)]
+        return torch.stack(watched)
 
     def _draw_block(self) -> None:
         """Draw the next batches of every active lane and pad them to one width."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dpbench.api import Params, PrivateGenerator
+from dpbench.api import Context, Params, PrivateGenerator
 from dpbench.privacy.audit import AuditResult, run_audit
 from dpbench.privacy.audit.bounds import (
     binomial_bounds,
@@ -12,6 +12,9 @@ from dpbench.privacy.audit.bounds import (
     one_run_epsilon,
     one_run_p_value,
 )
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
 
 PUBLIC = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
 PRIVATE = torch.randn(200, 4, generator=torch.Generator().manual_seed(2))
@@ -148,3 +151,24 @@ def test_a_result_survives_json() -> None:
     result = audit(NoisyMean, epsilon=math.inf, runs=16)
     assert result.epsilon_claimed == math.inf
     assert AuditResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient() -> None:
+    latents, canaries = PRIVATE[:20], 3 * PUBLIC[:5]
+    private = PrivateLatents(latents, Budget(1.0, 1e-5), 0.7, Context(seed=0))
+    private.watch(canaries)
+    net = LaneMLP((4, 3, 2), Activation("tanh"))
+    params = LaneBuffer.zeros(net.layers, 1)
+    params.initialise([torch.Generator().manual_seed(0)])
+    engine = DPSGDLanes(params, [private], [LaneSchedule(0.5, 1, 0.7, 2.0)])
+
+    def traces(batch: torch.Tensor) -> list[LinearTrace]:
+        tape = net.forward(params, batch)
+        return net.backward(params, tape, torch.ones_like(tape.output))[0]
+
+    noisy_sum = engine.gradient(traces).flat[0] * 0.5 * len(latents)
+    for canary, alignment in zip(canaries, private.alignment, strict=True):
+        gradient = params.like()
+        clipped_sum(traces(canary.view(1, 1, 4)), torch.tensor([[0.7]]), torch.ones(1, 1), gradient)
+        expected = 0.5 * float(noisy_sum @ gradient.flat[0]) / (2.0 * 0.7) ** 2
+        assert float(alignment) == pytest.approx(expected, rel=1e-4)

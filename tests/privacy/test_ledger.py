@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions
+from dpbench.privacy.randomness import SeededSource
 from dpbench.privacy.sampling import InclusionCounter, PoissonBlock, PoissonSampler
 
 
@@ -32,7 +33,7 @@ def test_equal_consecutive_mechanisms_are_merged() -> None:
 
 
 def test_a_ledger_survives_json() -> None:
-    block = PoissonSampler(100, 0.1, torch.Generator().manual_seed(0)).block(20)
+    block = PoissonSampler(100, 0.1, SeededSource(0)).block(20)
     ledger = recorded(block, 100, 0.1)
     assert Ledger.model_validate_json(ledger.model_dump_json()) == ledger
 
@@ -43,7 +44,7 @@ def test_a_ledger_survives_json() -> None:
 )
 def test_poisson_sampling_raises_no_alarm(size: int, rate: float, steps: int) -> None:
     for seed in range(100):
-        sampler = PoissonSampler(size, rate, torch.Generator().manual_seed(seed))
+        sampler = PoissonSampler(size, rate, SeededSource(seed))
         assert check_inclusions(recorded(sampler.block(steps), size, rate)) == []
 
 
@@ -65,7 +66,7 @@ def test_fixed_size_batches_with_replacement_are_caught_by_their_size() -> None:
 
 
 def test_a_rate_other_than_accounted_is_caught() -> None:
-    block = PoissonSampler(1000, 0.06, torch.Generator().manual_seed(0)).block(100)
+    block = PoissonSampler(1000, 0.06, SeededSource(0)).block(100)
     assert "rate 0.06" in check_inclusions(recorded(block, 1000, 0.06, stated=0.05))[0]
     assert "number of inclusions" in check_inclusions(recorded(block, 1000, 0.05))[0]
 
