@@ -20,7 +20,7 @@ def caption(section: Section) -> list[str]:
         lines.append(
             f"Mean ± standard deviation over {section.usual_seeds} seeds. A rank is one more than "
             "the number of methods surely better: those whose difference, paired over seeds, has a "
-            "95% interval beyond zero."
+            "95% interval beyond zero (=: shared; ?: too few seeds in common to test)."
         )
     elif section.usual_seeds == 1:
         lines.append("n = 1: one seed a trial, so no spread is known and ranks are untested.")
@@ -45,7 +45,7 @@ def notes(section: Section) -> list[str]:
     if most > 1:
         found.append(
             f"The best of up to {most} clips was picked by private scores, which leaks: ε of "
-            "choosing is that of all the trials looked at (every clip and seed), composed."
+            "choosing is that of all the trials looked at (every clip and seed) together."
         )
     if any(c.incomplete and c.rankable for c in section.candidates):
         found.append("A clip of which some seed gave no score is chosen only if there is no other.")

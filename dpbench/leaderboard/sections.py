@@ -192,7 +192,7 @@ class Section:
             group = {c.method: c.seeds(PRIMARY) for c in chosen if c.collapsed == collapsed}
             before = len(labels)
             labels |= {m: _shift(label, before) for m, label in rank(group, "lower").items()}
-        if all(label.endswith("?") for label in labels.values()):  # one seed: said once, in a note
+        if self.usual_seeds == 1:  # said once, in the caption
             labels = {method: label.rstrip("?") for method, label in labels.items()}
         return labels
 

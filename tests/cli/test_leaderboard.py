@@ -1,0 +1,116 @@
+"""``dpbench leaderboard`` as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from leaderboard.fabricate import INCEPTION, grid
+from rich.console import Console
+
+from dpbench.cli.main import cli
+from dpbench.leaderboard import print_leaderboard
+from dpbench.results import save_result
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for result in (*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION, dataset="fashion-mnist")):
+        save_result(tmp_path / "runs", result)
+    return tmp_path / "runs"
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["leaderboard", *map(str, arguments)])
+
+
+def test_the_table(runs: Path) -> None:
+    result = call("--runs", runs)
+    assert result.exit_code == 0
+    assert "mnist, default settings, protocol default" in result.stdout
+    assert "FID (domain)" in result.stdout
+
+
+def test_json_and_csv_are_all_there_is_on_stdout(runs: Path) -> None:
+    (runs / "results" / "other.json").write_text('{"schema_version": 99}')
+    result = call("--runs", runs, "--format", "json")
+    records = json.loads(result.stdout)
+    assert len(records) == 2 * (54 + 8)
+    assert "1 file(s)" in result.stderr and "left out" in result.stderr
+    rows = list(csv.DictReader(io.StringIO(call("--runs", runs, "--format", "csv").stdout)))
+    assert len(rows) == len(records)
+
+
+def test_filters_keep_the_controls_beside_what_they_keep(runs: Path) -> None:
+    arguments = ("--dataset", "mnist", "--method", "AE-enc-*", "--format", "json")
+    records = json.loads(call("--runs", runs, *arguments).stdout)
+    assert {r["dataset"] for r in records} == {"mnist"}
+    trials = {r["method"] for r in records if not r["method"].startswith("control:")}
+    assert trials == {"ae-enc-GAN", "ae-enc-VAE"}
+    controls = sorted(r["method"] for r in records if r["method"].startswith("control:"))
+    assert controls == [
+        "control:public-images", "control:public-prior", "control:real", "control:reconstruction",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--dataset", "mnits", "did you mean 'mnist'?"),
+        ("--protocol", "canonicl", "did you mean 'canonical'?"),
+        ("--settings", "paper", "there are: default"),
+        ("--method", "ae-enc-GNA", "did you mean 'ae-enc-GAN'?"),
+    ],
+)
+def test_a_filter_that_keeps_nothing_is_one_line(
+    runs: Path, option: str, value: str, expected: str
+) -> None:
+    result = call("--runs", runs, option, value)
+    assert result.exit_code == 2
+    assert expected in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_no_results_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    result = call("--runs", tmp_path)
+    assert result.exit_code == 2
+    assert "dpbench run --grid smoke" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_write_leaves_stdout_to_the_format(runs: Path, tmp_path: Path) -> None:
+    target = tmp_path / "board"
+    result = call("--runs", runs, "--dataset", "mnist", "--format", "json", "--write", target)
+    json.loads(result.stdout)
+    assert "wrote 4 files" in result.stderr
+    assert (target / "fid_over_epsilon.png").exists()
+
+
+def test_by_clip(runs: Path) -> None:
+    text = call("--runs", runs, "--by", "clip", "--dataset", "mnist").stdout
+    assert text.count("ae-enc-GAN") == 9
+
+
+def test_printing_to_a_narrow_terminal_and_to_a_file() -> None:
+    for terminal, width in ((True, 90), (False, 120)):
+        output = io.StringIO()
+        console = Console(file=output, width=90, force_terminal=terminal, color_system=None)
+        print_leaderboard(grid(seeds=1), console)
+        assert max(map(len, output.getvalue().splitlines())) <= width
+
+
+def test_help_needs_no_torch_and_little_time() -> None:
+    code = (
+        "import sys; from dpbench.cli.main import cli\n"
+        "cli(['leaderboard', '--help'], standalone_mode=False)\n"
+        "assert not {'torch', 'matplotlib', 'pandas'} & set(sys.modules)"
+    )
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - started < 5  # a quarter of a second on a quiet machine

@@ -1,0 +1,189 @@
+"""Every format parses back to what went in, and says what a reader must know."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+
+import pytest
+
+from dpbench.leaderboard import Leaderboard
+from dpbench.leaderboard.words import delta_text, number, significant
+from dpbench.privacy.accounting import compose
+from dpbench.privacy.ledger import Mechanism
+from dpbench.results import Result
+from leaderboard.fabricate import INCEPTION, controls, grid, ledger, trial
+
+FIELDS = {
+    "method", "public", "extractor", "generator", "dataset", "epsilon", "delta", "clip", "seed",
+    "status", "epsilon_spent", "metrics", "protocol",
+}  # fmt: skip
+
+
+def board(results: list[Result]) -> Leaderboard:
+    return Leaderboard(tuple(results))
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    """Split Markdown into tables of cells; a table is a run of lines that start with a bar."""
+    runs = re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in run.splitlines()]
+        for run in runs
+    ]
+
+
+def test_json_is_the_results_themselves() -> None:
+    results = grid(seeds=1)
+    records = json.loads(board(results).render("json"))
+    assert [Result.model_validate(record) for record in records] == results
+    assert all(set(record) >= FIELDS for record in records)
+    infinite = [r for r in records if r["epsilon"] == "inf"]
+    assert len(infinite) == 18
+    assert infinite[0]["metrics"]["fid"] > 0 and infinite[0]["protocol"]["name"] == "default"
+
+
+def test_csv_has_one_flat_line_per_trial_and_control() -> None:
+    results = grid(seeds=2)
+    rows = list(csv.DictReader(io.StringIO(board(results).render("csv"))))
+    assert len(rows) == len(results)
+    assert {"metrics.fid", "metrics.is", "protocol.name", "protocol.weights_sha256"} <= set(rows[0])
+    assert set(rows[0]) >= FIELDS - {"metrics", "protocol"}
+    names = {row["method"] for row in rows if row["method"].startswith("control:")}
+    wanted = {"real", "reconstruction", "public-images", "public-prior"}
+    assert names == {f"control:{name}" for name in wanted}
+    for row, result in zip(rows, results, strict=True):
+        assert float(row["metrics.fid"]) == result.metrics["fid"]
+        assert row["epsilon"] == ("" if result.epsilon is None else str(result.epsilon))
+
+
+def test_markdown_has_a_row_per_method_with_rank_score_and_share_of_public() -> None:
+    scores, shown_controls, chosen, _ = markdown_tables(board(grid()).render("markdown"))
+    assert scores[0][0] == "method"
+    assert "ε = 10<br>FID (domain)" in scores[0] and "ε = ∞<br>IS (domain)" in scores[0]
+    assert len(scores) == 2 + 6
+    assert all(len(row) == len(scores[0]) for row in scores)
+    row = dict(zip(scores[0], scores[2], strict=True))
+    fid = re.fullmatch(r"\**([\d.]+) ± [\d.]+\**", row["ε = ∞<br>FID (domain)"])
+    assert fid is not None
+    assert float(row["ε = ∞<br>/ public"]) == pytest.approx(float(fid[1]) / 710.4, abs=0.006)
+    assert [row[0] for row in shown_controls[2:]].count("reconstruction") == 3
+    assert len(chosen) == 2 + 18
+
+
+def test_latex_is_balanced_and_escaped() -> None:
+    text = board([*controls(), trial("a_b-GAN")]).render("latex")
+    for name in ("table", "tabular"):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") > 0
+    assert r"a\_b-GAN" in text and r"$\varepsilon$ = 10" in text
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL):
+        rows = [line for line in body.split("\n") if line.endswith(r"\\")]
+        assert len({row.count("&") - row.count(r"\&") for row in rows}) == 1
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("by", ["method", "clip"])
+def test_the_terminal_table_keeps_to_its_width(width: int, by: str) -> None:
+    text = board(grid()).render("table", by, width)  # type: ignore[arg-type]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for method in ("ae-enc-GAN", "wgan-VAE"):
+        assert method in text
+
+
+def test_three_targets_fit_beside_each_other_in_120_columns() -> None:
+    heads = [line for line in board(grid()).render("table").splitlines() if "ε = ∞" in line]
+    assert heads[0].split() == ["ε", "=", "∞", "ε", "=", "10", "ε", "=", "1"]
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "latex"])
+def test_protocols_never_meet_in_one_table(style: str) -> None:
+    text = board([trial("ae-enc-GAN"), trial("wgan-VAE", protocol=INCEPTION)]).render(style)  # type: ignore[arg-type]
+    text = " ".join(text.split())
+    domain, inception = text.index("domain classifier"), text.index("2015 TensorFlow Inception")
+    assert domain < text.index("ae-enc-GAN") < inception < text.index("wgan-VAE")
+    assert text.rindex("ae-enc-GAN") < inception
+    assert "weights 3fa2c19b" in text and "weights 6726825d" in text
+    assert "FID (domain)" in text[:inception] and "FID (domain)" not in text[inception:]
+
+
+def test_the_sweep_has_a_row_for_every_clip() -> None:
+    over = trial("wgan-VAE", clip=2.0, fid=1.0, status="over-budget", reason="spent 12")
+    sweep = markdown_tables(board([*controls(), *grid(), over]).render("markdown", "clip"))[0]
+    assert len(sweep) == 2 + 6 * 3 * 3
+    rows = [row for row in sweep if row[:3] == ["ε = 10", "wgan-VAE", "2"]]
+    assert rows[0][-1] == "ok, over-budget"
+    bold = [row for row in sweep if row[4].startswith("**")]
+    assert len(bold) == 6 * 3
+
+
+def test_what_is_not_ranked_is_listed_with_its_reason() -> None:
+    results = [
+        *grid(seeds=1),
+        trial("x-GAN", status="over-budget", reason="spent epsilon 12 of 10", epsilon_spent=12.0),
+        trial("y-GAN", fid=None, status="diverged", reason="reached NaN", seed=0),
+        trial("y-GAN", fid=None, status="diverged", reason="reached NaN", seed=1),
+    ]
+    text = board(results).render("markdown")
+    assert "- x-GAN; ε = 10; clip 1; seed 0: over-budget: spent epsilon 12 of 10" in text
+    assert "- y-GAN; ε = 10; clip 1; seeds 0, 1: diverged: reached NaN" in text
+    scores = {row[0]: row for row in markdown_tables(text)[0]}
+    assert "over-budget" in scores["x-GAN"] and "diverged" in scores["y-GAN"]
+
+
+def test_a_figure_that_could_not_be_computed_leaves_its_reason() -> None:
+    missing = trial("z-GAN", fid=None, unavailable={"fid": "features are not finite"})
+    text = board([*grid(seeds=1), missing]).render("table")
+    assert "z-GAN; ε = 10; clip 1; seed 0: no FID: features are not finite" in text
+    assert "fid: not available for 1 row: features are not finite" in text
+
+
+def test_a_collapsed_method_is_marked() -> None:
+    collapsed = trial("x-GAN", fid=1.0, status="collapsed", reason="a class is missing")
+    text = board([*grid(seeds=1), collapsed]).render("markdown")
+    scores = {row[0]: row for row in markdown_tables(text)[0]}
+    assert "7†" in scores["x-GAN"] and "† collapsed" in text
+
+
+def test_one_seed_says_so_and_several_show_their_spread() -> None:
+    assert "n = 1: one seed a trial" in board(grid(seeds=1)).render("table")
+    several = board(grid(seeds=3)).render("table")
+    assert "Mean ± standard deviation over 3 seeds" in several and "n = 1" not in several
+    fewer = board([*grid(seeds=3), trial("x-GAN", fid=7.0)]).render("table")
+    assert "7.0 (n = 1)" in fewer
+
+
+def test_privacy_columns() -> None:
+    declared = {"ledger": ledger(2.0) | {"trust": "self-declared"}}
+    audit = {"epsilon_lower": 2.31, "epsilon_claimed": 9.95}
+    results = [
+        trial("a-GAN", clip=0.5, fid=90.0, epsilon_spent=9.91, privacy=declared, audit=audit),
+        trial("a-GAN", clip=1.0, fid=95.0),
+        trial("b-GAN", fid=99.0),
+        trial("b-GAN", epsilon=math.inf),
+    ]
+    text = board(results).render("markdown")
+    table = next(t for t in markdown_tables(text) if "ε of choosing" in t[0])
+    rows = {(row[0], row[1]): dict(zip(table[0], row, strict=True)) for row in table[2:]}
+    a = rows["ε = 10", "a-GAN"]
+    assert (a["clip"], a["clips tried"], a["ε spent"]) == ("0.5", "2", "9.91")
+    assert (a["audit: ε ≥"], a["accounted by"]) == ("2.31", "self-declared")
+    steps = Mechanism(name="both", noise_multiplier=2.0, sampling_rate=0.05, count=200)
+    exact = compose([steps], 1e-6).epsilon
+    assert exact <= float(a["ε of choosing"]) <= 1.25 * exact
+    assert rows["ε = 10", "b-GAN"]["ε of choosing"] == "–"
+    assert rows["ε = ∞", "b-GAN"]["ε spent"] == "∞"
+    assert "picked by private scores, which leaks" in text
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    assert [significant(x) for x in (351.23, 99.27, 1.0, 0.9951, math.inf)] == [
+        "351", "99.3", "1", "0.995", "∞",
+    ]  # fmt: skip
+    assert [number(x) for x in (710.44, 2.1, 0.123, 0.0)] == ["710.4", "2.1", "0.12", "0.0"]
+    assert [delta_text(x) for x in (1e-6, 1e-10, 0.001)] == ["1e-6", "1e-10", "0.001"]

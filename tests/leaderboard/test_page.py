@@ -1,0 +1,139 @@
+"""What is written: the page, the CSV and the pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard import Leaderboard, load, write_leaderboard
+from dpbench.leaderboard.pictures import mosaic
+from dpbench.leaderboard.plots import method_styles
+from dpbench.leaderboard.sections import make_sections
+from dpbench.results import Result
+from dpbench.store import Artifact, Store
+from leaderboard.fabricate import INCEPTION, controls, grid, trial
+
+PNG = b"\x89PNG\r\n\x1a\n"
+Save = Callable[[Iterable[Result]], Path]
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 1, 12, 12), generator=rng).to(torch.uint8)
+
+
+def with_artifacts(results: list[Result], store: Store) -> list[Result]:
+    """Give every result a preview, every set of latents its reconstructions."""
+    found = []
+    for number, result in enumerate(results):
+        tensors = {"preview": images(12)}
+        if not result.is_control:
+            tensors["snapshots"] = images(30).reshape(3, 10, 1, 12, 12)
+        artifact = Artifact({"snapshot_steps": [1, 10, 100]}, tensors)
+        store.save("features", f"f{number}", artifact)
+        keys = {"features": f"f{number}"}
+        if result.public:
+            keys["latents"] = f"{result.public}{result.extractor}"
+            shown = {"shown": images(32), "reconstructed": images(32, 1)}
+            store.save("latents", keys["latents"], Artifact({"reconstruction_mse": 0.01}, shown))
+        found.append(result.model_copy(update={"artifacts": keys}))
+    return found
+
+
+def test_a_page_with_everything(tmp_path: Path, save: Save) -> None:
+    store = Store(tmp_path / "runs" / "artifacts")
+    runs = save(with_artifacts([*controls(), trial(), trial("ae-grad-VAE")], store))
+    record = {
+        "command": "dpbench run --grid all",
+        "wall_seconds": 803.2,
+        "finished": "2026-01-02T03:04:05",
+        "versions": {"dpbench": "0.1.0", "machine": "2 cores"},
+    }
+    (runs / "run.json").write_text(json.dumps(record))
+    written = write_leaderboard(runs, tmp_path / "out")
+    names = {path.name for path in written}
+    assert names == {
+        "README.md", "results.csv", "fid_over_epsilon.png", "samples.png", "reconstructions.png",
+        "trajectories.png",
+    }  # fmt: skip
+    for path in written:
+        assert path.suffix != ".png" or path.read_bytes().startswith(PNG)
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "10,000 generated images against the private training images" in page
+    assert "weights 3fa2c19b" in page
+    assert "dpbench run --grid all" in page and "13 min 23 s" in page and "2 cores" in page
+    assert "adding or removing one private image" in page and "δ = 1e-6" in page
+    assert "benchmarks, not releases" in page and "Choosing leaks" in page
+    for name in names - {"README.md"}:
+        assert f"({name})" in page
+
+
+def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
+    runs = save(grid(seeds=1))
+    names = {path.name for path in write_leaderboard(runs, tmp_path / "out")}
+    assert names == {"README.md", "results.csv", "fid_over_epsilon.png", "fid_over_clip.png"}
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "no record of its command" in page and "{{" not in page
+
+
+def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
+    fashion = grid(seeds=1, dataset="fashion-mnist")
+    results = (*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION), *fashion)
+    names = {path.name for path in Leaderboard(results).write(tmp_path)}
+    for name in ("fid_over_epsilon", "fid_over_clip"):
+        assert {f"{name}.png", f"{name}-mnist-canonical.png", f"{name}-fashion-mnist.png"} <= names
+
+
+def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
+    for name in ("samples-gone.png", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    Leaderboard((trial(),)).write(tmp_path)
+    assert not (tmp_path / "samples-gone.png").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_corrupt_artifact_costs_its_picture_only(tmp_path: Path, save: Save) -> None:
+    store = Store(tmp_path / "runs" / "artifacts")
+    runs = save(with_artifacts([trial()], store))
+    (store.path("features", "f0") / "tensors.safetensors").write_bytes(b"no")
+    names = {path.name for path in write_leaderboard(runs, tmp_path / "out")}
+    assert "README.md" in names and "samples.png" not in names
+
+
+def test_only_unscored_results_still_make_a_page(tmp_path: Path) -> None:
+    failed = trial(fid=None, status="failed", reason="boom", protocol={"name": "default"})
+    Leaderboard((failed,)).write(tmp_path)
+    assert "failed: boom" in (tmp_path / "README.md").read_text()
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DpbenchError, match=r"cannot write the leaderboard to .*file"):
+        Leaderboard((trial(),)).write(tmp_path / "file")
+
+
+def test_no_results_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DpbenchError, match="dpbench run --grid smoke"):
+        load(tmp_path)
+
+
+def test_methods_of_one_generator_share_a_colour_and_differ_in_dash() -> None:
+    (section,) = make_sections(grid(seeds=1))
+    styles = method_styles(section)
+    assert styles["ae-enc-GAN"]["color"] == styles["wgan-GAN"]["color"]
+    assert styles["ae-enc-GAN"]["linestyle"] != styles["wgan-GAN"]["linestyle"]
+    assert len({tuple(style.values()) for style in styles.values()}) == 6
+
+
+def test_a_mosaic_keeps_every_pixel() -> None:
+    pictures = images(5)
+    laid_out = mosaic(pictures, 3)
+    assert laid_out.shape == (2 * 14 - 2, 3 * 14 - 2)
+    assert (laid_out[14:26, 14:26] == pictures[4, 0].numpy()).all()
+    assert (laid_out[14:, 28:] == 255).all()
+    assert mosaic(pictures.expand(-1, 3, -1, -1), 5).shape == (12, 68, 3)
