@@ -1,0 +1,113 @@
+"""The schema of results, and how they are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dpbench.results import Result, load_results, save_result
+
+
+def result(**changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "method": "ae-enc-GAN",
+        "dataset": "mnist",
+        "epsilon": 1.0,
+        "delta": 1e-6,
+        "clip": 0.5,
+        "seed": 0,
+        "status": "ok",
+        "metrics": {"fid": 1.5},
+        "protocol": {"name": "default"},
+    }
+    return Result(**{**fields, **changes})
+
+
+def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = result(epsilon=math.inf, epsilon_spent=math.inf, axes={"generators.vae.x": 1})
+    save_result(tmp_path, kept)
+    assert load_results(tmp_path) == [kept]
+
+
+def test_files_are_json_that_any_reader_accepts(tmp_path: Path) -> None:
+    save_result(tmp_path, result(epsilon=math.inf))
+    (path,) = (tmp_path / "results").iterdir()
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    content = json.loads(path.read_text(), parse_constant=refuse)
+    assert float(content["epsilon"]) == math.inf
+    promised = "method public extractor generator dataset epsilon delta clip seed status"
+    assert set(promised.split()) | {"epsilon_spent", "metrics", "protocol"} <= set(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "ae-enc-VAE"},
+        {"dataset": "fashion-mnist"},
+        {"settings": "paper"},
+        {"epsilon": 2.0},
+        {"epsilon": math.inf},
+        {"clip": 0.1},
+        {"seed": 1},
+        {"delta": 1e-5},
+        {"axes": {"a": 1}},
+        {"protocol": {"name": "paper"}},
+        {"noise_multiplier": 0.3},
+    ],
+)
+def test_trials_that_differ_do_not_replace_each_other(tmp_path: Path, change: Any) -> None:
+    save_result(tmp_path, result())
+    save_result(tmp_path, result(**change))
+    assert len(load_results(tmp_path)) == 2
+
+
+def test_the_same_trial_is_replaced(tmp_path: Path) -> None:
+    save_result(tmp_path, result(status="failed", reason="it broke", metrics={}))
+    save_result(tmp_path, result(metrics={"fid": 2.0}))
+    (kept,) = load_results(tmp_path)
+    assert (kept.status, kept.metrics) == ("ok", {"fid": 2.0})
+
+
+def test_epsilon_does_not_name_a_trial_driven_by_noise(tmp_path: Path) -> None:
+    save_result(tmp_path, result(noise_multiplier=0.3, epsilon=None, status="failed"))
+    save_result(tmp_path, result(noise_multiplier=0.3, epsilon=351.2))
+    assert len(load_results(tmp_path)) == 1
+
+
+def test_what_is_no_result_is_left_out(tmp_path: Path) -> None:
+    save_result(tmp_path, result())
+    for name, text in (("a", "{"), ("b", "[]"), ("c", '{"schema_version": 2}'), ("d", "")):
+        (tmp_path / "results" / f"{name}.json").write_text(text)
+    assert load_results(tmp_path) == [result()]
+    assert load_results(tmp_path / "nowhere") == []
+
+
+def test_order_is_that_of_a_table(tmp_path: Path) -> None:
+    several = [
+        result(epsilon=1.0),
+        result(epsilon=math.inf),
+        result(epsilon=10.0, seed=1),
+        result(epsilon=10.0, seed=0),
+        result(method="control:real", epsilon=None, clip=None, seed=None),
+    ]
+    for one in several:
+        save_result(tmp_path, one)
+    loaded = load_results(tmp_path)
+    assert loaded[0].is_control
+    assert [(one.epsilon, one.seed) for one in loaded[1:]] == [
+        (math.inf, 0), (10.0, 0), (10.0, 1), (1.0, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{"status": "fine"}, {"schema_version": 2}, {"colour": "red"}])
+def test_what_is_not_in_the_schema_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        result(**change)
