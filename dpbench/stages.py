@@ -419,7 +419,7 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
         str(context.device),
     )
     images = _source_images(task, store, context)
-    if store.has("features", task.samples):
+    if store.check("features", task.samples):
         cached = store.load("features", task.samples).tensors
         view = View(images, evaluator, features=cached["features"], logits=cached["logits"])
     else:
