@@ -26,8 +26,10 @@ class DescentParams(Params):
         steps: Adam steps for every image; their rate falls to 0 along a cosine.
         learning_rate: of the first step, in latent units.
         prior: weight of half the squared Mahalanobis distance to the public
-            latents, against the squared pixel error summed over an image: it
+            latents, against the pixel error summed over an image: it
             keeps latents where a generator can learn them.
+        knee: the pixel error is quadratic below it and linear above (Charbonnier),
+            as the default public models are trained; 0 for the squared error.
         beta1, beta2: Adam's.
         batch: images descended together; results do not depend on it.
         warm_start: begin at the public model's own guess where it has one.
@@ -36,6 +38,7 @@ class DescentParams(Params):
     steps: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
     prior: float = Field(default=0.0, ge=0)
+    knee: float = Field(default=0.1, ge=0)
     beta1: float = Field(default=0.8, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     batch: int = Field(default=500, ge=1)
@@ -49,7 +52,7 @@ def descend(
     params: DescentParams,
     project: Callable[[Tensor], Tensor] = lambda z: z,
 ) -> Tensor:
-    """Minimise ``|decode(z) - x|^2 + prior/2 (z - m)' P (z - m)`` for one batch.
+    """Minimise ``error(decode(z), x) + prior/2 (z - m)' P (z - m)`` for one batch.
 
     Args:
         model: its ``latent_statistics`` give m and P.
@@ -61,8 +64,10 @@ def descend(
     z, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     for step in range(params.steps):
         z.requires_grad_(True)
-        error = (model.decode(z) - images).square().sum()
-        (gradient,) = torch.autograd.grad(error, z)
+        error = (model.decode(z) - images).square()
+        if params.knee:
+            error = (error + params.knee**2).sqrt()
+        (gradient,) = torch.autograd.grad(error.sum(), z)
         with torch.no_grad():
             z = z.detach()
             gradient = gradient + params.prior * (z - mean) @ precision
