@@ -1,0 +1,144 @@
+"""What each lever of the public models gives, non-privately: an ablation.
+
+Trains a public model per variant, extracts latents of public and private
+images, and scores three non-private stand-ins for a private generator, each as
+a fraction of the FID (domain) of real public images: the reconstructions
+themselves, one Gaussian, and a mixture of ten Gaussians fitted to the private
+latents.
+
+    python benchmarks/public_models.py --write benchmarks/public_models.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from dpbench.api import Context, Extractor, Partition, PublicModel, derive_seed
+from dpbench.augment import augment
+from dpbench.config import load_config
+from dpbench.generators.mixture import MixtureSettings, release_mixture
+from dpbench.metrics.evaluators.domain import train_domain_classifier
+from dpbench.metrics.frechet import frechet_distance
+from dpbench.metrics.views import View
+from dpbench.plugins import registry
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.runner import load_dataset
+from dpbench.stages import decode
+from dpbench.standardise import Standardiser
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A public model and an extractor, with what differs from their defaults."""
+
+    title: str
+    model: str = "ae"
+    extractor: str = "encoder"
+    params: dict[str, Any] = field(default_factory=dict)
+    extraction: dict[str, Any] = field(default_factory=dict)
+
+
+VARIANTS = (
+    Variant("ae, encoder (default)"),
+    Variant("  gradient, 8 steps (default)", extractor="gradient"),
+    Variant("  gradient, 30 steps", extractor="gradient", extraction={"steps": 30}),
+    Variant("  gradient, pulled to the prior", extractor="gradient", extraction={"prior": 0.1}),
+    Variant("  no augmentation", params={"augmentation": "none"}),
+    Variant("  squared error", params={"loss": "squared"}),
+    Variant("  no noise on the latent", params={"noise": 0.0, "prior": 0.0}),
+    Variant("  latent 16", params={"latent": 16}),
+    Variant("  latent 48", params={"latent": 48}),
+    Variant("  fully connected", params={"architecture": "fc"}),
+    Variant("wgan, projected gradient (default)", "wgan", "projected-gradient"),
+    Variant("  30 steps", "wgan", "projected-gradient", extraction={"steps": 30}),
+    Variant("  from near the mean, 100 steps", "wgan", "projected-gradient",
+            extraction={"steps": 100, "warm_start": False}),
+    Variant("  no inference network, 100 steps", "wgan", "projected-gradient",
+            {"inference": 0.0}, {"steps": 100}),
+    Variant("  no augmentation", "wgan", "projected-gradient", {"augmentation": "none"}),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--only", default="", help="part of a model's name")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    config = load_config(None, registry())
+    partition = load_dataset(config, config.component("datasets", options.dataset))
+    evaluator = train_domain_classifier(partition, Context(derive_seed("evaluator", 0)))
+    reference = View(partition.private.images, evaluator).statistics
+
+    def ratio(images: Tensor) -> float:
+        return frechet_distance(View(images, evaluator).statistics, reference) / base
+
+    base = 1.0
+    base = ratio(partition.public.images)
+    rows: list[Sequence[object]] = []
+    fitted: dict[str, tuple[PublicModel, float]] = {}
+    for variant in VARIANTS:
+        if options.only in variant.model:
+            rows.append(measure(variant, partition, fitted, ratio))
+            print(*rows[-1], flush=True)
+    heads = ("variant", "fit s", "extract s", "MSE", "reconstruction", "Gaussian", "mixture")
+    digits = ("", ".0f", ".0f", ".4f", ".3f", ".3f", ".3f")
+    table = tabulate(rows, heads, tablefmt="github", floatfmt=digits)
+    text = (
+        f"# Public models and extractors on {options.dataset}\n\n"
+        f"`python benchmarks/public_models.py --dataset {options.dataset}`; torch "
+        f"{torch.__version__}, one thread, CPU seconds. FID (domain) as a fraction of that of real "
+        f"public images ({base:.0f} before division); non-private.\n\n{table}\n"
+    )
+    print(text)
+    if options.write:
+        options.write.write_text(text)
+
+
+def measure(
+    variant: Variant, partition: Partition, fitted: dict[str, tuple[PublicModel, float]], ratio: Any
+) -> tuple[object, ...]:
+    context = Context(0)
+    name = f"{variant.model} {variant.params}"
+    if name not in fitted:
+        cls = registry().get("public", variant.model).cls
+        model = cls(cls.Params.model_validate(variant.params), partition.image_shape)
+        started = time.process_time()
+        model.fit(partition.public.images, context)
+        seconds = time.process_time() - started
+        fitted[name] = model.eval().requires_grad_(False), seconds
+    model, seconds = fitted[name]
+    extractor_cls = registry().get("extractor", variant.extractor).cls
+    extractor: Extractor = extractor_cls(extractor_cls.Params.model_validate(variant.extraction))
+    public_images = augment(partition.public.images[:8000], context.generator("augment"))
+    started = time.process_time()
+    private = extractor.extract(model, partition.private.images, context)
+    public = extractor.extract(model, public_images, context)
+    extraction = time.process_time() - started
+    device = torch.device("cpu")
+    reconstructed = decode(model, private[:10_000], device)
+    error = (reconstructed - partition.private.images[:10_000].float()).div(255).square().mean()
+    standardiser = Standardiser.from_public(public, "whiten")
+    handle = PrivateLatents(
+        standardiser.apply(private), Budget(float("inf"), 1e-6), 1.0, context
+    )
+    scores = [ratio(reconstructed)]
+    for settings in (MixtureSettings(1, 0, 0, 0.0), MixtureSettings(10, 3, 10, 0.0)):
+        mixture = release_mixture(handle, standardiser.apply(public), settings)
+        sample = mixture.sample(10_000, torch.Generator().manual_seed(0))
+        scores.append(ratio(decode(model, standardiser.invert(sample), device)))
+    return (variant.title, seconds, extraction, error.item(), *scores)
+
+
+if __name__ == "__main__":
+    main()
