@@ -487,7 +487,7 @@ def _some(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
 
 def _gaussian_like(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Sample a Gaussian with the mean and covariance of ``rows``."""
-    covariance = torch.cov(rows.T.double())
+    covariance = torch.atleast_2d(torch.cov(rows.T.double()))
     values, vectors = torch.linalg.eigh(covariance)
     noise = torch.randn(count, rows.shape[1], generator=rng, dtype=torch.float64)
     sample: Tensor = rows.double().mean(0) + noise * values.clamp_min(0).sqrt() @ vectors.T

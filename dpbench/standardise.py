@@ -39,7 +39,7 @@ class Standardiser:
         if how == "scale":
             scale = float((public.double() - shift).square().mean().sqrt().clamp_min(1e-12))
             return cls(shift.float(), identity / scale, identity * scale)
-        values, vectors = torch.linalg.eigh(torch.cov(public.double().T))
+        values, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(public.double().T)))
         roots = values.clamp_min(1e-6 * float(values.max()) + 1e-12).sqrt()
         return cls(
             shift.float(),

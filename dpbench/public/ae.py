@@ -126,7 +126,7 @@ class Autoencoder(PublicModel):
         """Keep mean and precision of public latents, for whoever regularises towards them."""
         parts = images[:most].split(500)
         z = torch.cat([self.encode(to_float(part.to(context.device))) for part in parts])
-        covariance = torch.cov(z.double().T)
+        covariance = torch.atleast_2d(torch.cov(z.double().T))
         ridge = 1e-3 * covariance.diagonal().mean() * torch.eye(self.latent_dim).to(covariance)
         self.mean.copy_(z.mean(0))
         self.precision.copy_(torch.linalg.inv(covariance + ridge))
