@@ -190,12 +190,16 @@ def load(runs: Path) -> Leaderboard:
 
 
 def print_leaderboard(results: Iterable[Result], console: Console, by: By = "method") -> None:
-    """Print the leaderboard of ``results``; off a terminal, plainly and 120 columns wide."""
+    """Print the leaderboard of ``results``.
+
+    Off a terminal it is plain, and 120 columns wide unless ``COLUMNS`` is set.
+    """
     board = Leaderboard(tuple(results))
-    if console.is_terminal or "COLUMNS" in os.environ:
+    if console.is_terminal:
         console.print(board.rich(by, console.width))
     else:
-        console.file.write(board.render("table", by))
+        width = console.width if "COLUMNS" in os.environ else PLAIN_WIDTH
+        console.file.write(board.render("table", by, width))
 
 
 def write_leaderboard(runs: Path, directory: Path, command: str | None = None) -> list[Path]:

@@ -46,7 +46,7 @@ def samples(section: Section, store: Store) -> Figure | None:
     for row, method in enumerate(section.methods):
         for column, target in enumerate(section.targets):
             best = section.chosen(method, target)
-            images = _preview(store, best.results[0]) if best else None
+            images = _preview(store, best.first) if best else None
             if best is not None and images is not None:
                 picture = mosaic(images[: ROWS * COLUMNS], COLUMNS)
                 cells[row, column] = picture, _score(section, best)
@@ -134,7 +134,7 @@ def _show(axes: Axes, picture: Any | None) -> None:
 
 
 def _score(section: Section, candidate: Candidate) -> str:
-    fid = candidate.seeds(PRIMARY).get(candidate.results[0].seed or 0)
+    fid = candidate.seeds(PRIMARY).get(candidate.first.seed or 0)
     if fid is None:
         return "not scored"
     text = f"{heading('FID', section.protocol)} {number(fid)}"
@@ -192,7 +192,7 @@ def _snapshots(
         best = section.chosen(method, target)
         if best is None:
             continue
-        artifact = _load(store, "features", best.results[0].artifacts.get("features"))
+        artifact = _load(store, "features", best.first.artifacts.get("features"))
         if artifact and "snapshots" in artifact.tensors:
             images = artifact.tensors["snapshots"]
             steps = artifact.meta.get("snapshot_steps") or range(1, len(images) + 1)

@@ -71,7 +71,9 @@ def fid_over_epsilon(section: Section) -> Figure | None:
     axes.set_xscale("log")
     has_infinity = any(math.isinf(x) for points in series.values() for x, _ in points)
     _epsilon_ticks(axes, finite, infinity if has_infinity else None)
-    axes.set_xlabel("ε (log scale; less private to the right)")
+    hollow = any(c and c.collapsed for points in series.values() for _, c in points)
+    note = "; hollow: collapsed" if hollow else ""
+    axes.set_xlabel(f"ε (log scale; less private to the right{note})")
     _finish(axes, section)
     _control_lines(axes, section)
     _legend(figure, axes)

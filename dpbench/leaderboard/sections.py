@@ -90,6 +90,11 @@ class Candidate:
             if result.status in SCORED and column in result.metrics
         }
 
+    @property
+    def first(self) -> Result:
+        """The result of the first seed that has a score: the one whose samples are shown."""
+        return next((r for r in self.results if PRIMARY in r.metrics), self.results[0])
+
     def figure(self, column: str) -> Interval | None:
         return summarise(self.seeds(column).values())
 

@@ -182,7 +182,7 @@ def named_controls(section: Section) -> list[tuple[str, str, Result]]:
 
 
 def _chosen(section: Section) -> Table:
-    titles = ["clips tried", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
+    titles = ["tried", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
     table = Table(
         "chosen",
         "The chosen trials and what they cost",
@@ -191,7 +191,7 @@ def _chosen(section: Section) -> Table:
             Column("method", left=True),
             Column("clip", left=True),
             *map(Column, titles),
-            Column("accounted by", left=True),
+            Column("trust", left=True),
         ],
         keys=2,
     )
