@@ -33,7 +33,9 @@ def release_grouped_sum(
     if clip <= 0:
         raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
     total: Tensor | None = None
-    for chunk in private._latents.split(8192):
+    background = torch.zeros(())
+    for start in range(0, private.size, 8192):
+        chunk = private._latents[start : start + 8192]
         weights, values = contribution(chunk)
         if len(weights) != len(chunk) or len(values) != len(chunk):
             raise DpbenchError(f"{name!r}: a contribution must give one row per record")
@@ -42,6 +44,9 @@ def release_grouped_sum(
         share, values = _bounded(weights, values, clip)
         part = (share.T @ values).double()
         total = part if total is None else total + part
+        if private.canaries is not None:
+            known = ~private.planted[start : start + 8192]
+            background = background + (share[known].T @ values[known]).double()
     if total is None:
         raise DpbenchError(f"{name!r}: there are no private records")
     private.ledger.record(Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip))
@@ -49,7 +54,9 @@ def release_grouped_sum(
     release = total + noise_multiplier * clip * noise.to(total.device)
     if private.canaries is not None:
         share, values = _bounded(*contribution(private.canaries), clip)
-        products = torch.einsum("bk,km,bm->b", share.double(), release, values.double())
+        products = torch.einsum(
+            "bk,km,bm->b", share.double(), release - background, values.double()
+        )
         private.align(products, noise_multiplier * clip)
     return release.float()
 

@@ -66,6 +66,7 @@ class PrivateLatents:
         secure_rng: draw noise and samples from a cryptographically secure source.
         canaries: latents ``[m, d]`` whose traces an audit looks for; None outside audits.
         alignment: ``[m]``, how far releases so far point toward each canary.
+        planted: ``[N]``, which records are canaries; an attacker knows the others.
     """
 
     _latents: Tensor = field(repr=False)
@@ -76,10 +77,14 @@ class PrivateLatents:
     secure_rng: bool = False
     canaries: Tensor | None = field(default=None, init=False, repr=False)
     alignment: Tensor | None = field(default=None, init=False, repr=False)
+    planted: Tensor = field(init=False, repr=False)
     _uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.ledger.rng = self.rng_mode
+        self.planted = torch.zeros(
+            len(self._latents), dtype=torch.bool, device=self._latents.device
+        )
 
     @property
     def size(self) -> int:
@@ -162,12 +167,17 @@ class PrivateLatents:
         if not 0 < clip < math.inf:
             raise DpbenchError(f"clip of {name!r} must be positive and finite, got {clip}")
         total: Tensor | None = None
-        for chunk in torch.split(self._latents, _CHUNK):
+        background = torch.zeros(())
+        for chunk, planted in zip(
+            torch.split(self._latents, _CHUNK), torch.split(self.planted, _CHUNK), strict=True
+        ):
             rows = finite_rows(contribution, chunk, name)
             if total is None:
                 check_per_record(contribution, chunk, rows, name)
-            part = _clipped(rows, clip).sum(0)
-            total = part if total is None else total + part
+            rows = _clipped(rows, clip)
+            total = rows.sum(0) if total is None else total + rows.sum(0)
+            if self.canaries is not None:
+                background = background + rows[~planted].sum(0)
         if total is None:
             raise DpbenchError(f"{name!r}: there are no private records")
         self.ledger.record(
@@ -177,7 +187,7 @@ class PrivateLatents:
         release = total + noise_multiplier * clip * noise.to(total.device)
         if self.canaries is not None:
             rows = _clipped(finite_rows(contribution, self.canaries, name), clip)
-            self.align(rows @ release, noise_multiplier * clip)
+            self.align(rows @ (release - background), noise_multiplier * clip)
         return release.float()
 
     def noisy_count(
@@ -211,13 +221,16 @@ class PrivateLatents:
     def watch(self, canaries: Tensor) -> None:
         """Follow ``canaries`` ``[m, d]`` through every release, for an audit's white-box score."""
         self.canaries = canaries.to(self._latents)
+        for canary in self.canaries:
+            self.planted |= (self._latents == canary).all(1)
         self.alignment = torch.zeros(len(canaries), dtype=torch.float64)
 
     def align(self, products: Tensor, noise: float, sampling_rate: float = 1.0) -> None:
         """Add one release's evidence that each canary was in.
 
-        ``products`` ``[m]`` are the inner products of the noisy sum with each
-        canary's clipped contribution, ``noise`` the standard deviation of the noise.
+        ``products`` ``[m]`` are the inner products of the noisy sum, less the records
+        that are no canaries, with each canary's clipped contribution; ``noise`` is the
+        standard deviation of the noise.
         To first order the log-likelihood ratio is ``rate * product / noise^2``.
         """
         if self.alignment is not None:

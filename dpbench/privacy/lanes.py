@@ -190,16 +190,21 @@ class DPSGDLanes:
             self._draw_block()
         lanes = self.active
         width = max(1, *self._sizes[at])
-        picks = self._picks[at, :lanes, :width]
+        own = picks = self._picks[at, :lanes, :width]
         if self._offsets is not None:
             picks = picks + self._offsets[:lanes]
         batch = self._source.index_select(0, picks.reshape(-1)).view(lanes, width, -1)
         weight = (self._ranks[:width] < self._counts[at, :lanes, None]).to(batch.dtype)
         grads = self._grads.head(lanes)
-        clipped_sum(traces(batch), self._clip[:lanes], weight, grads)
+        found = traces(batch)
+        clipped_sum(found, self._clip[:lanes], weight, grads)
         self._add_noise(grads.flat)
         if self._canaries is not None:
-            self._align(self._canaries[:lanes], traces, grads)
+            known = weight * self._known[:lanes].gather(1, own)
+            background = grads.like()
+            clipped_sum(found, self._clip[:lanes], known, background)
+            unexplained = LaneBuffer(grads.layers, grads.flat - background.flat)
+            self._align(self._canaries[:lanes], traces, unexplained)
         grads.flat.div_(self._batch[:lanes])
         self.step += 1
         for lane in range(self.active, lanes):
@@ -222,6 +227,7 @@ class DPSGDLanes:
     ) -> None:
         """Tell each handle how far its noisy sum points toward the canaries' gradients.
 
+        ``total`` is what is left of it without the records that an attacker knows.
         ``<G, a d^T> = a^T G d``: canaries' gradients are not formed either.
         """
         self._traced = canaries.shape[1]
@@ -245,6 +251,8 @@ class DPSGDLanes:
         watched = [p.canaries.to(device) for p in self._privates if p.canaries is not None]
         if len(watched) < len(self._privates):
             return None
+        known = [~p.planted for p in self._privates]
+        self._known = torch.stack(known).to(device, self._noise.dtype)
         if view is not None:
             watched = [view(lane, canaries) for lane, canaries in enumerate(watched)]
         return torch.stack(watched)

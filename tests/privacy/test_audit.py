@@ -17,6 +17,7 @@ from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTra
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
 
 PUBLIC = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
+CLIP = torch.tensor([[0.7]])
 PRIVATE = torch.randn(200, 4, generator=torch.Generator().manual_seed(2))
 
 
@@ -154,7 +155,8 @@ def test_a_result_survives_json() -> None:
 
 
 def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient() -> None:
-    latents, canaries = PRIVATE[:20], 3 * PUBLIC[:5]
+    canaries = 3 * PUBLIC[:5]
+    latents = torch.cat([PRIVATE[:20], canaries[:1]])
     private = PrivateLatents(latents, Budget(1.0, 1e-5), 0.7, Context(seed=0))
     private.watch(canaries)
     net = LaneMLP((4, 3, 2), Activation("tanh"))
@@ -167,8 +169,13 @@ def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient
         return net.backward(params, tape, torch.ones_like(tape.output))[0]
 
     noisy_sum = engine.gradient(traces).flat[0] * 0.5 * len(latents)
+    known = params.like()
+    picked = engine._picks[0, 0, : engine._counts[0, 0]]
+    picked = picked[picked < len(latents) - 1]  # the last record is a canary
+    clipped_sum(traces(latents[picked][None]), CLIP, torch.ones(1, len(picked)), known)
+    unexplained = noisy_sum - known.flat[0]
     for canary, alignment in zip(canaries, private.alignment, strict=True):
         gradient = params.like()
         clipped_sum(traces(canary.view(1, 1, 4)), torch.tensor([[0.7]]), torch.ones(1, 1), gradient)
-        expected = 0.5 * float(noisy_sum @ gradient.flat[0]) / (2.0 * 0.7) ** 2
+        expected = 0.5 * float(unexplained @ gradient.flat[0]) / (2.0 * 0.7) ** 2
         assert float(alignment) == pytest.approx(expected, rel=1e-4)
