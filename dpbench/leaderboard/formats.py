@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
+from tabulate import tabulate
 
 from dpbench.leaderboard.tables import Column, Table
 
@@ -81,16 +82,15 @@ def _cell(text: str, bold: bool) -> Text:
 def markdown(table: Table) -> str:
     """Return ``table`` as a GitHub table; a group stands above its columns' titles."""
     heads = [_escape(c.title if not c.group else f"{c.group}<br>{c.title}") for c in table.columns]
-    rules = [":--" if column.left else "--:" for column in table.columns]
-    lines = [heads, rules]
-    for number, row in enumerate(table.rows):
-        lines.append(
-            [
-                f"**{_escape(cell)}**" if (number, index) in table.bold else _escape(cell)
-                for index, cell in enumerate(row)
-            ]
-        )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [
+        [
+            f"**{_escape(cell)}**" if (number, index) in table.bold else _escape(cell)
+            for index, cell in enumerate(row)
+        ]
+        for number, row in enumerate(table.rows)
+    ]
+    align = ["left" if column.left else "right" for column in table.columns]
+    return tabulate(rows, heads, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def _escape(text: str) -> str:

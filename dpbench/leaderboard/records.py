@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+
+import pandas as pd
 
 from dpbench.results import Result
 
@@ -24,25 +23,10 @@ def to_csv(results: Iterable[Result]) -> str:
 
     Lists are JSON; what a row does not have is empty.
     """
-    rows = [dict(_flatten(result.model_dump(mode="json"))) for result in results]
+    frame = pd.json_normalize([result.model_dump(mode="json") for result in results])
     # A field's columns stand where the schema puts the field, in order of name.
     place = {name: number for number, name in enumerate(Result.model_fields)}
-    names = sorted(
-        {name for row in rows for name in row},
-        key=lambda name: (place[name.partition(".")[0]], name),
-    )
-    output = io.StringIO()
-    writer = csv.DictWriter(output, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return output.getvalue()
-
-
-def _flatten(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in record.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield f"{prefix}{name}", json.dumps(value)
-        else:
-            yield f"{prefix}{name}", value
+    names = sorted(frame.columns, key=lambda name: (place[name.partition(".")[0]], name))
+    frame = frame[names].map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
+    # An empty object flattens to itself: to a CSV it is nothing.
+    return str(frame.map(lambda cell: None if cell == {} else cell).to_csv(index=False))
