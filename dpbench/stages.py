@@ -57,6 +57,7 @@ __all__ = [
 DECODE_BATCH = 500
 PREVIEW = 100
 SHOWN = 32
+SNAPSHOTS = "harness.snapshots"
 PARTS = ("labelling", "public", "private", "test")
 
 
@@ -356,8 +357,12 @@ def run_generator(task: GeneratorTask, store: Store, context: Context) -> dict[s
     generators: list[PrivateGenerator] = []
     privates: list[PrivateLatents] = []
     contexts: list[Context] = []
+    snapshots: dict[str, list[tuple[int, Tensor]]] = {lane.key: [] for lane in task.lanes}
     for lane in task.lanes:
-        lane_context = replace(context, seed=lane.seed)
+        keep = snapshots[lane.key]
+        lane_context = replace(
+            context, seed=lane.seed, on_snapshot=lambda s, z, keep=keep: keep.append((s, z[:10]))
+        )
         budget = Budget(lane.epsilon, lane.delta, lane.noise_multiplier)
         generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
         privates.append(
@@ -371,6 +376,7 @@ def run_generator(task: GeneratorTask, store: Store, context: Context) -> dict[s
     for lane, generator, handle in zip(task.lanes, generators, privates, strict=True):
         try:
             artifact = _trained(task.generator, generator, handle, seconds)
+            _add_snapshots(artifact, snapshots[lane.key])
         except DpbenchError as error:
             failures[lane.key] = str(error)
         else:
@@ -406,6 +412,12 @@ def _trained(
     return Artifact(meta, state if finite else {})
 
 
+def _add_snapshots(artifact: Artifact, taken: list[tuple[int, Tensor]]) -> None:
+    if taken and not artifact.meta["diverged"]:
+        artifact.tensors[SNAPSHOTS] = torch.stack([latents for _, latents in taken])
+        artifact.meta["snapshot_steps"] = [step for step, _ in taken]
+
+
 def run_score(task: ScoreTask, store: Store, context: Context) -> None:
     """Compute the metrics asked for; a metric that fails leaves its reason."""
     if task.trained and store.load("generator", task.trained).meta["diverged"]:
@@ -424,12 +436,12 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
         view = View(images, evaluator, features=cached["features"], logits=cached["logits"])
     else:
         view = View(images, evaluator)
-        tensors = {
-            "features": view.features,
-            "logits": view.logits,
-            "preview": images[:PREVIEW],
-        }
-        store.save("features", task.samples, Artifact({"count": len(images)}, tensors))
+        kept = Artifact(
+            {"count": len(images)},
+            {"features": view.features, "logits": view.logits, "preview": images[:PREVIEW]},
+        )
+        _decode_snapshots(task, store, context, kept)
+        store.save("features", task.samples, kept)
     identity = task.protocol.identity(evaluator)
     for done, (component, key) in enumerate(task.metrics):
         cls = plugins.registry().get("metric", component.plugin).cls
@@ -448,6 +460,21 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
             meta["unavailable"] = f"{kind}{error}".splitlines()[0]
         store.save("score", key, Artifact(meta))
         context.progress(done + 1, len(task.metrics))
+
+
+def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Artifact) -> None:
+    """Put images of a generator's training, ``[S, n, C, H, W]``, beside its features."""
+    if task.model is None or task.public is None or task.latents is None or not task.trained:
+        return
+    trained = store.load("generator", task.trained)
+    latents = trained.tensors.get(SNAPSHOTS)
+    if latents is None:
+        return
+    model = load_public_model(store, task.public, task.data, task.model, context.device)
+    standardiser = Standardiser.from_state(store.load("latents", task.latents).tensors)
+    images = decode(model, standardiser.invert(latents.flatten(0, 1)), context.device)
+    kept.tensors["snapshots"] = images.unflatten(0, latents.shape[:2])
+    kept.meta["snapshot_steps"] = trained.meta["snapshot_steps"]
 
 
 def _source_images(task: ScoreTask, store: Store, context: Context) -> Tensor:
@@ -474,7 +501,9 @@ def _source_images(task: ScoreTask, store: Store, context: Context) -> Tensor:
         cls = plugins.registry().get("generator", task.generator.plugin).cls
         params = cls.Params.model_validate(task.generator.params)
         generator: PrivateGenerator = cls(params, model.latent_dim)
-        generator.restore(store.load("generator", task.trained).tensors)
+        state = dict(store.load("generator", task.trained).tensors)
+        state.pop(SNAPSHOTS, None)
+        generator.restore(state)
         sample = generator.sample(count, rng)
         _require_finite([sample], f"samples of generator {task.generator.name!r}")
         z = standardiser.invert(sample)
