@@ -1,0 +1,100 @@
+"""Evaluators and the references seen through them: what every score needs."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dpbench.api import Context, LabelledImages, Partition
+from dpbench.metrics.evaluators import Evaluator
+from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
+from dpbench.metrics.evaluators.inception import load_inception
+from dpbench.metrics.views import References, View
+from dpbench.stages.data import load_partition
+from dpbench.stages.tasks import EvaluatorTask
+from dpbench.store import Artifact, Store
+
+__all__ = ["load_evaluator", "load_references", "run_evaluator"]
+
+
+def run_evaluator(task: EvaluatorTask, store: Store, context: Context) -> None:
+    partition = load_partition(store, task.data)
+    tensors: dict[str, Tensor] = {}
+    meta: dict[str, Any] = {"evaluator": task.evaluator}
+    if task.evaluator == "domain":
+        evaluator: Evaluator = train_domain_classifier(partition, context)
+        assert isinstance(evaluator, DomainEvaluator)
+        tensors |= {f"state.{k}": v for k, v in evaluator.state().items()}
+        meta["test_accuracy"] = evaluator.test_accuracy
+    else:
+        evaluator = _inception(task.weights, task.cache).to(context.device)
+        meta |= {"weights": task.weights, "cache": task.cache}
+    for name, images in _reference_images(partition).items():
+        view = View(images.images, evaluator)
+        tensors[f"{name}.features"], tensors[f"{name}.logits"] = view.features, view.logits
+    store.save("evaluator", task.key, Artifact(meta, tensors))
+
+
+def _reference_images(partition: Partition) -> dict[str, LabelledImages]:
+    return {
+        "private_train": partition.private,
+        "private_test": partition.private_test,
+        "calibration": partition.labelling.of_classes(partition.private_classes),
+    }
+
+
+def _inception(weights: str | None, cache: str | None) -> Evaluator:
+    where = Path(cache) if cache else Path.cwd()
+    evaluator: Evaluator = load_inception(Path(weights) if weights else None, where)
+    return evaluator
+
+
+def load_evaluator(store: Store, key: str, device: torch.device) -> Evaluator:
+    """Rebuild an evaluator from its artifact."""
+    artifact = store.load("evaluator", key)
+    if artifact.meta["evaluator"] == "inception":
+        return _inception(artifact.meta["weights"], artifact.meta["cache"]).to(device)
+    state = {
+        name.removeprefix("state."): tensor
+        for name, tensor in artifact.tensors.items()
+        if name.startswith("state.")
+    }
+    return DomainEvaluator.restore(state).to(device)
+
+
+@functools.lru_cache(maxsize=4)
+def load_references(
+    store: Store, data: str, evaluator_key: str, labeller_key: str, primary: str, device: str
+) -> tuple[Evaluator, References]:
+    """Return the evaluator and its references, remembered by the process."""
+    partition = load_partition(store, data)
+    evaluator = load_evaluator(store, evaluator_key, torch.device(device))
+    labeller = (
+        evaluator
+        if labeller_key == evaluator_key
+        else load_evaluator(store, labeller_key, torch.device(device))
+    )
+    tensors = store.load("evaluator", evaluator_key).tensors
+    views = {
+        name: View(
+            images.images,
+            evaluator,
+            features=tensors[f"{name}.features"],
+            logits=tensors[f"{name}.logits"],
+            labels=images.labels,
+        )
+        for name, images in _reference_images(partition).items()
+    }
+    references = References(
+        private_train=views["private_train"],
+        private_test=views["private_test"],
+        calibration=views["calibration"],
+        private_classes=partition.private_classes,
+        labeller=labeller,
+        primary_name="private-test" if primary == "private-test" else "private-train",
+    )
+    return evaluator, references

@@ -1,0 +1,76 @@
+"""The public model: learned on public images, then frozen."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpbench import plugins
+from dpbench.api import Context, PublicModel, to_uint8
+from dpbench.config import Component
+from dpbench.errors import DpbenchError
+from dpbench.stages.data import load_partition
+from dpbench.stages.tasks import PublicTask
+from dpbench.store import Artifact, Store
+
+__all__ = ["decode", "load_public_model", "require_finite", "run_public"]
+
+DECODE_BATCH = 500
+
+
+def run_public(task: PublicTask, store: Store, context: Context) -> None:
+    partition = load_partition(store, task.data)
+    model = _public_model(task.model, partition.image_shape)
+    model.fit(partition.public.images, context)
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    require_finite(state.values(), f"public model {task.model.name!r}")
+    store.save("public", task.key, Artifact({"model": task.model.name}, state))
+
+
+def _public_model(component: Component, image_shape: tuple[int, int, int]) -> PublicModel:
+    cls = plugins.registry().get("public", component.plugin).cls
+    model: PublicModel = cls(cls.Params.model_validate(component.params), image_shape)
+    return model
+
+
+@functools.lru_cache(maxsize=4)
+def _fitted_model(
+    store: Store, key: str, data: str, component: _Hashable, device: str
+) -> PublicModel:
+    model = _public_model(component.component, load_partition(store, data).image_shape)
+    model.load_state_dict(store.load("public", key).tensors)
+    return model.eval().requires_grad_(False).to(device)
+
+
+@dataclass(frozen=True)
+class _Hashable:
+    """A component as a cache key: its artifact's key already covers its content."""
+
+    component: Component
+
+    def __hash__(self) -> int:
+        return hash(self.component.name)
+
+
+def load_public_model(
+    store: Store, key: str, data: str, component: Component, device: torch.device
+) -> PublicModel:
+    """Restore a fitted public model, frozen and in evaluation mode."""
+    return _fitted_model(store, key, data, _Hashable(component), str(device))
+
+
+@torch.inference_mode()
+def decode(model: PublicModel, z: Tensor, device: torch.device) -> Tensor:
+    """Decode latents ``[N, d]`` to ``uint8`` images on the CPU, in batches."""
+    parts = z.split(DECODE_BATCH)
+    return torch.cat([to_uint8(model.decode(part.to(device))).cpu() for part in parts])
+
+
+def require_finite(tensors: Iterable[Tensor], what: str) -> None:
+    """Refuse NaN and infinity, naming ``what`` holds them."""
+    if not all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point()):
+        raise DpbenchError(f"{what} holds NaN or infinity: lower its learning rate")

@@ -1,0 +1,126 @@
+"""Scores: one pass through the evaluator feeds every metric."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dpbench import plugins
+from dpbench.api import Context, MetricUnavailable
+from dpbench.errors import DpbenchError
+from dpbench.metrics.views import View
+from dpbench.stages.data import load_partition
+from dpbench.stages.evaluator import load_references
+from dpbench.stages.generator import SNAPSHOTS, restore_generator
+from dpbench.stages.public import decode, load_public_model, require_finite
+from dpbench.stages.tasks import ScoreTask
+from dpbench.standardise import Standardiser
+from dpbench.store import Artifact, Store
+
+__all__ = ["run_score"]
+
+#: Images kept of each scored set, for pictures.
+PREVIEW = 100
+
+
+def run_score(task: ScoreTask, store: Store, context: Context) -> None:
+    """Compute the metrics asked for; a metric that fails leaves its reason."""
+    if task.trained and store.load("generator", task.trained).meta["diverged"]:
+        return  # there is nothing to score
+    evaluator, references = load_references(
+        store,
+        task.data,
+        task.evaluator,
+        task.labeller,
+        task.protocol.reference,
+        str(context.device),
+    )
+    images = _source_images(task, store, context)
+    if store.check("features", task.samples):
+        cached = store.load("features", task.samples).tensors
+        view = View(images, evaluator, features=cached["features"], logits=cached["logits"])
+    else:
+        view = View(images, evaluator)
+        kept = Artifact(
+            {"count": len(images)},
+            {"features": view.features, "logits": view.logits, "preview": images[:PREVIEW]},
+        )
+        _decode_snapshots(task, store, context, kept)
+        store.save("features", task.samples, kept)
+    identity = task.protocol.identity(evaluator)
+    for done, (component, key) in enumerate(task.metrics):
+        cls = plugins.registry().get("metric", component.plugin).cls
+        metric = cls(cls.Params.model_validate(component.params))
+        meta: dict[str, Any] = {"protocol": identity, "count": len(images)}
+        try:
+            values = metric.compute(view, references, context)
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if bad:
+                raise MetricUnavailable(f"{', '.join(bad)} is not a finite number")
+            if set(values) != set(cls.columns):
+                raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
+            meta["values"] = {name: float(value) for name, value in values.items()}
+        except Exception as error:  # one metric's fault must not cost the others
+            kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
+            meta["unavailable"] = f"{kind}{error}".splitlines()[0]
+        store.save("score", key, Artifact(meta))
+        context.progress(done + 1, len(task.metrics))
+
+
+def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Artifact) -> None:
+    """Put images of a generator's training, ``[S, n, C, H, W]``, beside its features."""
+    if task.model is None or task.public is None or task.latents is None or not task.trained:
+        return
+    trained = store.load("generator", task.trained)
+    latents = trained.tensors.get(SNAPSHOTS)
+    if latents is None:
+        return
+    model = load_public_model(store, task.public, task.data, task.model, context.device)
+    standardiser = Standardiser.from_state(store.load("latents", task.latents).tensors)
+    images = decode(model, standardiser.invert(latents.flatten(0, 1)), context.device)
+    kept.tensors["snapshots"] = images.unflatten(0, latents.shape[:2])
+    kept.meta["snapshot_steps"] = trained.meta["snapshot_steps"]
+
+
+def _source_images(task: ScoreTask, store: Store, context: Context) -> Tensor:
+    """Return the ``uint8`` images to score, on the CPU."""
+    partition = load_partition(store, task.data)
+    count = task.protocol.samples
+    if task.source == "real":
+        return partition.private_test.images[:count]
+    rng = context.generator("samples")
+    if task.source == "public-images":
+        return _some(partition.public.images, count, rng)
+    assert task.model is not None and task.public is not None and task.latents is not None
+    model = load_public_model(store, task.public, task.data, task.model, context.device)
+    latents = store.load("latents", task.latents).tensors
+    standardiser = Standardiser.from_state(latents)
+    if task.source == "reconstruction":
+        z = standardiser.invert(_some(latents["private"], count, rng))
+    elif task.source == "public-prior" and "prior" in model.provides:
+        z = torch.randn(count, model.latent_dim, generator=rng)
+    elif task.source == "public-prior":
+        z = standardiser.invert(_gaussian_like(latents["public"], count, rng))
+    else:
+        assert task.generator is not None and task.trained is not None
+        generator = restore_generator(store, task.trained, task.generator, model.latent_dim)
+        sample = generator.sample(count, rng)
+        require_finite([sample], f"samples of generator {task.generator.name!r}")
+        z = standardiser.invert(sample)
+    return decode(model, z, context.device)
+
+
+def _some(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=rng)[:count]]
+
+
+def _gaussian_like(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Sample a Gaussian with the mean and covariance of ``rows``."""
+    covariance = torch.atleast_2d(torch.cov(rows.T.double()))
+    values, vectors = torch.linalg.eigh(covariance)
+    noise = torch.randn(count, rows.shape[1], generator=rng, dtype=torch.float64)
+    sample: Tensor = rows.double().mean(0) + noise * values.clamp_min(0).sqrt() @ vectors.T
+    return sample.float()
