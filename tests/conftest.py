@@ -14,12 +14,15 @@ import torch
 from click.testing import CliRunner
 from click.testing import Result as Invoked
 
-from dpbench import plugins, runner, stages
+from dpbench import plugins, runner
 from dpbench.cli.main import cli
 from dpbench.config import Config, load_config
 from dpbench.grid import Selection
 from dpbench.plan import Options
 from dpbench.results import Result
+from dpbench.stages.data import load_partition
+from dpbench.stages.evaluator import load_references
+from dpbench.stages.public import _fitted_model
 
 TESTS = Path(__file__).parent
 ENTRY_POINTS = "[dpbench]\n{names}\n"
@@ -68,9 +71,9 @@ def forget() -> Iterator[Callable[[], None]]:
 
     def clear() -> None:
         plugins.registry.cache_clear()
-        stages.load_partition.cache_clear()
-        stages.load_references.cache_clear()
-        stages._fitted_model.cache_clear()
+        load_partition.cache_clear()
+        load_references.cache_clear()
+        _fitted_model.cache_clear()
 
     clear()
     yield clear

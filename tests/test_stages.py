@@ -19,6 +19,7 @@ from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
 from dpbench.stages import GeneratorTask, Lane, LatentsTask, PublicTask
+from dpbench.stages.public import load_public_model
 from dpbench.store import Store
 
 Made = Callable[..., None]
@@ -222,7 +223,7 @@ def test_the_controls_are_what_they_are_called(
     shown = evaluated.load("features", f"samples-{source}-0").tensors["preview"]
     partition = stages.load_partition(evaluated, DATA)
     if source == "reconstruction":
-        model = stages.load_public_model(evaluated, "model", DATA, linear(), CONTEXT.device)
+        model = load_public_model(evaluated, "model", DATA, linear(), CONTEXT.device)
         known = to_uint8(model.decode(model.encode(partition.private.images / 255)))
     elif source == "real":
         known = partition.private_test.images
