@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from dpbench import stages
-from dpbench.api import Context, to_uint8
+from dpbench.api import Context, LabelledImages, to_uint8
 from dpbench.config import Component
 from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
 from dpbench.stages import GeneratorTask, Lane, LatentsTask, PublicTask
-from dpbench.stages.public import load_public_model
+from dpbench.stages.data import PARTS
 from dpbench.store import Store
 
 Made = Callable[..., None]
@@ -68,7 +68,7 @@ def train(store: Store, *lanes: Lane) -> dict[str, str]:
 def test_a_partition_comes_back_from_the_store(store: Store, tmp_path: Path) -> None:
     before, after = fake_plugins.TinyData(None).load(tmp_path), stages.load_partition(store, DATA)
     assert after.private_classes == before.private_classes
-    for part in stages.PARTS:
+    for part in PARTS:
         assert torch.equal(getattr(after, part).images, getattr(before, part).images)
         assert torch.equal(getattr(after, part).labels, getattr(before, part).labels)
 
@@ -85,7 +85,7 @@ def test_latents_are_standardised_by_public_ones_alone(extracted: Store) -> None
 
 def test_latents_do_not_depend_on_other_private_images(store: Store, tmp_path: Path) -> None:
     data = fake_plugins.TinyData(None).load(tmp_path)
-    fewer = stages.LabelledImages(data.private.images[:50], data.private.labels[:50])
+    fewer = LabelledImages(data.private.images[:50], data.private.labels[:50])
     stages.save_partition(store, "fewer", replace(data, private=fewer))
     stages.run(PublicTask("model", DATA, linear(), 1), store, CONTEXT)
     for key, of in (("all", DATA), ("some", "fewer")):
