@@ -20,6 +20,7 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
 from dpbench.stages import GeneratorTask, Lane, LatentsTask, PublicTask
 from dpbench.stages.data import PARTS
+from dpbench.stages.public import load_public_model
 from dpbench.store import Store
 
 Made = Callable[..., None]
