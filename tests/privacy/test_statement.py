@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from dpbench.api import Context
+from dpbench.privacy.audit import AuditResult
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.selection import selection_cost
+from dpbench.privacy.statement import privacy_statement
+from dpbench.results import Result
+
+Z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+AUDIT = AuditResult(
+    kind="one-run",
+    epsilon_claimed=1.0,
+    epsilon_lower=1.5,
+    epsilon_ceiling=3.0,
+    delta=1e-6,
+    confidence=0.95,
+    runs=1,
+    canaries=100,
+    records=100,
+    score="nearest",
+    correct=40,
+    guesses=50,
+)
+
+
+def used(epsilon: float = 1.0) -> PrivateLatents:
+    private = PrivateLatents(Z, Budget(epsilon, 1e-6), 1.0, Context(0))
+    sigma = private.noise_multiplier()
+    private.release_sum(lambda z: z, clip=2.0, noise_multiplier=sigma, name="moments")
+    return private
+
+
+def result(private: PrivateLatents, **fields) -> Result:
+    privacy = {
+        "spent": private.spent.model_dump(mode="json"),
+        "ledger": private.ledger.model_dump(mode="json"),
+    }
+    values = {"status": "ok", "method": "ae-enc-X", "dataset": "mnist", "clip": 1.0, "seed": 0}
+    return Result(**(values | fields), delta=1e-6, privacy=privacy, protocol={"name": "default"})
+
+
+def test_it_states_guarantee_unit_adjacency_and_both_accountants() -> None:
+    private = used()
+    text = privacy_statement(result(private))
+    assert f"({private.spent.epsilon:.4g}, 1e-06)-differentially private" in text
+    for words in ("one private image", "adding or removing", "Opacus (PRV)", "(PLD)", "moments"):
+        assert words in text
+
+
+def test_a_seeded_run_is_a_benchmark_and_a_secure_one_is_not() -> None:
+    private = used()
+    assert "benchmark, not a release" in privacy_statement(result(private))
+    private.ledger.rng = "secure"
+    text = privacy_statement(result(private))
+    assert "ChaCha20" in text
+    assert "not a release" not in text
+
+
+def test_without_noise_there_is_no_guarantee() -> None:
+    assert "**None.**" in privacy_statement(result(used(math.inf)))
+
+
+def test_self_declared_mechanisms_are_called_that() -> None:
+    private = PrivateLatents(Z, Budget(1.0, 1e-6), 1.0, Context(0))
+    private.raw([Mechanism(name="own", noise_multiplier=2.0, sampling_rate=0.1, count=10)])
+    text = privacy_statement(result(private))
+    assert "Self-declared" in text
+    assert "not observed" in text
+
+
+def test_it_says_over_budget_audit_and_selection() -> None:
+    private = used()
+    cost = selection_cost([private.ledger.mechanisms] * 3, 1e-6)
+    text = privacy_statement(
+        result(private, status="over-budget", reason="spent", audit=AUDIT.model_dump(mode="json")),
+        cost,
+    )
+    assert "Not as configured" in text
+    assert "REFUTED: epsilon >= 1.5" in text
+    assert f"{cost.composed:.4g} by composition" in text
+
+
+@pytest.mark.parametrize("method", ["control:real", "control:public-prior"])
+def test_a_control_states_that_there_is_nothing_to_state(method: str) -> None:
+    control = Result(method=method, dataset="mnist", status="ok", protocol={"name": "default"})
+    assert "No private mechanism" in privacy_statement(control)
