@@ -74,12 +74,19 @@ class Cell:
 
 @dataclass
 class Plan:
-    """Jobs still to be done, by id, and all cells; ``cached`` counts finished ones."""
+    """Jobs still to be done, by id, and all cells.
+
+    Attributes:
+        cached: number of finished artifacts by stage.
+        corrupt: artifacts that were damaged, and are removed.
+        stale: artifacts to be removed before the jobs run, since all is to be fresh.
+    """
 
     jobs: dict[str, Job] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     cached: dict[str, int] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
+    stale: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, stage: str) -> tuple[int, int]:
         """Return (to do, cached) for a stage, in units a reader counts."""
@@ -142,7 +149,10 @@ class _Planner:
         """Look for an artifact once; a corrupt one is removed and counts as missing."""
         slot = (stage, key)
         if slot not in self.known:
-            exists = not self.options.fresh and self.store.has(stage, key)
+            exists = self.store.has(stage, key)
+            if exists and self.options.fresh:
+                self.result.stale.append(slot)
+                exists = False
             if exists and not self.store.check(stage, key):
                 self.result.corrupt.append(f"{stage}/{key}")
                 exists = False
@@ -378,10 +388,13 @@ class _Planner:
         if task.trained and self.diverged(task.trained):
             missing = []
         job_id = f"score/{content_key([seen_as, protocol.name])}"
+        features = content_key(seen_as)
+        if missing and self.options.fresh:
+            self.there("features", features)
         if missing:
             full = replace(
                 task,
-                samples=content_key(seen_as),
+                samples=features,
                 evaluator=evaluator_key,
                 labeller=labeller_key,
                 metrics=tuple(missing),
@@ -393,6 +406,6 @@ class _Planner:
                 cell,
                 scores=scores,
                 jobs=(*cell.jobs, *((job_id,) if missing else ())),
-                artifacts={**cell.artifacts, "features": content_key(seen_as)},
+                artifacts={**cell.artifacts, "features": features},
             )
         )

@@ -184,6 +184,8 @@ def execute(
         on_change(progress, job)
 
     with _only_run(runs), executor:
+        for stage, key in plan.stale:
+            prepared.store.remove(stage, key)
         progress = run_jobs(plan.jobs, executor, changed)
     results = [assemble(cell, prepared, progress) for cell in plan.cells]
     for result in results:
