@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["distance_chunks", "kth_neighbour_radius", "nearest"]
 
-CHUNK = 1000
+CHUNK = 500
 
 
 def distance_chunks(queries: Tensor, points: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -69,7 +69,7 @@ def prdc(generated: Manifold, reference: Manifold, k_density: int = 5) -> Prdc:
     for rows, squared in distance_chunks(generated.points, reference.points):
         within = squared <= reference.dense
         precise += int((squared <= reference.wide).any(1).sum())
-        dense += int(within.sum())
+        dense += int(within.count_nonzero())
         covered |= within.any(0)
         recalled |= (squared <= generated.wide[rows, None]).any(0)
     total = len(generated.points)
