@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
-from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.handle import PrivateLatents, check_per_record
 from dpbench.privacy.ledger import Mechanism
 
 __all__ = ["release_grouped_sum"]
@@ -41,6 +41,13 @@ def release_grouped_sum(
             raise DpbenchError(f"{name!r}: a contribution must give one row per record")
         if not (torch.isfinite(weights).all() and torch.isfinite(values).all()):
             raise DpbenchError(f"{name!r}: a contribution is not finite; clipping cannot bound it")
+        if total is None:
+            check_per_record(
+                lambda z: torch.cat(contribution(z), 1),
+                chunk,
+                torch.cat([weights, values], 1),
+                name,
+            )
         share, values = _bounded(weights, values, clip)
         part = (share.T @ values).double()
         total = part if total is None else total + part

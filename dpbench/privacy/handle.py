@@ -247,13 +247,17 @@ def check_per_record(
         NotPerRecord: they differ.
     """
     count = len(chunk)
-    for index in sorted({0, count // 3, 2 * count // 3, count - 1}):
+    probes = sorted({0, count // 3, 2 * count // 3, count - 1})
+    differ = 0
+    for index in probes:
         alone = contribution(chunk[index : index + 1]).double()
         expected = rows[index : index + 1].double()
         # A thousandth: what float32 products of other shapes may differ by, and no more.
         slack = 1e-3 * expected.norm() + 1e-6
-        if alone.shape != expected.shape or not (alone - expected).norm() <= slack:
-            raise NotPerRecord(name)
+        differ += alone.shape != expected.shape or not bool((alone - expected).norm() <= slack)
+    # Rounding may flip one record that sits between two clusters, never two of four.
+    if differ >= min(2, len(probes)):
+        raise NotPerRecord(name)
 
 
 def finite_rows(contribution: Callable[[Tensor], Tensor], chunk: Tensor, name: str) -> Tensor:
