@@ -12,7 +12,7 @@ from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("run", "leaderboard", "score", "audit", "data", "plugins")
+VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "plugins")
 
 
 class ExpectedFailure(click.ClickException):
