@@ -33,7 +33,7 @@ fault = "greedy"
 plugin = "mean"
 fault = "dies"
 [limits]
-seconds = 20
+seconds = 12
 memory_gib = 1.0
 """
 
@@ -49,7 +49,7 @@ def test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on(
     assert {name: results[name].status for name in names[:3]} == dict.fromkeys(names[:3], "failed")
     assert results["dies"].reason == "its process died (exit code 7): killed, or out of memory?"
     assert results["hangs"].reason is not None
-    assert results["hangs"].reason.startswith("ran longer than 20 s: raise limits.seconds")
+    assert results["hangs"].reason.startswith("ran longer than 12 s: raise limits.seconds")
     assert results["greedy"].reason is not None
     assert results["greedy"].reason.startswith("held more than 1 GiB of memory: raise limits.memo")
 

@@ -145,7 +145,9 @@ def test_wrong_selections_say_what_is_wrong(
 
 
 def test_the_command_line_takes_the_place_of_the_grids_axes(grid: Callable[..., Config]) -> None:
-    selection = Selection(("wgan-GAN",), "fashion-mnist", (2.0, 3.0), (1.0,), (5, 6))
+    selection = Selection(
+        ("wgan-GAN",), "fashion-mnist", epsilon=(2.0, 3.0), clip=(1.0,), seeds=(5, 6)
+    )
     trials = plan_trials(grid(), selection)
     assert {(t.dataset.name, t.epsilon, t.clip, t.seed) for t in trials} == {
         ("fashion-mnist", epsilon, 1.0, seed) for epsilon in (2.0, 3.0) for seed in (5, 6)

@@ -1,0 +1,63 @@
+"""``dpbench data``: what there is, and how it is divided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from fakes import write_npz
+
+Run = Callable[..., Result]
+OWN = '[datasets.own]\nplugin = "npz"\npath = "own.npz"\npartition = { private_classes = [0] }\n'
+
+
+def test_ones_own_images_are_described(dpbench: Run, tmp_path: Path) -> None:
+    write_npz(tmp_path / "own.npz", 420)
+    result = dpbench("data", "own", "--format", "json", extra=OWN)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert row["name"] == "own"
+    assert row["cached"] is True
+    assert sum(row["sizes"].values()) == 420
+    assert row["image_shape"] == [1, 16, 16]
+    assert row["private_classes"] == [0]
+    assert row["path"] == "own.npz"
+
+
+def test_the_table_shows_all_configured_ones(
+    dpbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    write_npz(tmp_path / "own.npz")
+    result = dpbench("data", extra=OWN + "[datasets.mnist]\n")
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[1]: line for line in result.stdout.splitlines() if line.startswith("│")}
+    assert {"own", "tiny", "mnist"} <= set(rows)
+    assert "1x16x16" in rows["own"]
+    assert "no (--fetch)" in rows["mnist"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ownn"], "unknown dataset plugin 'ownn'"),
+        (["own", "--fetch"], "no file own.npz"),
+        (["npz"], "path: field required"),
+    ],
+)
+def test_wrong_names_are_one_line(dpbench: Run, arguments: list[str], words: str) -> None:
+    result = dpbench("data", *arguments, extra=OWN)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_missing_file_is_shown_as_not_cached(dpbench: Run) -> None:
+    result = dpbench("data", "own", "--format", "json", extra=OWN)
+    assert result.exit_code == 0
+    (row,) = json.loads(result.stdout)
+    assert row["cached"] is False
+    assert row["sizes"] is None

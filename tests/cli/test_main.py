@@ -1,0 +1,50 @@
+"""The command line as a whole: help, version, unknown verbs, expected errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from dpbench import __version__
+from dpbench.cli.main import VERBS, cli
+
+HELP = """
+import sys
+from click.testing import CliRunner
+from dpbench.cli.main import cli
+for verb in ([], *([name] for name in sys.argv[1:])):
+    result = CliRunner().invoke(cli, [*verb, "--help"])
+    assert result.exit_code == 0, result.output
+heavy = sorted({"torch", "numpy", "pandas", "matplotlib", "opacus", "pydantic"} & set(sys.modules))
+print(*heavy)
+"""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-c", HELP, *VERBS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    result = CliRunner().invoke(cli, [verb, "-h"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    assert verb in CliRunner().invoke(cli, ["--help"]).output
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(cli, ["--version"])
+    assert result.output.strip() == f"dpbench, version {__version__}"
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run", "--girds", "all"], ["run", "--clip", "x"]])
+def test_wrong_usage_is_2_and_no_traceback(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "Error: " in result.output

@@ -1,0 +1,188 @@
+"""``dpbench run`` as a user sees it: output, exit codes, what lies in the runs directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes seconds a run, and has tests of its own."""
+
+    def write(runs: Path, directory: Path) -> list[Path]:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "README.md").write_text("written")
+        return [directory / "README.md"]
+
+    monkeypatch.setattr("dpbench.leaderboard.write_leaderboard", write)
+
+
+def one_line(result: Result) -> str:
+    """Return the error's line, having checked that there is just one, and the exit code 2."""
+    assert result.exit_code == 2, result.output
+    errors = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("Error: ")
+    return errors[0]
+
+
+def test_a_run_shows_plan_progress_and_leaderboard(dpbench: Run) -> None:
+    result = dpbench("run")
+    assert result.exit_code == 0, result.output
+    for words in (
+        "1 trials of 1 methods: linear-look-MEAN",
+        "to compute",
+        "linear on tiny: done",
+        "control reconstruction: done",
+        "linear-look-MEAN",
+        "1 ok. Leaderboard in runs/leaderboard/",
+    ):
+        assert words in result.output
+    assert Path("runs/leaderboard/README.md").exists()
+    assert len(list(Path("runs/results").iterdir())) == 5
+    run = json.loads(Path("runs/run.json").read_text())
+    assert {"command", "versions", "wall_seconds", "finished"} <= set(run)
+
+
+def test_the_second_run_says_that_nothing_is_to_be_done(dpbench: Run) -> None:
+    dpbench("run", "--no-controls")
+    result = dpbench("run", "--no-controls")
+    assert result.exit_code == 0
+    assert "Everything is cached: nothing to compute." in result.output
+    assert ": done" not in result.output
+    assert "linear-look-MEAN" in result.output
+
+
+def test_a_dry_run_leaves_no_results(dpbench: Run) -> None:
+    result = dpbench("run", "--dry-run", "--seed", 0, "--seed", 1)
+    assert result.exit_code == 0
+    assert "2 trials of 1 methods" in result.output
+    assert ": done" not in result.output
+    assert not Path("runs/results").exists()
+    assert {path.name for path in Path("runs/artifacts").iterdir()} <= {"data", "tmp"}
+
+
+def test_a_dry_run_shows_what_is_cached(dpbench: Run) -> None:
+    dpbench("run", "--no-controls")
+    result = dpbench("run", "--no-controls", "--dry-run", "--epsilon", 10, "--epsilon", 1)
+    (row,) = [line for line in result.output.splitlines() if "private generators" in line]
+    assert row.replace("│", " ").split()[-2:] == ["1", "1"]
+
+
+def test_a_dry_run_with_fresh_removes_nothing(dpbench: Run) -> None:
+    dpbench("run", "--no-controls")
+    assert dpbench("run", "--no-controls", "--fresh", "--dry-run").exit_code == 0
+    assert "Everything is cached" in dpbench("run", "--no-controls", "--dry-run").output
+
+
+def test_a_failed_trial_is_1_and_named(dpbench: Run) -> None:
+    bad = '[generators.bad]\nplugin = "mean"\nfault = "refuses"\n'
+    result = dpbench("run", "--grid", "linear-look-bad", "--no-controls", extra=bad)
+    assert result.exit_code == 1
+    assert "1 failed" in result.output
+    assert "failed: linear-look-bad epsilon 10.0 clip 1.0: this generator wants more" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_diverged_trial_is_1_and_has_no_number(dpbench: Run) -> None:
+    bad = '[generators.bad]\nplugin = "mean"\nfault = "nan"\n'
+    result = dpbench("run", "--grid", "linear-look-bad", "--no-controls", extra=bad)
+    assert result.exit_code == 1
+    assert "diverged: linear-look-bad" in result.output
+    (kept,) = Path("runs/results").iterdir()
+    content = json.loads(kept.read_text())
+    assert (content["status"], content["metrics"]) == ("diverged", {})
+
+
+@pytest.mark.parametrize("stage", ["public", "generator", "score"])
+def test_a_corrupt_artifact_is_one_line_and_made_again(dpbench: Run, stage: str) -> None:
+    dpbench("run", "--no-controls")
+    (directory, *_) = (Path("runs/artifacts") / stage).iterdir()
+    (directory / "meta.json").write_bytes(b"\x00")
+    result = dpbench("run", "--no-controls")
+    assert result.exit_code == 0
+    line = f"artifact {stage}/{directory.name} was corrupt: removed, it will be computed again"
+    assert line in result.output.splitlines()
+    assert "1/1 " in result.output
+    assert "Everything is cached" in dpbench("run", "--no-controls").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--grid", "smoek"], "unknown grid or method 'smoek'"),
+        (["--grid", "linear-look-MEEN"], "did you mean 'linear-look-MEAN'?"),
+        (["--dataset", "tinny"], "unknown dataset 'tinny'; did you mean 'tiny'?"),
+        (["--protocol", "tinny"], "unknown protocol 'tinny'; did you mean 'tiny'?"),
+        (["--epsilon", "-1"], "epsilon must be positive (or inf), got -1.0"),
+        (["--epsilon", "0"], "epsilon must be positive"),
+        (["--epsilon", "nan"], "epsilon must be positive"),
+        (["--clip", "0"], "clip must be positive and finite, got 0.0"),
+        (["--clip", "-0.5"], "clip must be positive"),
+        (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
+        (["--device", "cuda:99"], "device 'cuda:99' cannot be used"),
+        (["--inception-weights", "benchmarks.toml"], "is not the released Inception weights"),
+        (["--inception-weights", "nowhere.pth"], "no Inception weights at nowhere.pth"),
+    ],
+)
+def test_wrong_options_are_one_line(dpbench: Run, arguments: list[str], words: str) -> None:
+    assert words in one_line(dpbench("run", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("[grids.all2\n", "is not valid TOML"),
+        ('[datasets.mine]\nplugin = "npz"\npath = "x.npz"\n', "no file x.npz"),
+    ],
+)
+def test_wrong_files_are_one_line(dpbench: Run, extra: str, words: str) -> None:
+    assert words in one_line(dpbench("run", "--dataset", "mine", extra=extra))
+
+
+def test_delta_must_be_below_one_over_n(dpbench: Run) -> None:
+    extra = '[grids.loose]\nmethods = ["linear-look-*"]\nepsilon = [1]\nclip = [1]\ndelta = 0.05\n'
+    line = one_line(dpbench("run", "--grid", "loose", extra=extra))
+    assert "delta = 0.05 is not below 1/N = 0.0083 (120 private images of tiny)" in line
+
+
+def test_several_violations_are_one_report(dpbench: Run) -> None:
+    result = dpbench("run", extra='[grids.bad]\nepsilon = [-1]\nclip = [0]\nmethods = 3\n')
+    assert result.exit_code == 2
+    assert "has 3 violations:" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_runs_directory_that_cannot_be_made(dpbench: Run, tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("")
+    line = one_line(dpbench("run", "--runs", "blocked/runs"))
+    assert "blocked/runs cannot be written to" in line
+    assert "--runs" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_runs_directory_without_permission(dpbench: Run, tmp_path: Path) -> None:
+    (tmp_path / "sealed").mkdir(mode=0o500)
+    assert "cannot be written to" in one_line(dpbench("run", "--runs", "sealed"))
+
+
+def test_a_directory_in_use_is_one_line(dpbench: Run, tmp_path: Path) -> None:
+    Path("runs").mkdir()
+    with filelock.FileLock("runs/.lock"):
+        assert "another run is using runs" in one_line(dpbench("run"))
+
+
+def test_brackets_in_names_are_printed_as_they_are(dpbench: Run) -> None:
+    bad = '[public.linear]\nfails = true\n[generators."a[b]"]\nplugin = "mean"\n'
+    result = dpbench("run", "--grid", "linear-look-a[[]b]", "--no-controls", extra=bad)
+    assert result.exit_code == 1
+    assert "linear-look-a[b]" in result.output
