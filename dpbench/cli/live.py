@@ -9,6 +9,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -38,20 +39,24 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def say(console: Console, line: str) -> None:
+    """Print one line as it is: no markup, and no break that a pipe would keep."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_plan(prepared: Prepared, console: Console) -> None:
     """Print how many artifacts each stage needs and how many of them are there."""
     plan = prepared.plan
     methods = {trial.method.name for trial in prepared.trials}
-    console.print(
-        f"{len(prepared.trials)} trials of {len(methods)} methods: {', '.join(sorted(methods))}"
-    )
+    names = ", ".join(sorted(methods))
+    say(console, f"{len(prepared.trials)} trials of {len(methods)} methods: {names}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
     for stage, title in STAGES.items():
         todo, cached = plan.count(stage)
         table.add_row(title, str(todo), str(cached))
     console.print(table)
     for name in plan.corrupt:
-        console.print(f"artifact {name} was corrupt: removed, it will be computed again")
+        say(console, f"artifact {name} was corrupt: removed, it will be computed again")
     if not plan.jobs:
         console.print("Everything is cached: nothing to compute.")
 
@@ -90,7 +95,7 @@ class LiveView:
             elapsed = duration(time.monotonic() - self._started)
             total = len(progress.jobs)
             number = len(progress.done) + len(progress.failed) + len(progress.skipped)
-            self.console.print(f"[{elapsed}] {number}/{total} {job.title}: {word}", markup=False)
+            say(self.console, f"[{elapsed}] {number}/{total} {job.title}: {word}")
 
     def _table(self, progress: Progress) -> Table:
         left = progress.seconds_left()
@@ -111,15 +116,15 @@ class LiveView:
                 table.add_row(STAGES[stage], bar, str(counts["done"]), failed, str(rest))
         for job_id, fraction in progress.running.items():
             bar = ProgressBar(total=1.0, completed=fraction, width=24)
-            table.add_row(f"  {progress.jobs[job_id].title}", bar, f"{fraction:.0%}", "", "")
+            table.add_row(escape(f"  {progress.jobs[job_id].title}"), bar, f"{fraction:.0%}", "", "")
         return table
 
     def close(self, results: list[Result], seconds: float, written: Path) -> None:
         """Print what became of the trials, and where the leaderboard lies."""
         counts = Counter(result.status for result in results if not result.is_control)
         words = ", ".join(f"{number} {status}" for status, number in counts.items())
-        self.console.print(f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
+        say(self.console, f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
         for result in results:
             if result.status not in ("ok", "collapsed"):
                 where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
-                self.console.print(f"{result.status}: {where}: {result.reason}", markup=False)
+                say(self.console, f"{result.status}: {where}: {result.reason}")
