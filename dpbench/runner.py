@@ -22,6 +22,7 @@ from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor
 from dpbench.executors.local import LocalExecutor
 from dpbench.grid import Selection, Trial, plan_trials
+from dpbench.metrics.evaluators.weights import inception_weights_file
 from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Result, Status, save_result
@@ -99,13 +100,16 @@ def prepare(
     """Fetch the data and plan the run; writes nothing but the data itself.
 
     Raises:
-        DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N.
+        DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
+            Inception weights that are not the released ones.
     """
     trials = plan_trials(config, selection)
     if not trials:
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     store = Store(runs / "artifacts")
     _require_writable(runs)
+    if options.inception_weights is not None:
+        inception_weights_file(Path(options.inception_weights), cache_directory())
     data: dict[str, str] = {}
     for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
         notice(f"data: {component.name}")
