@@ -46,11 +46,11 @@ class GANParams(StepParams, ActivationParams):
     components: int | None = Field(None, ge=1)
     prior_share: float | None = Field(None, gt=0, lt=1)
     hidden: tuple[int, ...] = (128,)
-    critic_hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: tuple[int, ...] = (64,)
     latent: int | None = Field(None, ge=1)
     skip: bool = True
     loss: Literal["logistic", "wasserstein"] = "logistic"
-    critic_steps: int | None = Field(None, ge=1)
+    critic_steps: int = Field(5, ge=1)
     fakes: int = Field(512, ge=1)
     penalty: float = Field(1.0, ge=0)
     public_penalty: float = Field(0.0, ge=0)
@@ -194,7 +194,7 @@ class _Training:
 
     def run(self) -> None:
         params, total = self.params, self.schedules[0].steps
-        every = params.critic_steps or 2
+        every = params.critic_steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
             self._critic_step(active, step)

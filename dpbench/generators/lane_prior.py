@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,25 +16,30 @@ from dpbench.privacy.lanes import release_noise
 
 __all__ = ["PriorKind", "PriorPool", "mixture_settings", "release_prior"]
 
+_MOST = 40
+
 PriorKind = Literal["mixture", "gaussian", "normal"]
 
 
 def mixture_settings(
     private: PrivateLatents, kind: PriorKind, components: int | None, share: float
 ) -> MixtureSettings:
-    """Choose the size of the released prior from the budget.
+    """Choose the size of the released prior from the budget and the data.
 
-    The automatic number of components follows the noise in a component's mean,
-    about ``noise * sqrt(d) * K / N``: ten while it is felt, forty without noise.
+    The automatic number of components is ``sqrt(N / (noise * d))``, at most 40: the
+    more records there are per unit of noise in a mean's ``d`` entries, the finer.
+    Under noise every further release makes all of them noisier, so there are three
+    (one Gaussian, one move of the means, one refinement); without, many.
     """
     if kind == "gaussian":
         return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
-        return MixtureSettings(components or 40, 8, 12, 0.0)
-    single = release_noise(private, share, 1)
-    rounds, refinements = (3, 1) if single > 1.5 else (3, 2)
+        return MixtureSettings(components or _MOST, 4, 6, 0.0)
+    most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
+    automatic = round(min(_MOST, max(1.0, most)))
+    rounds, refinements = 1, 1
     noise = release_noise(private, share, 1 + rounds + refinements)
-    return MixtureSettings(components or 10, rounds, refinements, noise)
+    return MixtureSettings(components or automatic, rounds, refinements, noise)
 
 
 def release_prior(

@@ -47,7 +47,7 @@ class Mixture:
         """Map noise to latents by each row's component."""
         out = torch.empty_like(noise)
         for k in range(len(self.weights)):
-            rows = which == k
+            rows = (which == k).nonzero().squeeze(1)
             out[rows] = self.means[k] + noise[rows] @ self.factors[k].T
         return out
 
@@ -62,13 +62,13 @@ class Mixture:
 
     def responsibilities(self, x: Tensor) -> Tensor:
         """Posterior probability of each component, ``[B, K]``."""
-        logs = []
-        for k in range(len(self.weights)):
-            factor = self.factors[k]
-            whitened = torch.linalg.solve_triangular(factor, (x - self.means[k]).T, upper=False)
-            volume = torch.diagonal(factor).log().sum()
-            logs.append(self.weights[k].log() - volume - 0.5 * whitened.square().sum(0))
-        return torch.stack(logs, 1).softmax(1)
+        count, dim = self.means.shape
+        whiten = torch.linalg.inv(self.factors).transpose(1, 2)  # [K, d, d], applied from the right
+        offset = torch.bmm(self.means.unsqueeze(1), whiten).reshape(1, -1)
+        whitened = torch.addmm(offset, x, whiten.permute(1, 0, 2).reshape(dim, -1), beta=-1)
+        distance = whitened.view(-1, count, dim).square().sum(-1)
+        volume = torch.diagonal(self.factors, dim1=1, dim2=2).log().sum(1)
+        return (self.weights.log() - volume - 0.5 * distance).softmax(1)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class MixtureSettings:
     rounds: int
     refinements: int
     noise_multiplier: float
-    shrinkage: float = 1.0
+    shrinkage: float = 0.4
 
     @property
     def releases(self) -> int:
@@ -176,22 +176,19 @@ def _maximise(
     """One step of expectation-maximisation with noisy sufficient statistics.
 
     A record contributes count, mean and second moment around its component,
-    ``[a, b y, vech(y y^T)]``, to the components in proportion to its responsibilities.
+    ``[a, b y, y y^T]``, to its most probable component.
     """
     count, dim = old.means.shape
-    upper = torch.triu_indices(dim, dim)
-    double = torch.where(upper[0] == upper[1], 1.0, math.sqrt(2.0))
     reach = radius if count == 1 else min(radius, 1.25 * float(_spread_of(old)))
     scale_count, scale_mean = 0.3 * reach**2, 0.5 * reach
     clip = math.sqrt(scale_count**2 + (scale_mean * reach) ** 2 + reach**4)
-    total = torch.zeros(count, 1 + dim + len(double), dtype=torch.float64)
 
     def contribution(x: Tensor) -> tuple[Tensor, Tensor]:
         shares = old.responsibilities(x)
         owner = shares.argmax(1)
         y = x - old.means[owner]
         y = y * (reach / y.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
-        outer = y[:, upper[0]] * y[:, upper[1]] * double
+        outer = (y.unsqueeze(2) * y.unsqueeze(1)).flatten(1)
         ones = torch.full_like(y[:, :1], scale_count)
         hard = torch.nn.functional.one_hot(owner, count).to(y)
         return hard, torch.cat([ones, scale_mean * y, outer], 1)
@@ -202,9 +199,8 @@ def _maximise(
     noise = settings.noise_multiplier * clip
     counts = (total[:, 0] / scale_count).clamp_min(0.002 * private.size / count)
     shift = total[:, 1 : 1 + dim] / scale_mean / counts.unsqueeze(1)
-    second = torch.zeros(count, dim, dim, dtype=torch.float64)
-    second[:, upper[0], upper[1]] = total[:, 1 + dim :] / double / counts.view(-1, 1)
-    second = second + second.transpose(1, 2) - torch.diag_embed(second.diagonal(dim1=1, dim2=2))
+    second = total[:, 1 + dim :].view(count, dim, dim) / counts.view(-1, 1, 1)
+    second = 0.5 * (second + second.transpose(1, 2))
     covariances = second - shift.unsqueeze(2) * shift.unsqueeze(1)
     if count > 1:
         share = counts / counts.sum()

@@ -1,0 +1,180 @@
+"""Private training: one step of many lanes against one step of Opacus, side by side.
+
+    python benchmarks/dp_step.py [--lanes 1,4,16,64] [--batch 64,1024] [--write FILE]
+
+The network is the paper's VaeGM (latent 100, hidden 64, code 32; tanh). Opacus is
+timed as a user would run it: ``PrivacyEngine``, ``DPOptimizer``, Poisson loader,
+one trial after the other. Times are processor time, medians of alternating rounds
+in one process, so that other work on the machine matters little; a ratio of 15 means that a lane's step costs a
+fifteenth of Opacus's. The last column compares the private step with the same
+engine without clipping and noise on batches of the expected size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from opacus import PrivacyEngine
+from torch.utils.data import DataLoader, TensorDataset
+
+from dpbench.api import Context
+from dpbench.generators.vae_lanes import VAEModule, VAENet
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lane_nets import Activation
+from dpbench.privacy.lane_optim import LaneAdam
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+
+RECORDS, DIM, SIGMA, CLIP = 19_612, 100, 0.5, 0.1
+NET = VAENet(DIM, 32, (64,), Activation("tanh"))
+FOREVER = 10**9
+
+Step = Callable[[], object]
+clock = time.process_time
+
+
+def lane_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
+    """Return a function that trains all lanes by one private step."""
+    contexts = [Context(seed) for seed in range(lanes)]
+    privates = [PrivateLatents(latents, Budget(10, 1e-6), CLIP, c) for c in contexts]
+    params = NET.initial([c.generator("init") for c in contexts], torch.device("cpu"))
+    schedule = LaneSchedule(batch / RECORDS, FOREVER, CLIP, SIGMA)
+    engine = DPSGDLanes(params, privates, [schedule] * lanes)
+    adam, noise = LaneAdam(params.flat), _noise(contexts)
+
+    def step() -> None:
+        grads = engine.gradient(lambda x: NET.traces(params, x, 1.0, noise))
+        adam.step(grads.flat, [1e-3] * lanes)
+
+    return step
+
+
+def plain_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
+    """The same without privacy: shuffled batches, plain sums."""
+    contexts = [Context(seed) for seed in range(lanes)]
+    params = NET.initial([c.generator("init") for c in contexts], torch.device("cpu"))
+    adam, noise, grads = LaneAdam(params.flat), _noise(contexts), params.like()
+    rng = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        picks = torch.randint(RECORDS, (lanes * batch,), generator=rng)
+        x = latents.index_select(0, picks).view(lanes, batch, DIM)
+        for trace in NET.traces(params, x, 1.0, noise):
+            k = trace.layer
+            torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
+            torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])
+        adam.step(grads.flat.div_(batch), [1e-3] * lanes)
+
+    return step
+
+
+def _noise(contexts: list[Context]) -> Callable[[torch.Tensor], torch.Tensor]:
+    streams = [c.generator("latent-noise") for c in contexts]
+
+    def draw(out: torch.Tensor) -> torch.Tensor:
+        for lane, stream in enumerate(streams):
+            out[lane].normal_(generator=stream)
+        return out
+
+    return draw
+
+
+def opacus_step(latents: torch.Tensor, batch: int) -> Step:
+    """Return a function that trains one trial by one step of Opacus."""
+    module = VAEModule(NET, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(module.parameters(), 1e-3, betas=(0.5, 0.9))
+    data = DataLoader(TensorDataset(latents), batch_size=batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracked, private, loader = PrivacyEngine().make_private(
+            module=module,
+            optimizer=optimizer,
+            data_loader=data,
+            noise_multiplier=SIGMA,
+            max_grad_norm=CLIP,
+            poisson_sampling=True,
+        )
+    batches: Iterator[list[torch.Tensor]] = _endless(loader)
+
+    def step() -> None:
+        (x,) = next(batches)
+        private.zero_grad(set_to_none=True)
+        module.loss(x.requires_grad_(), tracked, 1.0).mean().backward()
+        private.step()
+
+    return step
+
+
+def _endless(loader: DataLoader[tuple[torch.Tensor, ...]]) -> Iterator[list[torch.Tensor]]:
+    while True:
+        yield from loader  # type: ignore[misc]
+
+
+def medians(steps: dict[str, Step], rounds: int = 9, seconds: float = 0.25) -> dict[str, float]:
+    """Time the steps in alternating rounds; return milliseconds per call."""
+    repeats = {}
+    for name, step in steps.items():
+        for _ in range(3):
+            step()
+        started = clock()
+        step()
+        repeats[name] = max(2, int(seconds / max(clock() - started, 1e-5)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            started = clock()
+            for _ in range(repeats[name]):
+                step()
+            times[name].append((clock() - started) / repeats[name] * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def rows(lanes: list[int], batches: list[int]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield "| batch | lanes | Opacus, ms/step | lanes, ms/step | ms per lane | ratio | private / plain |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|"
+    latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0))
+    for batch in batches:
+        for count in lanes:
+            steps: dict[str, Step] = {
+                "opacus": opacus_step(latents, batch),
+                "lanes": lane_step(latents, count, batch),
+                "plain": plain_step(latents, count, batch),
+            }
+            ms = medians(steps)
+            yield (
+                f"| {batch} | {count} | {ms['opacus']:.2f} | {ms['lanes']:.2f} | "
+                f"{ms['lanes'] / count:.3f} | {ms['opacus'] * count / ms['lanes']:.1f} | "
+                f"{ms['lanes'] / ms['plain']:.2f} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lanes", type=_numbers, default=[1, 4, 16, 64])
+    parser.add_argument("--batch", type=_numbers, default=[64, 1024])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    lines = [f"torch {torch.__version__}, {platform.machine()}, {options.threads} thread(s)", ""]
+    print(lines[0], flush=True)
+    for row in rows(options.lanes, options.batch):
+        print(row, flush=True)
+        lines.append(row)
+    if options.write:
+        options.write.write_text("\n".join(lines) + "\n")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

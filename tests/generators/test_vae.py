@@ -1,0 +1,120 @@
+"""The VAE: its gradients, its start, its engines, and what it learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from dpbench.generators.vae import VAE
+from dpbench.generators.vae_lanes import VAEModule, VAENet
+from dpbench.privacy.lane_nets import Activation, LaneBuffer
+from dpbench.privacy.lanes import clipped_sum
+from dpbench.privacy.ledger import check_inclusions
+
+from .small import DIM, fit, handle, private_latents, public_latents
+
+
+@pytest.mark.parametrize("skip", [0.0, 0.9])
+@pytest.mark.parametrize("name", ["leaky_relu", "tanh", "tempered_sigmoid"])
+def test_written_out_gradients_equal_autograd(skip: float, name: str) -> None:
+    net = VAENet(5, 5, (7,), Activation(name), skip, extra=3)
+    params = net.initial([torch.Generator().manual_seed(0)], torch.device("cpu"))
+    params.flat.add_(
+        0.3 * torch.randn(params.flat.shape, generator=torch.Generator().manual_seed(1))
+    )
+    batch = torch.randn(1, 20, 8, generator=torch.Generator().manual_seed(2))
+    module = VAEModule(net, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for k, linear in enumerate(module.linears):
+            linear.weight.copy_(params.weights[k][0].T)
+            linear.bias.copy_(params.biases[k][0, 0])
+    same = torch.Generator().manual_seed(3)
+    traces = net.traces(params, batch, 0.4, lambda out: out.normal_(generator=same))
+    out = params.like()
+    clipped_sum(traces, torch.tensor([[1e9]]), torch.ones(1, 20), out)
+    module.loss(batch[0], module, 0.4).sum().backward()
+    for k, linear in enumerate(module.linears):
+        assert linear.weight.grad is not None
+        torch.testing.assert_close(out.weights[k][0], linear.weight.grad.T, rtol=1e-4, atol=1e-4)
+
+
+def test_with_a_skip_it_starts_as_the_exact_model_of_a_standard_normal() -> None:
+    net = VAENet(4, 4, (8,), Activation(), skip=0.8)
+    params = net.initial([torch.Generator().manual_seed(0)], torch.device("cpu"))
+    rng = torch.Generator().manual_seed(1)
+    z = torch.randn(1, 50_000, 4, generator=rng)
+    made = net.decode(params, z, z[..., :0])[0] + 0.6 * torch.randn(50_000, 4, generator=rng)
+    torch.testing.assert_close(torch.cov(made.T), torch.eye(4), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("prior", ["mixture", "gaussian", "normal"])
+def test_it_spends_its_budget_and_no_more(prior: str) -> None:
+    private = handle(epsilon=3.0)
+    fit(VAE, private, prior=prior, steps=30, batch=100)
+    assert 2.9 < private.spent.epsilon <= 3.0
+    assert check_inclusions(private.ledger) == []
+    assert private.ledger.trust == "ledger"
+
+
+def test_without_noise_it_finds_the_modes() -> None:
+    model = fit(VAE, handle(), steps=200, batch=200)
+    made = model.sample(4000, torch.Generator().manual_seed(0))
+    real = private_latents()
+    assert (made.mean(0) - real.mean(0)).norm() < 0.3
+    side = (made[:, 0] > 0).float().mean()
+    assert abs(float(side) - float((real[:, 0] > 0).float().mean())) < 0.05
+    near_zero = (made[:, 0].abs() < 1).float().mean()
+    assert near_zero < 0.05  # nothing between the two clusters
+
+
+def test_lanes_together_equal_lanes_alone() -> None:
+    settings = VAE.Params(hidden=(16,), steps=None, batch=100)
+    epsilons = [2.0, 1.0]  # their automatic numbers of steps differ
+    models = [VAE(settings, DIM) for _ in epsilons]
+    privates = [handle(e, seed=i) for i, e in enumerate(epsilons)]
+    VAE.fit_lanes(models, privates, public_latents(), [p.context for p in privates])
+    for i, (epsilon, model) in enumerate(zip(epsilons, models, strict=True)):
+        alone = VAE(settings, DIM)
+        private = handle(epsilon, seed=i)
+        alone.fit(private, public_latents(), private.context)
+        torch.testing.assert_close(alone.flat, model.flat, rtol=1e-3, atol=1e-4)
+
+
+def test_engines_agree_without_noise() -> None:
+    made = []
+    for engine in ("lanes", "opacus"):
+        model = fit(VAE, handle(seed=4), engine=engine, steps=25, batch=60)
+        made.append(model.sample(50, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(made[0], made[1], rtol=1e-2, atol=1e-2)
+
+
+def test_state_restores_the_samples() -> None:
+    model = fit(VAE, handle(10.0), steps=5, batch=60)
+    again = VAE(model.params, DIM)
+    again.restore(model.state())
+    draws: list[Tensor] = [m.sample(9, torch.Generator().manual_seed(1)) for m in (model, again)]
+    assert torch.equal(draws[0], draws[1])
+
+
+def test_the_papers_settings_are_expressible() -> None:
+    settings = VAE.Params(
+        prior="normal",
+        skip=0,
+        noise_scale=1.0,
+        output_noise=False,
+        hidden=(64,),
+        latent=32,
+        activation="tanh",
+        batch=64,
+        steps=48_000,
+        learning_rate=0.01,
+        average=False,
+        decay=False,
+        weight_decay=1e-6,
+    )
+    model = VAE(settings, 100)
+    shapes = [(100, 64), (64, 64), (32, 64), (64, 100)]
+    assert model.net.layers == shapes
+    size = sum((a + 1) * b for a, b in shapes)
+    assert LaneBuffer.zeros(model.net.layers, 2).flat.shape == (2, size)
