@@ -154,15 +154,35 @@ class PrivateGradient:
         sums = clipped_gradient_sum(self._tracked, self._loss, batch, self._clip, self._engine)
         scale = 1 / (self._rate * self._private.size)
         trained = [p for p in self._module.parameters() if p.requires_grad]
-        for p, total in zip(trained, sums, strict=True):
-            if self._sigma > 0:
+        if self._sigma > 0:
+            for p, total in zip(trained, sums, strict=True):
                 noise = self._noise.normal(p.shape, p.device, p.dtype)
-                total = total.add(noise, alpha=self._sigma * self._clip)
+                total.add_(noise, alpha=self._sigma * self._clip)
+        if self._private.canaries is not None:
+            self._align(batch, self._private.canaries.to(device), sums)
+        for p, total in zip(trained, sums, strict=True):
             p.grad = total.mul_(scale)
         self._done += 1
         if self._done == self._steps:
             figures = self._counter.figures(self._entry)
             self._private.ledger.inclusions.append(figures)
+
+    def _align(self, batch: Tensor, canaries: Tensor, noisy: list[Tensor]) -> None:
+        """Tell an audit how far the sum, less the records it knows, points toward canaries."""
+        picked = self._batches[self._done % BLOCK_STEPS]
+        known = batch[~self._private.planted[picked].to(batch.device)]
+        background = clipped_gradient_sum(
+            self._tracked, self._loss, known, self._clip, self._engine
+        )
+        unexplained = [total - part for total, part in zip(noisy, background, strict=True)]
+        products = [
+            sum(float((g * u).sum()) for g, u in zip(own, unexplained, strict=True))
+            for own in (
+                clipped_gradient_sum(self._tracked, self._loss, c[None], self._clip, self._engine)
+                for c in canaries
+            )
+        ]
+        self._private.align(torch.tensor(products), self._sigma * self._clip, self._rate)
 
 
 def train(

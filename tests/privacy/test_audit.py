@@ -12,6 +12,7 @@ from dpbench.privacy.audit.bounds import (
     one_run_epsilon,
     one_run_p_value,
 )
+from dpbench.privacy.dp_sgd import train
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
@@ -179,3 +180,24 @@ def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient
         clipped_sum(traces(canary.view(1, 1, 4)), torch.tensor([[0.7]]), torch.ones(1, 1), gradient)
         expected = 0.5 * float(unexplained @ gradient.flat[0]) / (2.0 * 0.7) ** 2
         assert float(alignment) == pytest.approx(expected, rel=1e-4)
+
+
+class Descends(NoisyMean):
+    """Learns its mean by plain DP-SGD."""
+
+    def fit(self, private, public, context) -> None:
+        module = torch.nn.Linear(1, 4, bias=False)
+        torch.nn.init.zeros_(module.weight)
+
+        def loss(module, batch):
+            return (module(torch.ones_like(batch[:, :1])) - batch).square().sum(1)
+
+        optimizer = torch.optim.SGD(module.parameters(), 0.1)
+        train(private, module, loss, optimizer, sampling_rate=0.9, steps=2, clip=1.0)
+        self.mean = module.weight.detach()[:, 0]
+
+
+def test_a_third_partys_training_loop_gets_a_white_box_score() -> None:
+    result = audit(Descends, epsilon=40.0, runs=120, records=20)
+    assert result.score == "white-box: alignment of releases"
+    assert 1 < result.epsilon_lower < result.epsilon_claimed
