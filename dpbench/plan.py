@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dpbench.api import Partition, derive_seed
 from dpbench.code_version import code_version
@@ -28,6 +28,7 @@ from dpbench.store import Store, content_key
 
 __all__ = ["Cell", "Job", "Options", "Plan", "fingerprint", "make_plan"]
 
+T = TypeVar("T")
 #: Raise when a stage's own code changes what it computes.
 STAGE_VERSION = 1
 #: Lanes of one task; more only lengthens what a crash can cost.
@@ -259,6 +260,22 @@ class _Planner:
             return False
         return bool(self.store.load("generator", trained).meta["diverged"])
 
+    def cache(self, slot: tuple[str, ...], compute: Callable[[], T]) -> T:
+        """Return ``compute()``, computed once per ``slot``."""
+        key = "/".join(slot)
+        if key not in self.remembered:
+            self.remembered[key] = compute()
+        value: T = self.remembered[key]
+        return value
+
+    def metrics(self, protocol: Protocol) -> list[tuple[str, Component, str]]:
+        """Return a protocol's metrics: name, component, and a digest of both code and params."""
+        found = []
+        for name in protocol.metrics:
+            component = self.config.component("metrics", name, protocol.params.get(name, {}))
+            found.append((name, component, content_key(self.describe(component))))
+        return found
+
     def once(self, kind: str, trial: Trial, compute: Any) -> Any:
         """Work out what trials of one method and data set share only once."""
         slot = f"{kind}/{trial.dataset.name}/{id(trial.method)}/{id(trial.latents)}"
@@ -371,24 +388,26 @@ class _Planner:
     def score(self, task: ScoreTask, cell: Cell, title: str) -> None:
         """Add the scoring job of a cell, for those metrics that are still missing."""
         protocol = cell.protocol
-        evaluator_key, evaluator_job = self.evaluator(cell.dataset, protocol.evaluator)
-        labeller_key, labeller_job = self.evaluator(cell.dataset, "domain")
+        evaluator_key, evaluator_job = self.cache(
+            ("evaluator", cell.dataset, protocol.evaluator),
+            lambda: self.evaluator(cell.dataset, protocol.evaluator),
+        )
+        labeller_key, labeller_job = self.cache(
+            ("evaluator", cell.dataset, "domain"), lambda: self.evaluator(cell.dataset, "domain")
+        )
+        metrics = self.cache(("metrics", protocol.name), lambda: self.metrics(protocol))
         seen_as = {"samples": task.samples, "count": protocol.samples, "evaluator": evaluator_key}
+        features = content_key(seen_as)
         scores: dict[str, str] = {}
         missing: list[tuple[Component, str]] = []
-        for name in protocol.metrics:
-            override = protocol.params.get(name, {})
-            component = self.config.component("metrics", name, override)
-            key = content_key(
-                [seen_as, protocol.reference, self.describe(component), STAGE_VERSION]
-            )
+        for name, component, described in metrics:
+            key = content_key([features, protocol.reference, described, STAGE_VERSION])
             scores[name] = key
             if not self.there("score", key):
                 missing.append((component, key))
         if task.trained and self.diverged(task.trained):
             missing = []
-        job_id = f"score/{content_key([seen_as, protocol.name])}"
-        features = content_key(seen_as)
+        job_id = f"score/{features}/{protocol.name}"
         if missing and self.options.fresh:
             self.there("features", features)
         if missing:

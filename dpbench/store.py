@@ -26,6 +26,10 @@ from dpbench.errors import DpbenchError
 __all__ = ["Artifact", "CorruptArtifact", "Store", "StoreNotWritable", "content_key", "write_json"]
 
 
+#: Made once: planning a large grid hashes a hundred thousand descriptions.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 class CorruptArtifact(DpbenchError):
     """An artifact whose bytes are not those that were written."""
 
@@ -36,8 +40,7 @@ class StoreNotWritable(DpbenchError):
 
 def content_key(description: Any) -> str:
     """Hash a JSON-able description to 32 hex digits; the order of keys is irrelevant."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(description).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
