@@ -66,8 +66,12 @@ class Limits(Strict):
 
 
 class GridConfig(Strict):
-    """A named set of trials: the product of its axes over the methods that match."""
+    """A named set of trials: the product of its axes over the methods that match.
 
+    A grid that ``extends`` another has what that one has, but for what it says itself.
+    """
+
+    extends: str | None = None
     methods: list[str] = Field(default=["*"], min_length=1)
     dataset: str | None = None
     epsilon: list[Epsilon] = []
@@ -181,7 +185,7 @@ def load_config(path: Path | None, registry: Registry) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{source} is not valid TOML: {error}") from error
     try:
-        settings = Settings.model_validate(_name_protocols(raw))
+        settings = Settings.model_validate(_extend_grids(_name_protocols(raw)))
     except ValidationError as error:
         raise _report(source, text, list(_explain(error))) from error
     config = Config(settings, registry, source)
@@ -218,6 +222,28 @@ def _name_protocols(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "protocols": named}
 
 
+def _extend_grids(raw: dict[str, Any]) -> dict[str, Any]:
+    """Write out grids that extend others, one level deep."""
+    grids = raw.get("grids")
+    if not isinstance(grids, dict):
+        return raw
+    full = {}
+    for name, grid in grids.items():
+        base = grids.get(grid.get("extends")) if isinstance(grid, dict) else None
+        full[name] = _merge(base, grid) if isinstance(base, dict) else grid
+    return {**raw, "grids": full}
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``over`` on top, tables merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
 Violation = tuple[tuple[str | int, ...], str]
 
 
@@ -249,6 +275,8 @@ def _violations(config: Config) -> Iterator[Violation]:
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
     at = ("grids", name)
+    if grid.extends is not None:
+        yield from _unknown(grid.extends, config.settings.grids, (*at, "extends"))
     if not (grid.epsilon or grid.noise_multiplier):
         yield (*at, "epsilon"), "give at least one epsilon or noise_multiplier"
     if grid.dataset is not None:
