@@ -43,8 +43,8 @@ def test_known_distance_of_two_gaussians() -> None:
 def test_fewer_images_than_features_is_no_obstacle() -> None:
     a, b = Statistics.of(correlated(10, 40, 1)), Statistics.of(correlated(12, 40, 2))
     assert frechet_distance(a, b) > 0
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-5)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-6)
 
 
 def test_a_mode_that_collapsed_to_one_image_still_has_a_distance() -> None:
