@@ -4,10 +4,11 @@
 
 The network is the paper's VaeGM (latent 100, hidden 64, code 32; tanh). Opacus is
 timed as a user would run it: ``PrivacyEngine``, ``DPOptimizer``, Poisson loader,
-one trial after the other. Times are processor time, medians of alternating rounds
-in one process, so that other work on the machine matters little; a ratio of 15 means that a lane's step costs a
-fifteenth of Opacus's. The last column compares the private step with the same
-engine without clipping and noise on batches of the expected size.
+one trial after the other. Times are processor time, medians of alternating
+rounds in one process, so that other work on the machine matters little; a
+ratio of 15 means that a lane's step costs a fifteenth of Opacus's. The last
+column compares the private step with the same engine without clipping and
+noise on batches of the expected size.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def medians(steps: dict[str, Step], rounds: int = 9, seconds: float = 0.25) -> d
 
 def rows(lanes: list[int], batches: list[int]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| batch | lanes | Opacus, ms/step | lanes, ms/step | ms per lane | ratio | private / plain |"
+    yield "| batch | lanes | Opacus, ms | lanes, ms | ms per lane | ratio | private / plain |"
     yield "|---:|---:|---:|---:|---:|---:|---:|"
     latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0))
     for batch in batches:

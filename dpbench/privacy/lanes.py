@@ -135,7 +135,7 @@ class DPSGDLanes:
         self._privates, self._schedules = list(privates), list(schedules)
         self._grads = params.like()
         device = params.flat.device
-        self._noise = torch.empty_like(params.flat)
+        self._noise = torch.empty_like(params.flat[0])  # one lane's: it stays in the cache
         self._clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
         self._noise_std = [s.clip * s.noise_multiplier for s in schedules]
         self._batch = torch.tensor(
@@ -216,7 +216,7 @@ class DPSGDLanes:
         for lane in range(len(total)):
             std = self._noise_std[lane]
             if std > 0:
-                noise = fill_normal(self._streams[lane], self._noise[lane])
+                noise = fill_normal(self._streams[lane], self._noise)
                 total[lane].add_(noise, alpha=std)
 
     def _align(
