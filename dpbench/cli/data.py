@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,9 +22,6 @@ __all__ = ["command"]
 @config_option
 def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None) -> None:
     """Show the data sets NAMES (all configured ones by default) and how they are partitioned."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dpbench import runner
     from dpbench.config import load_config
     from dpbench.datasets import describe
@@ -37,12 +35,18 @@ def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None
     if style == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    parts = ("labelling", "public", "private", "test")
-    table = Table("data set", "cached", *parts, "image", "private", "source", "where")
     for row in rows:
-        sizes = [f"{row['sizes'][part]:,}" if row["sizes"] else "–" for part in parts]
-        shape = "x".join(map(str, row["image_shape"] or ())) or "–"
-        classes = " ".join(map(str, row["private_classes"] or ())) or "–"
-        cached = "yes" if row["cached"] else "no (--fetch)"
-        table.add_row(row["name"], cached, *sizes, shape, classes, row["source"], row["path"])
-    Console().print(table)
+        click.echo(_describe(row))
+
+
+def _describe(row: dict[str, Any]) -> str:
+    """Tell in two lines what is known of a data set."""
+    where = f"{row['source']}, in {row['path']}" if row["source"] else row["path"]
+    if row["sizes"] is None:
+        return f"{row['name']}: not cached yet; dpbench data {row['name']} --fetch"
+    sizes = ", ".join(f"{count:,} {part}" for part, count in row["sizes"].items())
+    shape = " x ".join(map(str, row["image_shape"]))
+    private = " ".join(map(str, row["private_classes"]))
+    return (
+        f"{row['name']}: cached ({where})\n  {sizes} images of {shape}; private classes {private}"
+    )

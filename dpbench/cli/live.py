@@ -116,7 +116,9 @@ class LiveView:
                 table.add_row(STAGES[stage], bar, str(counts["done"]), failed, str(rest))
         for job_id, fraction in progress.running.items():
             bar = ProgressBar(total=1.0, completed=fraction, width=24)
-            table.add_row(escape(f"  {progress.jobs[job_id].title}"), bar, f"{fraction:.0%}", "", "")
+            table.add_row(
+                escape(f"  {progress.jobs[job_id].title}"), bar, f"{fraction:.0%}", "", ""
+            )
         return table
 
     def close(self, results: list[Result], seconds: float, written: Path) -> None:

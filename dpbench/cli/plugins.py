@@ -9,6 +9,9 @@ import click
 
 __all__ = ["command"]
 
+#: Width of the table where there is no terminal to ask.
+PLAIN_WIDTH = 140
+
 
 @click.command("plugins", short_help="List all plugins: kind, version, requires, provides.")
 @click.option(
@@ -16,6 +19,7 @@ __all__ = ["command"]
 )
 def command(style: str) -> None:
     """List every registered plugin, and those that could not be loaded."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -27,12 +31,17 @@ def command(style: str) -> None:
         broken = [vars(item) for item in known.broken]
         click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=2))
         return
-    table = Table("kind", "name", "version", "distribution", "requires", "provides")
+    table = Table(
+        "kind", "name", "version", "distribution", "requires", "provides", box=SIMPLE_HEAD
+    )
     for row in rows:
         source = f"{row['distribution']} {row['distribution_version']}"
         requires, provides = ", ".join(row["requires"]), ", ".join(row["provides"])
         table.add_row(row["kind"], row["name"], row["version"], source, requires, provides)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(table)
     for item in known.broken:
         click.echo(f"broken: {item.distribution} ({item.entry_point}): {item.reason}", err=True)
 
