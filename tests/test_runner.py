@@ -237,6 +237,18 @@ def test_an_interrupted_run_keeps_what_had_ended(
     assert before.items() <= files(tmp_path / "runs").items()
 
 
+def test_what_a_killed_run_was_writing_is_removed(carry_out: Carry, tmp_path: Path) -> None:
+    half = tmp_path / "runs" / "artifacts" / "tmp" / "0123" / "tensors.safetensors"
+    other = tmp_path / "runs" / "results" / ".0123.json.4567"
+    for path in (half, other):
+        path.parent.mkdir(parents=True)
+        path.write_text("half")
+    results, _ = carry_out()
+    assert results[0].status == "ok"
+    assert not half.exists()
+    assert not other.exists()
+
+
 def test_two_runs_do_not_share_a_directory(prepare: Prepare, tmp_path: Path) -> None:
     prepared = prepare()
     with (
