@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -24,6 +26,15 @@ REPORT_EVERY = 0.25
 def prepare(threads: int) -> None:
     """Set up a fresh worker."""
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the run is killed: a task in progress would go on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def execute(task: Task, root: Path, device: str, report: Path) -> tuple[dict[str, str], str | None]:
