@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,7 @@ def execute(
         on_change(progress, job)
 
     with _only_run(runs), executor:
+        _sweep(runs)
         for stage, key in plan.stale:
             prepared.store.remove(stage, key)
         progress = run_jobs(plan.jobs, executor, changed)
@@ -224,6 +226,13 @@ def _only_run(runs: Path) -> Iterator[None]:
         ) from None
     with lock:
         yield
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what a killed run was writing; nothing under these names is ever read."""
+    shutil.rmtree(runs / "artifacts" / "tmp", ignore_errors=True)
+    for scratch in (runs / "results").glob(".*.json.*"):
+        scratch.unlink(missing_ok=True)
 
 
 def _ended(job_id: str, progress: Progress) -> bool:
