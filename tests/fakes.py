@@ -223,7 +223,9 @@ class Brightness(Metric):
     Params = BrightnessParams
     columns: ClassVar = {"brightness": Column("none", high=255)}
 
-    def compute(self, generated: View, references: References, context: Context) -> dict[str, float]:
+    def compute(
+        self, generated: View, references: References, context: Context
+    ) -> dict[str, float]:
         if self.params.fault == "raises":
             raise RuntimeError("the metric broke")
         value = generated.images.float().mean().item()

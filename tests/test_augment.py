@@ -59,7 +59,9 @@ def test_bytes_stay_bytes_of_the_same_shape(shape: tuple[int, int, int]) -> None
     out = augment(images, rng(), batch=3)
     assert out.shape == images.shape
     assert out.dtype == torch.uint8
-    assert torch.equal(images, torch.randint(0, 256, (7, *shape), generator=rng(), dtype=torch.uint8))
+    assert torch.equal(
+        images, torch.randint(0, 256, (7, *shape), generator=rng(), dtype=torch.uint8)
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"rotation": -1}, {"flip": 1.5}, {"shift": 0.6}, {"zoom": 1}])

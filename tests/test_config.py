@@ -128,7 +128,7 @@ def test_malformed_files_give_a_place(configure: Configure, text: str, message: 
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path, fakes: Registry) -> None:
-    with pytest.raises(InvalidConfig, match="cannot read .*; name another with --config"):
+    with pytest.raises(InvalidConfig, match=r"cannot read .*; name another with --config"):
         load_config(tmp_path / "none.toml", fakes)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidConfig, match="cannot read"):

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from dpbench import runner, stages
+from dpbench.api import Context
 from dpbench.config import Config
+from dpbench.errors import DpbenchError
 from dpbench.executors import worker
 from dpbench.executors.base import Outcome
 from dpbench.executors.local import LocalExecutor, default_workers
@@ -62,7 +64,9 @@ def test_one_worker_a_core_and_one_for_a_gpu() -> None:
 def test_limits_come_from_the_configuration(
     configure: Callable[..., Config], tmp_path: Path
 ) -> None:
-    with runner.local_executor(configure("[limits]\nseconds = 5\n"), tmp_path, "cpu", 3) as executor:
+    with runner.local_executor(
+        configure("[limits]\nseconds = 5\n"), tmp_path, "cpu", 3
+    ) as executor:
         assert isinstance(executor, LocalExecutor)
         assert (executor.seconds, executor.slots) == (5, 3)
         assert executor.memory_gib is not None
@@ -88,7 +92,7 @@ def test_a_stage_gets_its_seed_and_device_and_reports_progress(
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
-    def stage(task: stages.Task, store: Store, context: stages.Context) -> dict[str, str]:
+    def stage(task: stages.Task, store: Store, context: Context) -> dict[str, str]:
         assert (context.seed, context.device) == (11, torch.device("cpu"))
         context.progress(1, 4)
         return {"lane": "wrong shape"}
@@ -100,7 +104,7 @@ def test_a_stage_gets_its_seed_and_device_and_reports_progress(
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (stages.DpbenchError("give it more images"), "give it more images"),
+        (DpbenchError("give it more images"), "give it more images"),
         (MemoryError(), "out of memory: use fewer workers (--workers) or smaller batches"),
         (KeyError("x"), "KeyError: 'x' (traceback in "),
         (ValueError(), "ValueError:  (traceback in "),

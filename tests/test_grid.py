@@ -155,7 +155,9 @@ def test_the_command_line_takes_the_place_of_the_grids_axes(grid: Callable[..., 
 
 
 def test_noise_can_drive_a_trial_instead_of_epsilon(grid: Callable[..., Config]) -> None:
-    config = grid(GRID + "[grids.noise]\nmethods = ['wgan-GAN']\nnoise_multiplier = [2]\nclip = [1]\n")
+    config = grid(
+        GRID + "[grids.noise]\nmethods = ['wgan-GAN']\nnoise_multiplier = [2]\nclip = [1]\n"
+    )
     (trial,) = plan_trials(config, Selection(("noise",)))
     assert (trial.epsilon, trial.noise_multiplier) == (None, 2.0)
     (trial,) = plan_trials(config, Selection(("noise",), epsilon=(3.0,)))
@@ -214,7 +216,9 @@ def test_adding_trials_never_changes_those_there_are(
     assert len(lanes(many)) > 100
     assert lanes(few).items() <= lanes(many).items()
     assert score_seeds(few).items() <= score_seeds(many).items()
-    upstream = {job_id for job_id, job in few.jobs.items() if job.task.stage in ("public", "latents")}
+    upstream = {
+        job_id for job_id, job in few.jobs.items() if job.task.stage in ("public", "latents")
+    }
     assert upstream < set(many.jobs)
     for job_id in upstream:
         assert few.jobs[job_id].task == many.jobs[job_id].task

@@ -89,7 +89,10 @@ def test_what_is_there_is_not_planned_again(carry_out: Any, prepare: Prepare) ->
 
 def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prepare) -> None:
     carry_out()
-    assert set(stages_of(prepare("[generators.mean]\nshift = 1.0\n").plan)) == {"generator", "score"}
+    assert set(stages_of(prepare("[generators.mean]\nshift = 1.0\n").plan)) == {
+        "generator",
+        "score",
+    }
     assert set(stages_of(prepare("[public.linear]\nlatent = 2\n").plan)) == {
         "public", "latents", "generator", "score",
     }  # fmt: skip

@@ -159,7 +159,10 @@ def test_failed_trials_are_tried_again_by_the_next_run(carry_out: Carry) -> None
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ("[public.linear]\nfails = true\n", "linear on tiny failed: RuntimeError: the public model"),
+        (
+            "[public.linear]\nfails = true\n",
+            "linear on tiny failed: RuntimeError: the public model",
+        ),
         (
             '[extractors.look]\nfault = "raises"\n',
             "linear latents by look failed: RuntimeError: the extractor broke",

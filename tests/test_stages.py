@@ -97,7 +97,9 @@ def test_latents_do_not_depend_on_other_private_images(store: Store, tmp_path: P
 
 
 def test_a_stage_repeats_under_its_seed(extracted: Store) -> None:
-    stages.run(LatentsTask("again", DATA, "model", linear(), look(), LATENTS, 2), extracted, CONTEXT)
+    stages.run(
+        LatentsTask("again", DATA, "model", linear(), look(), LATENTS, 2), extracted, CONTEXT
+    )
     first, second = (extracted.load("latents", key).tensors for key in ("z", "again"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -144,7 +146,9 @@ def test_a_trained_generator_leaves_state_ledger_and_spending(extracted: Store) 
 def test_a_lane_has_the_same_numbers_alone_and_beside_others(extracted: Store) -> None:
     train(extracted, lane("alone", 5))
     train(extracted, lane("first", 4), lane("beside", 5), lane("third", 6))
-    alone, beside = (extracted.load("generator", key).tensors["mean"] for key in ("alone", "beside"))
+    alone, beside = (
+        extracted.load("generator", key).tensors["mean"] for key in ("alone", "beside")
+    )
     assert torch.equal(alone, beside)
 
 
@@ -230,7 +234,9 @@ def test_the_controls_are_what_they_are_called(
         known = partition.private_test.images
     else:
         known = partition.public.images
-    gaps = (shown.float().flatten(1)[:, None] - known.float().flatten(1)[None]).abs().amax(2).amin(1)
+    gaps = (
+        (shown.float().flatten(1)[:, None] - known.float().flatten(1)[None]).abs().amax(2).amin(1)
+    )
     assert gaps.max() <= 1, like  # each shown image is one of them, up to rounding
 
 

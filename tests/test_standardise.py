@@ -46,7 +46,9 @@ def test_it_can_be_undone(seed: int, dim: int, how: str) -> None:
     public, private = latents(200, dim, seed), latents(50, dim, seed + 1)
     map_ = Standardiser.from_public(public, how)
     spread = float(private.abs().max())
-    torch.testing.assert_close(map_.invert(map_.apply(private)), private, atol=1e-2 * spread, rtol=0)
+    torch.testing.assert_close(
+        map_.invert(map_.apply(private)), private, atol=1e-2 * spread, rtol=0
+    )
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -14,7 +14,14 @@ import pytest
 import torch
 
 from dpbench import store as store_module
-from dpbench.store import Artifact, CorruptArtifact, Store, StoreNotWritable, content_key, write_json
+from dpbench.store import (
+    Artifact,
+    CorruptArtifact,
+    Store,
+    StoreNotWritable,
+    content_key,
+    write_json,
+)
 
 KEY = "a" * 32
 ARTIFACT = Artifact({"name": "one", "n": 1}, {"x": torch.arange(5), "y": torch.rand(2, 3)})

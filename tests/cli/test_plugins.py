@@ -24,7 +24,13 @@ def test_json_lists_every_plugin_with_its_origin(fakes: object) -> None:
     mine = by_name["generator", "mean"]
     assert (mine["distribution"], mine["distribution_version"]) == ("dpbench-fakes", "1.0")
     assert by_name["dataset", "mnist"]["distribution"] == "dpbench"
-    assert {kind for kind, _ in by_name} == {"dataset", "public", "extractor", "generator", "metric"}
+    assert {kind for kind, _ in by_name} == {
+        "dataset",
+        "public",
+        "extractor",
+        "generator",
+        "metric",
+    }
 
 
 def test_the_table_shows_the_same(fakes: object, monkeypatch: pytest.MonkeyPatch) -> None:

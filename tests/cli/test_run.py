@@ -89,7 +89,9 @@ def test_a_failed_trial_is_1_and_named(dpbench: Run) -> None:
     result = dpbench("run", "--grid", "linear-look-bad", "--no-controls", extra=bad)
     assert result.exit_code == 1
     assert "1 failed" in result.output
-    assert "failed: linear-look-bad epsilon 10.0 clip 1.0: this generator wants more" in result.output
+    assert (
+        "failed: linear-look-bad epsilon 10.0 clip 1.0: this generator wants more" in result.output
+    )
     assert "Traceback" not in result.output
 
 
@@ -156,7 +158,7 @@ def test_delta_must_be_below_one_over_n(dpbench: Run) -> None:
 
 
 def test_several_violations_are_one_report(dpbench: Run) -> None:
-    result = dpbench("run", extra='[grids.bad]\nepsilon = [-1]\nclip = [0]\nmethods = 3\n')
+    result = dpbench("run", extra="[grids.bad]\nepsilon = [-1]\nclip = [0]\nmethods = 3\n")
     assert result.exit_code == 2
     assert "has 3 violations:" in result.stderr
     assert "Traceback" not in result.output

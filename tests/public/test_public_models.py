@@ -16,16 +16,18 @@ SMALL = {"latent": 5, "width": 2, "hidden": 12, "batch": 8}
 AE: dict[str, Any] = {**SMALL, "epochs": 1}
 GAN: dict[str, Any] = {**SMALL, "critic_hidden": 8, "steps": 2, "penalty_every": 1}
 VARIANTS = [
-    pytest.param(Autoencoder, {**AE, "architecture": architecture, "loss": loss}, id=f"ae {architecture} {loss}")
-    for architecture in ("conv", "fc")
-    for loss in ("robust", "squared")
-] + [
-    pytest.param(WGAN, {**GAN, "architecture": architecture, "loss": loss}, id=f"wgan {architecture} {loss}")
-    for architecture in ("conv", "fc")
-    for loss in ("wgan", "wgan-gp", "relativistic")
-]  # fmt: skip
+    pytest.param(cls, {**base, "architecture": kind, "loss": loss}, id=f"{kind} {loss}")
+    for cls, base, losses in (
+        (Autoencoder, AE, ("robust", "squared")),
+        (WGAN, GAN, ("wgan", "wgan-gp", "relativistic")),
+    )
+    for kind in ("conv", "fc")
+    for loss in losses
+]
 OTHERS = [
-    pytest.param(Autoencoder, {**AE, "schedule": "constant", "noise": 0, "prior": 0}, id="ae plain"),
+    pytest.param(
+        Autoencoder, {**AE, "schedule": "constant", "noise": 0, "prior": 0}, id="ae plain"
+    ),
     pytest.param(Autoencoder, {**AE, "augmentation": "none", "average": 0}, id="ae unaugmented"),
     pytest.param(Autoencoder, {**AE, "latent": 1}, id="ae of one latent"),
     pytest.param(Autoencoder, {**AE, "batch": 500}, id="ae of one batch"),
