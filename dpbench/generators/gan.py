@@ -197,6 +197,8 @@ class _Training:
         every = params.critic_steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
+            for i, lane in enumerate(self.lanes[:active]):
+                lane.watch(step, self.weights.flat[i : i + 1])
             self._critic_step(active, step)
             if step % every == every - 1:
                 self._generator_step(active, step)
@@ -204,8 +206,8 @@ class _Training:
                 self.lanes[0].context.progress(step, total)
         final = self.average.flat if params.average else self.weights.flat
         for i, lane in enumerate(self.lanes):
-            lane.generator.mixture = lane.prior.cpu()
-            lane.generator.flat = final[i : i + 1].cpu().clone()
+            lane.watch(lane.schedule.steps, final[i : i + 1])
+            lane.publish(final[i : i + 1])
 
     def _critic_step(self, active: int, step: int) -> None:
         params, judge = self.params, self.judge.head(active)

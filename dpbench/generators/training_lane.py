@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from dpbench.api import Context, PrivateGenerator
+import torch
+from torch import Tensor
+
+from dpbench.api import Context
 from dpbench.generators.mixture import Mixture
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import LaneSchedule
 
-__all__ = ["TrainingLane", "batched_runs"]
+__all__ = ["Sampler", "TrainingLane", "batched_runs"]
 
 _MOST_ON_CPU = 16
+_SNAPSHOTS = 5
+"""Pictures of a training, besides the one of its start."""
 
-G = TypeVar("G", bound=PrivateGenerator)
+
+class Sampler(Protocol):
+    """What both generators have: a prior, flat parameters ``[1, P]``, and samples of them."""
+
+    mixture: Mixture
+    flat: Tensor
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor: ...
+
+
+G = TypeVar("G", bound=Sampler)
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,20 @@ class TrainingLane(Generic[G]):
     context: Context
     prior: Mixture
     schedule: LaneSchedule
+
+    def publish(self, parameters: Tensor) -> None:
+        """Give the generator its prior and its ``parameters`` ``[1, P]``."""
+        self.generator.mixture = self.prior.cpu()
+        self.generator.flat = parameters.cpu().clone()
+
+    def watch(self, step: int, parameters: Tensor) -> None:
+        """Keep a few samples at evenly spaced steps, always from the same input noise."""
+        steps = self.schedule.steps
+        if step not in {round(part * steps / _SNAPSHOTS) for part in range(_SNAPSHOTS + 1)}:
+            return
+        self.publish(parameters)
+        sample = self.generator.sample(10, self.context.generator("snapshots"))
+        self.context.snapshot(step, sample)
 
 
 def batched_runs(

@@ -206,6 +206,8 @@ class _Training:
         total = self.schedules[0].steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
+            for i, lane in enumerate(self.lanes[:active]):
+                lane.watch(step, buffer.flat[i : i + 1])
             head = buffer.head(active)
             grads = self.engine.gradient(partial(self._traces, head))
             optimiser.step(grads.flat, lane_rates(params, self.schedules[:active], step))
@@ -215,8 +217,8 @@ class _Training:
                 self.lanes[0].context.progress(step, total)
         final = average.flat if params.average else buffer.flat
         for i, lane in enumerate(self.lanes):
-            lane.generator.mixture = lane.prior.cpu()
-            lane.generator.flat = final[i : i + 1].cpu().clone()
+            lane.watch(lane.schedule.steps, final[i : i + 1])
+            lane.publish(final[i : i + 1])
 
     def _pretrain(self) -> None:
         """Fit all lanes to public latents; free."""
