@@ -129,9 +129,7 @@ def measure(
     reconstructed = decode(model, private[:10_000], device)
     error = (reconstructed - partition.private.images[:10_000].float()).div(255).square().mean()
     standardiser = Standardiser.from_public(public, "whiten")
-    handle = PrivateLatents(
-        standardiser.apply(private), Budget(float("inf"), 1e-6), 1.0, context
-    )
+    handle = PrivateLatents(standardiser.apply(private), Budget(float("inf"), 1e-6), 1.0, context)
     scores = [ratio(reconstructed)]
     for settings in (MixtureSettings(1, 0, 0, 0.0), MixtureSettings(10, 3, 10, 0.0)):
         mixture = release_mixture(handle, standardiser.apply(public), settings)

@@ -186,7 +186,7 @@ def _prv_epsilon(uses: Uses, delta: float, guess: float) -> float:
     error = max(min(0.003 * guess, 0.3), affordable)  # the method asks for less than 1
     if error > min(0.1 * guess, 0.5):
         raise ArithmeticError("the mesh would be too fine")
-    accountant = PRVAccountant()  # type: ignore[no-untyped-call]
+    accountant = PRVAccountant()
     accountant.history = list(uses)
     return float(accountant.get_epsilon(delta, eps_error=error))
 
@@ -194,7 +194,7 @@ def _prv_epsilon(uses: Uses, delta: float, guess: float) -> float:
 def _opacus_rdp_epsilon(uses: Uses, delta: float) -> float:
     from opacus.accountants import RDPAccountant
 
-    accountant = RDPAccountant()  # type: ignore[no-untyped-call]
+    accountant = RDPAccountant()
     accountant.history = list(uses)
     return float(accountant.get_epsilon(delta))
 
