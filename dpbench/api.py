@@ -362,3 +362,10 @@ class Metric(Plugin, ABC):
         Raises:
             MetricUnavailable: with the reason, e.g. too few samples for ``k``.
         """
+
+    def picture(self, generated: View, references: References) -> Tensor | None:
+        """Return a picture that explains the figures, ``uint8`` ``[C, H, W]``, or ``None``.
+
+        It is kept beside the score and drawn on the leaderboard's page.
+        """
+        return None

@@ -16,6 +16,8 @@ from dpbench.store import content_key, write_json
 __all__ = ["AUDITED", "CONTROL", "Result", "Status", "load_results", "save_audit", "save_result"]
 
 CONTROL = "control:"
+#: Which commands made the results under a runs directory.
+HISTORY = "history.json"
 #: What an audit is of: it covers all seeds of these.
 AUDITED = ("dataset", "settings", "method", "epsilon", "noise_multiplier", "clip")
 Status = Literal["ok", "collapsed", "diverged", "over-budget", "failed", "skipped"]
@@ -105,6 +107,15 @@ def load_results(runs: Path) -> list[Result]:
     """Read all results under ``runs``, audits beside them; unreadable files are left out."""
     results = _read(sorted((runs / "results").glob("*.json")))
     return sorted(_with_audits(runs, results), key=_order)
+
+
+def read_history(runs: Path) -> list[dict[str, Any]]:
+    """Return the runs that computed something, oldest first; empty where none was recorded."""
+    try:
+        history = json.loads((runs / HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return history if isinstance(history, list) else []
 
 
 def save_audit(runs: Path, audited: dict[str, Any], audit: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from dpbench.grid import Selection, Trial, plan_trials
 from dpbench.metrics.evaluators.weights import inception_weights_file
 from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
 from dpbench.privacy.status import privacy_problem
-from dpbench.results import CONTROL, Result, Status, save_result
+from dpbench.results import CONTROL, HISTORY, Result, Status, read_history, save_result
 from dpbench.scheduler import Progress, run_jobs
 from dpbench.stages import GeneratorTask, save_partition
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
@@ -248,7 +248,7 @@ def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
         "public": cell.public,
         "extractor": cell.extractor,
         "method": f"{CONTROL}{cell.control}",
-        "artifacts": cell.artifacts,
+        "artifacts": {**cell.artifacts, **{f"score.{k}": v for k, v in cell.scores.items()}},
     }
     trained: dict[str, Any] = {}
     if trial is not None:
@@ -334,16 +334,22 @@ def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
         return {}
 
 
-def record_run(runs: Path, command: str, seconds: float) -> None:
-    """Keep what made the results: the command, versions, machine, time it took."""
+def record_run(runs: Path, command: str, seconds: float, computed: int) -> None:
+    """Append to ``history.json`` what made the results: command, versions, machine, time.
+
+    ``computed`` is the number of jobs; a run that found everything cached made nothing.
+    """
+    if not computed:
+        return
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    content = {
+    entry = {
         "command": command,
         "versions": versions(),
         "wall_seconds": round(seconds, 1),
         "finished": finished,
+        "jobs": computed,
     }
-    write_json(runs / "run.json", content)
+    write_json(runs / HISTORY, [*read_history(runs), entry])
 
 
 def versions() -> dict[str, str]:

@@ -75,7 +75,8 @@ def command(
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started
-    runner.record_run(runs, shlex.join(["dpbench", *sys.argv[1:]]), seconds)
+    command_line = shlex.join(["dpbench", *sys.argv[1:]])
+    runner.record_run(runs, command_line, seconds, len(prepared.plan.jobs))
     print_leaderboard(results, console)
     write_leaderboard(runs, runs / "leaderboard")
     view.close(results, seconds, runs / "leaderboard")

@@ -97,11 +97,11 @@ class Leaderboard:
         """Return what a rich console prints, for ``width`` columns of characters."""
         return Group(*(self._rich(section, by, width) for section in self.sections))
 
-    def write(self, directory: Path, command: str | None = None) -> list[Path]:
+    def write(self, directory: Path) -> list[Path]:
         """Write ``results.csv``, ``README.md`` and pictures; return the files written."""
         from dpbench.leaderboard.page import write_page  # matplotlib takes a while
 
-        return write_page(self, directory, command)
+        return write_page(self, directory)
 
     def _rich(self, section: Section, by: By, width: int) -> RenderableType:
         parts: list[RenderableType] = [
@@ -202,6 +202,6 @@ def print_leaderboard(results: Iterable[Result], console: Console, by: By = "met
         console.file.write(board.render("table", by, width))
 
 
-def write_leaderboard(runs: Path, directory: Path, command: str | None = None) -> list[Path]:
+def write_leaderboard(runs: Path, directory: Path) -> list[Path]:
     """Write the leaderboard of all results under ``runs`` into ``directory``."""
-    return load(runs).write(directory, command)
+    return load(runs).write(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from dpbench.leaderboard import formats, notes, pictures, plots
 from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import best_tables
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, protocol_text
-from dpbench.results import Result
+from dpbench.results import Result, read_history
 from dpbench.store import Store
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ PICTURES: dict[str, tuple[str, Callable[[Section, Store], Figure | None]]] = {
     "samples": ("Samples", pictures.samples),
     "reconstructions": ("Reconstructions", pictures.reconstructions),
     "trajectories": ("Samples during training", pictures.trajectories),
+    "neighbours": ("Nearest private images", pictures.neighbours),
 }
 
 PLOT_DPI, PICTURE_DPI = 150, 110
@@ -47,11 +47,11 @@ class Picture:
     file: str
 
 
-def write_page(board: Leaderboard, directory: Path, command: str | None = None) -> list[Path]:
+def write_page(board: Leaderboard, directory: Path) -> list[Path]:
     """Write ``board`` into ``directory``; return the files written.
 
-    ``command`` defaults to the one that the run recorded. Pictures from an
-    earlier page are removed, so that none stays that no longer belongs.
+    Pictures from an earlier page are removed, so that none stays that no longer
+    belongs.
 
     Raises:
         DpbenchError: the directory cannot be written to.
@@ -71,7 +71,7 @@ def write_page(board: Leaderboard, directory: Path, command: str | None = None) 
             sections.append(_section(section, runs, directory, suffix))
         shown = [p.file for s in sections for p in (*s["plots"], *s["pictures"])]
         page = directory / "README.md"
-        page.write_text(_page(board, sections, command), encoding="utf-8")
+        page.write_text(_page(board, sections), encoding="utf-8")
     except OSError as error:
         raise DpbenchError(
             f"cannot write the leaderboard to {directory} ({error.strerror or error}): "
@@ -118,8 +118,7 @@ def _section(section: Section, runs: Path | None, directory: Path, suffix: str) 
     }
 
 
-def _page(board: Leaderboard, sections: list[dict[str, Any]], command: str | None) -> str:
-    run = _run_record(board.runs)
+def _page(board: Leaderboard, sections: list[dict[str, Any]]) -> str:
     trials = [result for result in board.results if not result.is_control]
     counts: Counter[str] = Counter(result.status for result in trials)
     files = [picture.file for section in sections for picture in section["pictures"]]
@@ -131,13 +130,12 @@ def _page(board: Leaderboard, sections: list[dict[str, Any]], command: str | Non
     )
     text = environment.get_template("README.md.j2").render(
         sections=sections,
-        command=command or run.get("command"),
-        made=_made(run),
+        made=_made(read_history(board.runs)) if board.runs else [],
         statuses=[(s, meaning, counts[s]) for s, meaning in STATUSES.items()],
         deltas=" or ".join(map(delta_text, sorted({r.delta for r in trials if r.delta}))),
         audited=any(result.audit for result in trials),
         seeded=any(_is_seeded(result) for result in trials),
-        shows_private=any(file.startswith("reconstructions") for file in files),
+        shows_private=any(file.startswith(("reconstructions", "neighbours")) for file in files),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -147,22 +145,14 @@ def _is_seeded(result: Result) -> bool:
     return "seeded" in (result.privacy.get("rng"), ledger.get("rng"))
 
 
-def _run_record(runs: Path | None) -> dict[str, Any]:
-    """Read what the run recorded about itself; empty where it did not."""
-    try:
-        record = json.loads(((runs or Path()) / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _made(run: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    if isinstance(seconds := run.get("wall_seconds"), int | float):
-        rows.append(("time", duration(seconds)))
-    if "finished" in run:
-        rows.append(("finished", str(run["finished"])))
-    versions = run.get("versions")
-    if isinstance(versions, dict):
-        rows += [(str(name), str(value)) for name, value in versions.items()]
-    return rows
+def _made(history: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each run: command, time, when it ended, what it ran on."""
+    return [
+        [
+            f"`{run['command']}`",
+            duration(run["wall_seconds"]),
+            run["finished"],
+            ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
+        ]
+        for run in history
+    ]

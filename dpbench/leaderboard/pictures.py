@@ -17,7 +17,7 @@ from dpbench.leaderboard.words import heading, number
 from dpbench.results import Result
 from dpbench.store import Artifact, CorruptArtifact, Store
 
-__all__ = ["mosaic", "reconstructions", "samples", "trajectories"]
+__all__ = ["mosaic", "neighbours", "reconstructions", "samples", "trajectories"]
 
 ROWS, COLUMNS = 2, 5
 SHOWN = 16
@@ -121,6 +121,38 @@ def trajectories(section: Section, store: Store) -> Figure | None:
         axes.set_title(f"{method}, {target}", fontsize=10)
     figure.suptitle(f"Samples during training (step at the left): {section.title}", fontsize=12)
     return figure
+
+
+def neighbours(section: Section, store: Store) -> Figure | None:
+    """Draw, per method, the samples nearest to private images, and those images beside them."""
+    panels = []
+    for method in section.methods:
+        found = next(_neighbours(section, store, method), None)
+        if found is not None:
+            panels.append((method, *found))
+    if not panels:
+        return None
+    across = min(len(panels), 6)
+    down = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(1.75 * across, 2.9 * down + 0.6), layout="constrained")
+    for number_of, (method, target, picture) in enumerate(panels, 1):
+        axes = figure.add_subplot(down, across, number_of)
+        image = picture.permute(1, 2, 0).numpy()
+        _show(axes, image[..., 0] if image.shape[2] == 1 else image)
+        axes.set_title(f"{method}\n{target}", fontsize=9)
+    figure.suptitle("Samples (left) and the private images nearest to them", fontsize=11)
+    return figure
+
+
+def _neighbours(section: Section, store: Store, method: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield target and picture, the least private targets first: there memory shows."""
+    for target in section.targets:
+        best = section.chosen(method, target)
+        if best is None:
+            continue
+        artifact = _load(store, "score", best.first.artifacts.get("score.leakage"))
+        if artifact and "picture" in artifact.tensors:
+            yield section.target_text(target), artifact.tensors["picture"]
 
 
 def _show(axes: Axes, picture: Any | None) -> None:

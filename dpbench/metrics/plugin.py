@@ -24,7 +24,11 @@ from dpbench.metrics.downstream import Accuracy, downstream_accuracy
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.inception_score import inception_score
 from dpbench.metrics.kid import kernel_distance
-from dpbench.metrics.leakage import membership_advantage, membership_scores
+from dpbench.metrics.leakage import (
+    membership_advantage,
+    membership_scores,
+    nearest_neighbour_grid,
+)
 from dpbench.metrics.prdc import Manifold, prdc, subsample
 from dpbench.metrics.views import References, View
 
@@ -255,6 +259,10 @@ class LeakageMetric(Metric):
             "mia_low": advantage.low,
             "mia_high": advantage.high,
         }
+
+    def picture(self, generated: View, references: References) -> Tensor:
+        """Show the samples nearest to private images, with their four nearest neighbours."""
+        return nearest_neighbour_grid(generated, references)
 
 
 @hookimpl

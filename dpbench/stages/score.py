@@ -55,6 +55,7 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
         cls = plugins.registry().get("metric", component.plugin).cls
         metric = cls(cls.Params.model_validate(component.params))
         meta: dict[str, Any] = {"protocol": identity, "count": len(images)}
+        tensors: dict[str, Tensor] = {}
         try:
             values = metric.compute(view, references, context)
             bad = [name for name, value in values.items() if not math.isfinite(value)]
@@ -63,10 +64,12 @@ def run_score(task: ScoreTask, store: Store, context: Context) -> None:
             if set(values) != set(cls.columns):
                 raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
             meta["values"] = {name: float(value) for name, value in values.items()}
+            if (picture := metric.picture(view, references)) is not None:
+                tensors["picture"] = picture
         except Exception as error:  # one metric's fault must not cost the others
             kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
             meta["unavailable"] = f"{kind}{error}".splitlines()[0]
-        store.save("score", key, Artifact(meta))
+        store.save("score", key, Artifact(meta, tensors))
         context.progress(done + 1, len(task.metrics))
 
 

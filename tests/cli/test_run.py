@@ -49,7 +49,7 @@ def test_a_run_shows_plan_progress_and_leaderboard(dpbench: Run) -> None:
         assert words in result.output
     assert Path("runs/leaderboard/README.md").exists()
     assert len(list(Path("runs/results").iterdir())) == 5
-    run = json.loads(Path("runs/run.json").read_text())
+    (run,) = json.loads(Path("runs/history.json").read_text())
     assert {"command", "versions", "wall_seconds", "finished"} <= set(run)
 
 

@@ -41,6 +41,10 @@ def with_artifacts(results: list[Result], store: Store) -> list[Result]:
             keys["latents"] = f"{result.public}{result.extractor}"
             shown = {"shown": images(32), "reconstructed": images(32, 1)}
             store.save("latents", keys["latents"], Artifact({"reconstruction_mse": 0.01}, shown))
+        if not result.is_control:
+            keys["score.leakage"] = f"leakage{number}"
+            picture = {"picture": images(1)[0]}
+            store.save("score", keys["score.leakage"], Artifact({}, picture))
         found.append(result.model_copy(update={"artifacts": keys}))
     return found
 
@@ -54,12 +58,12 @@ def test_a_page_with_everything(tmp_path: Path, save: Save) -> None:
         "finished": "2026-01-02T03:04:05",
         "versions": {"dpbench": "0.1.0", "machine": "2 cores"},
     }
-    (runs / "run.json").write_text(json.dumps(record))
+    (runs / "history.json").write_text(json.dumps([record]))
     written = write_leaderboard(runs, tmp_path / "out")
     names = {path.name for path in written}
     assert names == {
         "README.md", "results.csv", "fid_over_epsilon.png", "samples.png", "reconstructions.png",
-        "trajectories.png",
+        "trajectories.png", "neighbours.png",
     }  # fmt: skip
     for path in written:
         assert path.suffix != ".png" or path.read_bytes().startswith(PNG)
@@ -78,7 +82,7 @@ def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
     names = {path.name for path in write_leaderboard(runs, tmp_path / "out")}
     assert names == {"README.md", "results.csv", "fid_over_epsilon.png", "fid_over_clip.png"}
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "no record of its command" in page and "{{" not in page
+    assert "no record of their commands" in page and "{{" not in page
 
 
 def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
