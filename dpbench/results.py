@@ -99,8 +99,22 @@ class Result(BaseModel):
 
 
 def save_result(runs: Path, result: Result) -> None:
-    """Write a result, replacing the one of the same trial and protocol."""
-    write_json(runs / "results" / f"{result.key}.json", result.model_dump(mode="json"))
+    """Write a result, replacing the one of the same trial and protocol.
+
+    Figures of the same images that the new result does not have are kept: they
+    were asked for by name, after the run.
+    """
+    path = runs / "results" / f"{result.key}.json"
+    for old in _read([path] if path.exists() else []):
+        if old.artifacts.get("features") == result.artifacts.get("features") and result.metrics:
+            result = result.model_copy(
+                update={
+                    "metrics": {**old.metrics, **result.metrics},
+                    "unavailable": {**old.unavailable, **result.unavailable},
+                    "artifacts": {**old.artifacts, **result.artifacts},
+                }
+            )
+    write_json(path, result.model_dump(mode="json"))
 
 
 def load_results(runs: Path) -> list[Result]:

@@ -111,3 +111,14 @@ def test_order_is_that_of_a_table(tmp_path: Path) -> None:
 def test_what_is_not_in_the_schema_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         result(**change)
+
+
+def test_figures_asked_for_after_the_run_survive_a_second_run(tmp_path: Path) -> None:
+    first = result(metrics={"fid": 1.0}, artifacts={"features": "same"})
+    save_result(tmp_path, first.model_copy(update={"metrics": {"fid": 1.0, "kid": 2.0}}))
+    save_result(tmp_path, first)
+    (kept,) = load_results(tmp_path)
+    assert kept.metrics == {"fid": 1.0, "kid": 2.0}
+    save_result(tmp_path, result(metrics={"fid": 3.0}, artifacts={"features": "other"}))
+    (fresh,) = load_results(tmp_path)
+    assert fresh.metrics == {"fid": 3.0}

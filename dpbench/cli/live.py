@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from dpbench.leaderboard.words import duration
 from dpbench.plan import Job
 from dpbench.results import Result
 from dpbench.runner import Prepared
 from dpbench.scheduler import Progress
 
-__all__ = ["LiveView", "duration", "print_plan"]
+__all__ = ["LiveView", "print_plan", "say"]
 
 STAGES = {
     "evaluator": "evaluators",
@@ -27,16 +28,6 @@ STAGES = {
     "generator": "private generators",
     "score": "scores",
 }
-
-
-def duration(seconds: float) -> str:
-    """Write a number of seconds as people do: ``41 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def say(console: Console, line: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["config_option", "device_option", "grid_options", "runs_option"]
+if TYPE_CHECKING:
+    from dpbench.grid import Selection
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Chosen", "config_option", "device_option", "grid_options", "runs_option"]
 
 config_option = click.option(
     "--config",
@@ -29,8 +32,50 @@ device_option = click.option(
 )
 
 
-def grid_options(function: F) -> F:
-    """Add what selects trials: grids, data set, axes, protocols."""
+@dataclass(frozen=True)
+class Chosen:
+    """What :func:`grid_options` gathered from the command line."""
+
+    grids: tuple[str, ...]
+    config: Path | None
+    dataset: str | None
+    epsilon: tuple[float, ...]
+    noise_multiplier: tuple[float, ...]
+    clip: tuple[float, ...]
+    seeds: tuple[int, ...]
+    protocols: tuple[str, ...]
+    inception_weights: Path | None
+    runs: Path
+
+    @property
+    def selection(self) -> Selection:
+        """The trials asked for."""
+        from dpbench.grid import Selection
+
+        return Selection(
+            self.grids,
+            self.dataset,
+            self.epsilon,
+            self.noise_multiplier,
+            self.clip,
+            self.seeds,
+            self.protocols,
+        )
+
+    @property
+    def weights(self) -> str | None:
+        """Where Inception's weights are, if told."""
+        return str(self.inception_weights) if self.inception_weights else None
+
+
+def grid_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what selects trials; the command gets it as one :class:`Chosen`, its first argument."""
+
+    @functools.wraps(command)
+    def function(**options: Any) -> None:
+        chosen = Chosen(**{field.name: options.pop(field.name) for field in fields(Chosen)})
+        command(chosen, **options)
+
     for option in reversed(
         [
             click.option(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 import time
-from pathlib import Path
 
 import click
 
-from dpbench.cli.options import device_option, grid_options
+from dpbench.cli.options import Chosen, device_option, grid_options
 
 __all__ = ["command"]
 
@@ -22,16 +22,7 @@ __all__ = ["command"]
 @click.option("--fresh", is_flag=True, help="Compute everything again, cached or not.")
 @click.option("--controls/--no-controls", default=True, help="Score the four controls as well.")
 def command(
-    grids: tuple[str, ...],
-    config: Path | None,
-    dataset: str | None,
-    epsilon: tuple[float, ...],
-    noise_multiplier: tuple[float, ...],
-    clip: tuple[float, ...],
-    seeds: tuple[int, ...],
-    protocols: tuple[str, ...],
-    inception_weights: Path | None,
-    runs: Path,
+    chosen: Chosen,
     device: str,
     workers: int | None,
     dry_run: bool,
@@ -46,9 +37,8 @@ def command(
     from rich.console import Console
 
     from dpbench import runner
-    from dpbench.cli.live import LiveView, print_plan
+    from dpbench.cli.live import LiveView, print_plan, say
     from dpbench.config import load_config
-    from dpbench.grid import Selection
     from dpbench.leaderboard import print_leaderboard, write_leaderboard
     from dpbench.plan import Options
     from dpbench.plugins import registry
@@ -56,22 +46,23 @@ def command(
     console = Console(stderr=False)
     started = time.monotonic()
     prepared = runner.prepare(
-        load_config(config, registry()),
-        Selection(grids, dataset, epsilon, noise_multiplier, clip, seeds, protocols),
-        runs,
+        load_config(chosen.config, registry()),
+        chosen.selection,
+        chosen.runs,
         Options(
-            inception_weights=str(inception_weights) if inception_weights else None,
+            inception_weights=chosen.weights,
             cache=str(runner.cache_directory()),
             controls=controls,
             fresh=fresh,
         ),
-        notice=console.print,
+        notice=functools.partial(say, console),
     )
     print_plan(prepared, console)
     if dry_run:
         return
-    chosen = runner.choose_device(device)
-    executor = runner.local_executor(prepared.config, runs, chosen, workers)
+    runs = chosen.runs
+    where = runner.choose_device(device)
+    executor = runner.local_executor(prepared.config, runs, where, workers)
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started

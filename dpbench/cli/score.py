@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
+import shlex
+import sys
+import time
 
 import click
 
-from dpbench.cli.options import device_option, grid_options
+from dpbench.cli.options import Chosen, device_option, grid_options
 
 __all__ = ["command"]
 
@@ -17,16 +20,7 @@ __all__ = ["command"]
 @click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
 @click.option("--metrics", required=True, help="Comma-separated names, added to the protocol's.")
 def command(
-    grids: tuple[str, ...],
-    config: Path | None,
-    dataset: str | None,
-    epsilon: tuple[float, ...],
-    noise_multiplier: tuple[float, ...],
-    clip: tuple[float, ...],
-    seeds: tuple[int, ...],
-    protocols: tuple[str, ...],
-    inception_weights: Path | None,
-    runs: Path,
+    chosen: Chosen,
     device: str,
     workers: int | None,
     metrics: str,
@@ -35,33 +29,31 @@ def command(
     from rich.console import Console
 
     from dpbench import runner
-    from dpbench.cli.live import LiveView
+    from dpbench.cli.live import LiveView, say
     from dpbench.config import load_config
-    from dpbench.grid import Selection
     from dpbench.leaderboard import print_leaderboard
     from dpbench.plan import Options
     from dpbench.plugins import registry
 
     console = Console()
-    loaded = load_config(config, registry()).with_metrics(
-        [name.strip() for name in metrics.split(",") if name.strip()]
-    )
+    started = time.monotonic()
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
     prepared = runner.prepare(
-        loaded,
-        Selection(grids, dataset, epsilon, noise_multiplier, clip, seeds, protocols),
-        runs,
-        Options(
-            inception_weights=str(inception_weights) if inception_weights else None,
-            cache=str(runner.cache_directory()),
-        ),
-        notice=console.print,
+        load_config(chosen.config, registry()).with_metrics(names),
+        chosen.selection,
+        chosen.runs,
+        Options(inception_weights=chosen.weights, cache=str(runner.cache_directory())),
+        notice=functools.partial(say, console),
     )
     untrained = runner.keep_trained(prepared)
     if untrained:
-        console.print(f"{untrained} trials are not trained yet and left out: dpbench run")
-    chosen = runner.choose_device(device)
-    executor = runner.local_executor(loaded, runs, chosen, workers)
+        say(console, f"{untrained} trials are not trained yet and left out: dpbench run")
+    where = runner.choose_device(device)
+    executor = runner.local_executor(prepared.config, chosen.runs, where, workers)
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
+    command_line = shlex.join(["dpbench", *sys.argv[1:]])
+    seconds = time.monotonic() - started
+    runner.record_run(chosen.runs, command_line, seconds, len(prepared.plan.jobs))
     print_leaderboard(results, console)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)
