@@ -126,7 +126,7 @@ class GAN(PrivateGenerator):
         if params.bound == "weight-clip":
             bound = weight_clip_bound(generator.critic, params.weight_clip or 0.0)
             schedule = replace(schedule, clip=bound)
-        return TrainingLane(generator, private, context, prior, schedule)
+        return TrainingLane(generator, private, context, prior.to(context.device), schedule)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Push draws from the prior through the generator."""

@@ -27,9 +27,9 @@ class Mixture:
         """N(0, I): after whitening, the distribution of public latents."""
         return cls(torch.ones(1), torch.zeros(1, dim), torch.eye(dim)[None])
 
-    def cpu(self) -> Mixture:
-        """Return a copy on the CPU."""
-        return Mixture(self.weights.cpu(), self.means.cpu(), self.factors.cpu())
+    def to(self, device: torch.device | str) -> Mixture:
+        """Return the mixture on ``device``."""
+        return Mixture(self.weights.to(device), self.means.to(device), self.factors.to(device))
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw ``[count, d]``."""

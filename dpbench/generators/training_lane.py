@@ -45,7 +45,7 @@ class TrainingLane(Generic[G]):
 
     def publish(self, parameters: Tensor) -> None:
         """Give the generator its prior and its ``parameters`` ``[1, P]``."""
-        self.generator.mixture = self.prior.cpu()
+        self.generator.mixture = self.prior.to("cpu")
         self.generator.flat = parameters.cpu().clone()
 
     def watch(self, step: int, parameters: Tensor) -> None:

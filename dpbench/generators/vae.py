@@ -106,7 +106,8 @@ class VAE(PrivateGenerator):
         """Release the prior first, so that the steps use up exactly what it leaves."""
         params: VAEParams = generator.params
         prior = release_prior(private, public, params.prior, params.components, params.prior_share)
-        return TrainingLane(generator, private, context, prior, schedule_for(params, private))
+        schedule = schedule_for(params, private)
+        return TrainingLane(generator, private, context, prior.to(context.device), schedule)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
