@@ -52,11 +52,13 @@ def command(
     import json
     from typing import cast
 
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from dpbench import runner
     from dpbench.audits import AuditOptions, audit
+    from dpbench.cli.console import table_console
     from dpbench.config import load_config
     from dpbench.grid import Selection
     from dpbench.plan import Options
@@ -76,7 +78,10 @@ def command(
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
         click.echo(json.dumps(rows, indent=2))
     else:
-        table = Table("trial", "claimed ε", "ε at least", "could show", "right", "by", "verdict")
+        table = Table(
+            "trial", "claimed ε", "ε at least", "could show", "right", "by", "verdict",
+            box=SIMPLE_HEAD,
+        )  # fmt: skip
         for title, result in found:
             verdict = "[red]refuted[/red]" if result.refuted else "not refuted"
             table.add_row(
@@ -88,5 +93,5 @@ def command(
                 result.score,
                 verdict,
             )
-        Console().print(table)
+        table_console().print(table)
     raise SystemExit(1 if any(result.refuted for _, result in found) else 0)

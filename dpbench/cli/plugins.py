@@ -9,9 +9,6 @@ import click
 
 __all__ = ["command"]
 
-#: Width of the table where there is no terminal to ask.
-PLAIN_WIDTH = 140
-
 
 @click.command("plugins", short_help="List all plugins: kind, version, requires, provides.")
 @click.option(
@@ -20,9 +17,9 @@ PLAIN_WIDTH = 140
 def command(style: str) -> None:
     """List every registered plugin, and those that could not be loaded."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from dpbench.cli.console import table_console
     from dpbench.plugins import registry
 
     known = registry()
@@ -38,10 +35,7 @@ def command(style: str) -> None:
         source = f"{row['distribution']} {row['distribution_version']}"
         requires, provides = ", ".join(row["requires"]), ", ".join(row["provides"])
         table.add_row(row["kind"], row["name"], row["version"], source, requires, provides)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
-    console.print(table)
+    table_console().print(table)
     for item in known.broken:
         click.echo(f"broken: {item.distribution} ({item.entry_point}): {item.reason}", err=True)
 
