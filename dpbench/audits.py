@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dpbench import plugins
+from dpbench import plugins, runner
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
 from dpbench.results import AUDITED, save_audit
-from dpbench.runner import Prepared, local_executor
+from dpbench.runner import Prepared
 from dpbench.scheduler import Progress, run_jobs
 from dpbench.stages import LatentsTask, PublicTask
 from dpbench.store import content_key
@@ -47,7 +47,7 @@ def audit(
         if isinstance(job.task, PublicTask | LatentsTask)
     }
     if upstream:
-        with local_executor(prepared.config, prepared.runs, device) as executor:
+        with runner.local_executor(prepared.config, prepared.runs, device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
         if progress.failed:
             raise DpbenchError(next(iter(progress.failed.values())))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+import time
 from pathlib import Path
 
 import click
@@ -73,7 +76,10 @@ def command(
         Options(controls=False),
     )
     options = AuditOptions(cast(AuditKind, kind), trainings, canaries, records, seed)
+    started = time.monotonic()
     found = audit(prepared, runner.choose_device(device), options, notes.print)
+    command_line = shlex.join(["dpbench", *sys.argv[1:]])
+    runner.record_run(runs, command_line, time.monotonic() - started, len(found))
     if style == "json":
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
         click.echo(json.dumps(rows, indent=2))

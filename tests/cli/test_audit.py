@@ -1,0 +1,64 @@
+"""``dpbench audit``: a lower bound beside epsilon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from dpbench.privacy import audit
+from dpbench.results import load_results
+
+Run = Callable[..., Result]
+
+
+def test_a_bound_stands_beside_epsilon_ever_after(dpbench: Run) -> None:
+    assert dpbench("run", "--no-controls").exit_code == 0
+    result = dpbench("audit", "linear-look-MEAN", "--kind", "one-run", "--canaries", 20)
+    assert result.exit_code == 0, result.output
+    assert "not refuted" in result.output
+    (trial,) = load_results(Path("runs"))
+    assert trial.audit is not None
+    assert 0 <= trial.audit["epsilon_lower"] <= trial.audit["epsilon_claimed"] <= 10
+
+
+def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:
+    result = dpbench(
+        "audit",
+        "linear-look-MEAN",
+        "--kind",
+        "one-run",
+        "--canaries",
+        20,
+        "--format",
+        "json",
+        "--epsilon",
+        3,
+    )
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert row["trial"] == "linear-look-MEAN at epsilon 3"
+    assert row["epsilon_claimed"] <= 3
+
+
+def test_a_refuted_claim_fails(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refute(*_: object, **__: object) -> audit.AuditResult:
+        return audit.AuditResult(
+            kind="many-run", epsilon_claimed=1.0, epsilon_lower=2.0, epsilon_ceiling=3.0,
+            delta=1e-4, confidence=0.95, runs=16, canaries=1, records=10, score="distance",
+            correct=16, guesses=16,
+        )  # fmt: skip
+
+    monkeypatch.setattr("dpbench.audits.run_audit", refute)
+    result = dpbench("audit", "linear-look-MEAN")
+    assert result.exit_code == 1
+    assert "refuted" in result.output
+
+
+def test_an_unknown_method_is_one_line(dpbench: Run) -> None:
+    result = dpbench("audit", "linear-look-MEEN")
+    assert result.exit_code == 2
+    assert "did you mean 'linear-look-MEAN'?" in result.stderr
