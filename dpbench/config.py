@@ -89,7 +89,8 @@ class GridConfig(Strict):
     @property
     def overrides(self) -> bool:
         """Whether the grid changes hyperparameters and so needs a heading of its own."""
-        return bool(self.public or self.extractors or self.generators or self.latents)
+        changed = (self.public, self.extractors, self.generators, self.latents, self.axes)
+        return any(changed)
 
 
 class Settings(Strict):
