@@ -266,6 +266,11 @@ def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
         if "unavailable" in meta:
             unavailable[name] = meta["unavailable"]
     status, reason = _status(cell, trained, metrics, progress)
+    if status == "ok" and unavailable and not metrics:
+        status, reason = (
+            "failed",
+            f"no figure could be computed: {next(iter(unavailable.values()))}",
+        )
     return Result(
         **fields,
         status=status,
