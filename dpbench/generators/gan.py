@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,14 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dpbench.api import Context, PrivateGenerator
+from dpbench.api import Context
 from dpbench.errors import DpbenchError
 from dpbench.generators.activation import ActivationParams
 from dpbench.generators.gan_lanes import AdversarialLoss, add_free_gradient, weight_clip_bound
 from dpbench.generators.lane_prior import PriorKind, PriorPool, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
-from dpbench.generators.training_lane import TrainingLane, batched_runs
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
@@ -60,7 +59,7 @@ class GANParams(StepParams, ActivationParams):
     engine: Literal["lanes", "opacus"] = "lanes"
 
 
-class GAN(PrivateGenerator):
+class GAN(LaneGenerator):
     """A generator led by a critic whose private gradient is clipped and noised.
 
     With a released prior the generator's input is a draw from it, and with
@@ -89,44 +88,26 @@ class GAN(PrivateGenerator):
         self.mixture = Mixture.standard(latent)
         self.flat = torch.zeros(1, 0)
 
-    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
-        """Train one lane."""
-        self.fit_lanes([self], [private], public, [context])
-
-    @classmethod
-    def fit_lanes(
-        cls,
-        generators: Sequence[PrivateGenerator],
-        privates: Sequence[PrivateLatents],
-        public: Tensor,
-        contexts: Sequence[Context],
-    ) -> None:
-        """Train all lanes as one batched program; diverged lanes keep their NaNs."""
-        public = public.to(contexts[0].device)
-        lanes = [
-            cls._prepare(generator, private, public, context)
-            for generator, private, context in zip(generators, privates, contexts, strict=True)
-            if isinstance(generator, GAN)
-        ]
-        for run in batched_runs(lanes, lanes[0].generator.params.engine == "lanes"):
-            _Training(run, public).run()
-
-    @staticmethod
-    def _prepare(
-        generator: GAN, private: PrivateLatents, public: Tensor, context: Context
+    def prepare(
+        self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[GAN]:
         """Release the prior first, so that the steps use up exactly what it leaves."""
-        params: GANParams = generator.params
-        prior = generator.mixture
+        params: GANParams = self.params
+        prior = self.mixture
         if params.prior != "normal":
             prior = release_prior(
                 private, public, params.prior, params.components, params.prior_share
             )
         schedule = schedule_for(params, private)
         if params.bound == "weight-clip":
-            bound = weight_clip_bound(generator.critic, params.weight_clip or 0.0)
+            bound = weight_clip_bound(self.critic, params.weight_clip or 0.0)
             schedule = replace(schedule, clip=bound)
-        return TrainingLane(generator, private, context, prior.to(context.device), schedule)
+        return TrainingLane(self, private, context, prior.to(context.device), schedule)
+
+    @classmethod
+    def train(cls, lanes: list[TrainingLane[GAN]], public: Tensor) -> None:
+        """Train lanes that are ordered by falling steps, and publish each."""
+        _Training(lanes, public).run()
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Push draws from the prior through the generator."""
@@ -135,23 +116,9 @@ class GAN(PrivateGenerator):
             made = self.net.forward(LaneBuffer(self.net.layers, self.flat), start[None]).output[0]
         return made + start if self.skip else made
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the prior and the generator's parameters."""
-        return {
-            "weights": self.mixture.weights,
-            "means": self.mixture.means,
-            "factors": self.mixture.factors,
-            "parameters": self.flat,
-        }
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Undo :meth:`state`."""
-        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
-        self.flat = state["parameters"]
-
 
 class _Training:
-    """One run of :meth:`GAN.fit_lanes`; everything is ordered by falling steps."""
+    """One run of :meth:`GAN.train`; everything is ordered by falling steps."""
 
     def __init__(self, lanes: list[TrainingLane[GAN]], public: Tensor) -> None:
         self.lanes, self.public = lanes, public

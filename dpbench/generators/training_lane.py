@@ -1,36 +1,82 @@
-"""A trial on its way through training, and how trials are put together into runs."""
+"""What both generators share: trials on their way through training, put together into runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-import torch
 from torch import Tensor
 
-from dpbench.api import Context
+from dpbench.api import Context, PrivateGenerator
 from dpbench.generators.mixture import Mixture
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import LaneSchedule
 
-__all__ = ["Sampler", "TrainingLane", "batched_runs"]
+__all__ = ["LaneGenerator", "TrainingLane", "batched_runs"]
 
 _MOST_ON_CPU = 16
 _SNAPSHOTS = 5
 """Pictures of a training, besides the one of its start."""
 
 
-class Sampler(Protocol):
-    """What both generators have: a prior, flat parameters ``[1, P]``, and samples of them."""
+class LaneGenerator(PrivateGenerator):
+    """A prior and one lane's flat parameters ``[1, P]``, trained beside other lanes."""
 
     mixture: Mixture
     flat: Tensor
 
-    def sample(self, count: int, rng: torch.Generator) -> Tensor: ...
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Train one lane."""
+        self.fit_lanes([self], [private], public, [context])
+
+    @classmethod
+    def fit_lanes(
+        cls,
+        generators: Sequence[PrivateGenerator],
+        privates: Sequence[PrivateLatents],
+        public: Tensor,
+        contexts: Sequence[Context],
+    ) -> None:
+        """Train all lanes as one batched program; diverged lanes keep their NaNs."""
+        public = public.to(contexts[0].device)
+        lanes = [
+            generator.prepare(private, public, context)
+            for generator, private, context in zip(generators, privates, contexts, strict=True)
+            if isinstance(generator, cls)
+        ]
+        together = lanes[0].generator.params.engine == "lanes"
+        for run in batched_runs(lanes, together):
+            cls.train(run, public)
+
+    @abstractmethod
+    def prepare(
+        self, private: PrivateLatents, public: Tensor, context: Context
+    ) -> TrainingLane[Self]:
+        """Release the prior first, so that the steps use up exactly what it leaves."""
+
+    @classmethod
+    @abstractmethod
+    def train(cls, lanes: list[TrainingLane[Any]], public: Tensor) -> None:
+        """Train lanes that are ordered by falling steps, and publish each."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the prior and the parameters."""
+        return {
+            "weights": self.mixture.weights,
+            "means": self.mixture.means,
+            "factors": self.mixture.factors,
+            "parameters": self.flat,
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
+        self.flat = state["parameters"]
 
 
-G = TypeVar("G", bound=Sampler)
+G = TypeVar("G", bound=LaneGenerator)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -11,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dpbench.api import Context, PrivateGenerator
+from dpbench.api import Context
 from dpbench.generators.activation import ActivationParams
 from dpbench.generators.lane_prior import PriorKind, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
-from dpbench.generators.training_lane import TrainingLane, batched_runs
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
@@ -49,7 +48,7 @@ class VAEParams(StepParams, ActivationParams):
     engine: Literal["lanes", "opacus"] = "lanes"
 
 
-class VAE(PrivateGenerator):
+class VAE(LaneGenerator):
     """Encoder and decoder trained by DP-SGD on the evidence lower bound.
 
     With ``prior = "mixture"`` a part of the budget first releases a Gaussian
@@ -77,37 +76,19 @@ class VAE(PrivateGenerator):
         self.mixture = Mixture.standard(latent_dim)
         self.flat = torch.zeros(1, 0)
 
-    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
-        """Train one lane."""
-        self.fit_lanes([self], [private], public, [context])
-
-    @classmethod
-    def fit_lanes(
-        cls,
-        generators: Sequence[PrivateGenerator],
-        privates: Sequence[PrivateLatents],
-        public: Tensor,
-        contexts: Sequence[Context],
-    ) -> None:
-        """Train all lanes as one batched program; diverged lanes keep their NaNs."""
-        public = public.to(contexts[0].device)
-        lanes = [
-            cls._prepare(generator, private, public, context)
-            for generator, private, context in zip(generators, privates, contexts, strict=True)
-            if isinstance(generator, VAE)
-        ]
-        for run in batched_runs(lanes, lanes[0].generator.params.engine == "lanes"):
-            _Training(run, public).run()
-
-    @staticmethod
-    def _prepare(
-        generator: VAE, private: PrivateLatents, public: Tensor, context: Context
+    def prepare(
+        self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[VAE]:
         """Release the prior first, so that the steps use up exactly what it leaves."""
-        params: VAEParams = generator.params
+        params: VAEParams = self.params
         prior = release_prior(private, public, params.prior, params.components, params.prior_share)
         schedule = schedule_for(params, private)
-        return TrainingLane(generator, private, context, prior.to(context.device), schedule)
+        return TrainingLane(self, private, context, prior.to(context.device), schedule)
+
+    @classmethod
+    def train(cls, lanes: list[TrainingLane[VAE]], public: Tensor) -> None:
+        """Train lanes that are ordered by falling steps, and publish each."""
+        _Training(lanes, public).run()
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
@@ -121,23 +102,9 @@ class VAE(PrivateGenerator):
             made = made + self.noise_scale * noise
         return self.mixture.place(which, made)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the prior and the parameters."""
-        return {
-            "weights": self.mixture.weights,
-            "means": self.mixture.means,
-            "factors": self.mixture.factors,
-            "parameters": self.flat,
-        }
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Undo :meth:`state`."""
-        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
-        self.flat = state["parameters"]
-
 
 class _Training:
-    """One run of :meth:`VAE.fit_lanes`; everything is ordered by falling steps."""
+    """One run of :meth:`VAE.train`; everything is ordered by falling steps."""
 
     def __init__(self, lanes: list[TrainingLane[VAE]], public: Tensor) -> None:
         self.lanes, self.public = lanes, public
