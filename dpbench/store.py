@@ -71,7 +71,7 @@ class Store:
             scratch.mkdir(parents=True)
             meta = dict(artifact.meta)
             if artifact.tensors:
-                data = save_tensors({k: v.contiguous() for k, v in artifact.tensors.items()})
+                data = save_tensors(_separate(artifact.tensors))
                 _write(scratch / "tensors.safetensors", data)
                 meta["sha256"] = hashlib.sha256(data).hexdigest()
             meta["checksum"] = content_key(json.loads(_dump(meta)))  # as it is read back
@@ -125,6 +125,18 @@ class Store:
 
     def remove(self, stage: str, key: str) -> None:
         shutil.rmtree(self.path(stage, key), ignore_errors=True)
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors of which no two share memory, as safetensors wants them."""
+    seen: set[int] = set()
+    separate: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = tensor.contiguous()
+        where = own.untyped_storage().data_ptr()
+        separate[name] = own.clone() if where in seen else own
+        seen.add(where)
+    return separate
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -215,3 +215,11 @@ def test_meta_may_hold_what_json_writes_differently(store: Store) -> None:
         "epsilon": float("inf"),
         "shape": [1, 2],
     }
+
+
+def test_tensors_that_share_memory_are_kept_apart(tmp_path: Path) -> None:
+    store, whole = Store(tmp_path), torch.arange(6.0)
+    store.save("latents", "key", Artifact({}, {"a": whole, "b": whole, "c": whole[2:4]}))
+    kept = store.load("latents", "key").tensors
+    assert torch.equal(kept["a"], whole) and torch.equal(kept["b"], whole)
+    assert torch.equal(kept["c"], whole[2:4])
