@@ -40,6 +40,7 @@ class Options:
     """What a run may vary without being another benchmark."""
 
     inception_weights: str | None = None
+    inception_sha256: str | None = None
     cache: str | None = None
     controls: bool = True
     fresh: bool = False
@@ -172,7 +173,7 @@ class _Planner:
         data = self.data[dataset]
         described = {"evaluator": name, "data": data, "version": STAGE_VERSION}
         if name == "inception":
-            described["weights"] = self.options.inception_weights
+            described["weights"] = self.options.inception_sha256
         key = content_key(described)
         job_id = f"evaluator/{key}"
         if not self.there("evaluator", key):

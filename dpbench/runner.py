@@ -7,7 +7,7 @@ import datetime
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,7 @@ def prepare(
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     store = Store(runs / "artifacts")
     _require_writable(runs)
-    if options.inception_weights is not None:
-        inception_weights_file(Path(options.inception_weights), cache_directory())
+    options = _with_weights(config, trials, options)
     data: dict[str, str] = {}
     for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
         notice(f"data: {component.name}")
@@ -127,6 +126,17 @@ def prepare(
                     f"({size} private images of {component.name}): choose a smaller delta"
                 )
     return Prepared(config, trials, make_plan(config, trials, data, store, options), store, runs)
+
+
+def _with_weights(config: Config, trials: list[Trial], options: Options) -> Options:
+    """Find Inception's weights before anything is trained, where a protocol needs them."""
+    named = {name for trial in trials for name in trial.protocols}
+    needed = any(config.settings.protocols[name].evaluator == "inception" for name in named)
+    if not needed and options.inception_weights is None:
+        return options
+    given = Path(options.inception_weights) if options.inception_weights else None
+    path, sha256 = inception_weights_file(given, cache_directory())
+    return replace(options, inception_weights=str(path), inception_sha256=sha256)
 
 
 def keep_trained(prepared: Prepared) -> int:

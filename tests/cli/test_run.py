@@ -11,6 +11,9 @@ import filelock
 import pytest
 from click.testing import Result
 
+from dpbench import runner
+from dpbench.metrics.evaluators.weights import WeightsError
+
 Run = Callable[..., Result]
 
 
@@ -188,3 +191,17 @@ def test_brackets_in_names_are_printed_as_they_are(dpbench: Run) -> None:
     result = dpbench("run", "--grid", "linear-look-a[[]b]", "--no-controls", extra=bad)
     assert result.exit_code == 1
     assert "linear-look-a[b]" in result.output
+
+
+def test_missing_inception_weights_stop_a_run_before_it_trains(
+    dpbench: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise WeightsError("the Inception weights cannot be fetched: name a file")
+
+    monkeypatch.setattr(runner, "inception_weights_file", refuse)
+    extra = '[protocols.canonical]\nevaluator = "inception"\nsamples = 16\n'
+    result = dpbench("run", "--protocol", "canonical", extra=extra)
+    assert result.exit_code == 2
+    assert "the Inception weights cannot be fetched" in result.stderr
+    assert not Path("runs/artifacts/public").exists()
