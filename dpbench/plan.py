@@ -127,6 +127,7 @@ class _Planner:
         self.known: dict[tuple[str, str], bool] = {}
         self.groups: dict[str, tuple[GeneratorTask, tuple[str, ...], float, str]] = {}
         self.group_of: dict[str, str] = {}
+        self.sample_seeds: dict[str, int] = {}
         self.remembered: dict[str, Any] = {}
 
     def plan(self, trials: list[Trial]) -> Plan:
@@ -242,6 +243,8 @@ class _Planner:
         }
         code = {"code": self.code(component), "secure_rng": secure, "version": STAGE_VERSION}
         key = content_key({**described, **code})
+        # Code versions name artifacts but must not change what is drawn.
+        self.sample_seeds[key] = derive_seed("samples", content_key(described))
         if not self.there("generator", key):
             lane = Lane(
                 key=key,
@@ -322,7 +325,7 @@ class _Planner:
                 labeller="",
                 protocol=protocol,
                 metrics=(),
-                seed=derive_seed("samples", trained),
+                seed=self.sample_seeds[trained],
                 model=trial.method.public,
                 public=public_key,
                 latents=latents_key,
