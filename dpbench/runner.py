@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor
 from dpbench.executors.local import LocalExecutor
 from dpbench.grid import Selection, Trial, plan_trials
+from dpbench.metrics.classes import collapsed
 from dpbench.metrics.evaluators.weights import inception_weights_file
 from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
 from dpbench.privacy.status import privacy_problem
@@ -32,8 +33,6 @@ from dpbench.stages import GeneratorTask, save_partition
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
-
-COLLAPSED_BELOW = 0.01
 
 
 def cache_directory() -> Path:
@@ -328,7 +327,7 @@ def _status(
     for job_id in cell.jobs:
         if job_id in progress.skipped:
             return "skipped", _upstream(progress.skipped[job_id], progress)
-    if cell.trial is not None and metrics.get("min_class_share", 1.0) < COLLAPSED_BELOW:
+    if cell.trial is not None and collapsed(metrics.get("min_class_share", 1.0)):
         return "collapsed", "a private class holds less than 1% of the samples"
     return "ok", None
 
@@ -376,12 +375,3 @@ def versions() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-
-
-def summary(results: Iterable[Result]) -> dict[str, int]:
-    """Count trials (not controls) by status."""
-    counts: dict[str, int] = {}
-    for result in results:
-        if not result.is_control:
-            counts[result.status] = counts.get(result.status, 0) + 1
-    return counts

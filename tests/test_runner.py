@@ -330,9 +330,3 @@ def test_devices_are_checked_before_work_starts() -> None:
         runner.choose_device("cuda:99")
     with pytest.raises(DpbenchError, match="device 'gpu' cannot be used"):
         runner.choose_device("gpu")
-
-
-def test_a_summary_counts_trials_not_controls(carry_out: Carry) -> None:
-    results, _ = carry_out()
-    control = results[0].model_copy(update={"method": "control:real"})
-    assert runner.summary([*results, control]) == {"ok": 1}
