@@ -192,7 +192,7 @@ class MeanGenerator(PrivateGenerator):
         if fault == "dies":
             os._exit(7)
         if fault == "greedy":
-            hoard = [torch.ones(2**27)]  # half a GiB
+            hoard = [torch.ones(5 * 2**27)]  # two and a half GiB
             time.sleep(3600 * len(hoard))
         while fault == "waits" and not Path(self.params.flag).exists():
             time.sleep(0.05)
