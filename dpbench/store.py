@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
@@ -71,9 +71,9 @@ class Store:
             scratch.mkdir(parents=True)
             meta = dict(artifact.meta)
             if artifact.tensors:
-                data = save_tensors(_separate(artifact.tensors))
-                _write(scratch / "tensors.safetensors", data)
-                meta["sha256"] = hashlib.sha256(data).hexdigest()
+                path = scratch / "tensors.safetensors"
+                _write_tensors(path, artifact.tensors)
+                meta["sha256"] = _sha256(path)
             meta["checksum"] = content_key(json.loads(_dump(meta)))  # as it is read back
             _write(scratch / "meta.json", _dump(meta))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,9 @@ class Store:
     def load(self, stage: str, key: str) -> Artifact:
         """Read an artifact and check its bytes.
 
+        Tensors are mapped from the file, copy on write: they take no memory until
+        they are read, and processes that read the same artifact share it.
+
         Raises:
             CorruptArtifact: it is missing, truncated or altered.
         """
@@ -103,10 +106,10 @@ class Store:
             sha256 = meta.pop("sha256", None)
             if sha256 is None:
                 return Artifact(meta)
-            data = (directory / "tensors.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() != sha256:
+            path = directory / "tensors.safetensors"
+            if _sha256(path) != sha256:
                 raise ValueError("checksum of tensors.safetensors differs")
-            return Artifact(meta, load_tensors(data))
+            return Artifact(meta, load_file(path))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CorruptArtifact(
                 f"artifact {stage}/{key} is corrupt ({error}): delete {directory} and run again"
@@ -137,6 +140,21 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = own.clone() if where in seen else own
         seen.add(where)
     return separate
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors straight from where they are: a million images are not copied first."""
+    try:
+        save_file(_separate(tensors), path)
+    except SafetensorError as error:  # which hides the error of the system in its text
+        raise OSError(str(error)) from error
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from dpbench import store as store_module
 from dpbench.store import (
@@ -47,6 +49,26 @@ def test_what_is_saved_is_loaded(store: Store) -> None:
     assert store.check("public", KEY)
 
 
+def test_a_disk_that_fills_up_is_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_tensors: object, _path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(store_module, "save_file", full)
+    with pytest.raises(StoreNotWritable, match=r"No space left.*free space.*--runs"):
+        store.save("public", KEY, ARTIFACT)
+    assert leftovers(store) == []
+
+
+def test_processes_share_what_they_load_and_cannot_change_it(store: Store) -> None:
+    store.save("public", KEY, Artifact({}, {"big": torch.zeros(50_000_000, dtype=torch.uint8)}))
+    process = psutil.Process()
+    before = process.memory_info().rss
+    big = store.load("public", KEY).tensors["big"]
+    assert process.memory_info().rss - before < 10e6
+    big[:3] = 7
+    assert store.load("public", KEY).tensors["big"][:3].tolist() == [0, 0, 0]
+
+
 def test_tensors_may_be_views_and_meta_may_be_alone(store: Store) -> None:
     square = torch.arange(9.0).view(3, 3)
     store.save("public", KEY, Artifact({}, {"t": square.T, "row": square[1]}))
@@ -73,20 +95,15 @@ def test_who_comes_second_changes_nothing(store: Store) -> None:
     assert len(leftovers(store)) == 2
 
 
-@pytest.mark.parametrize("writes", [0, 1])
+@pytest.mark.parametrize("writer", ["_write", "_write_tensors"])
 def test_a_failed_write_leaves_nothing(
-    store: Store, writes: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, done = store_module._write, []
+    def breaks(path: Path, _data: object) -> None:
+        path.write_bytes(b"half of")
+        raise OSError(28, "No space left on device")
 
-    def breaks(path: Path, data: bytes) -> None:
-        if len(done) == writes:
-            path.write_bytes(data[: len(data) // 2])
-            raise OSError(28, "No space left on device")
-        write(path, data)
-        done.append(path)
-
-    monkeypatch.setattr(store_module, "_write", breaks)
+    monkeypatch.setattr(store_module, writer, breaks)
     with pytest.raises(StoreNotWritable, match=r"No space left.*free space.*--runs"):
         store.save("public", KEY, ARTIFACT)
     assert not store.has("public", KEY)
@@ -100,21 +117,19 @@ KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
 from dpbench import store
-write = store._write
 def last_gasp(path, data):
-    write(path, data[: len(data) // 2] if path.name == sys.argv[2] else data)
-    if path.name == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-store._write = last_gasp
+    path.write_bytes(b"half of")
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(store, sys.argv[2], last_gasp)
 store.Store(Path(sys.argv[1])).save(
     "public", "a" * 32, store.Artifact({"name": "one"}, {"x": torch.arange(5)})
 )
 """
 
 
-@pytest.mark.parametrize("file", ["tensors.safetensors", "meta.json"])
-def test_a_killed_write_leaves_no_artifact(store: Store, file: str) -> None:
-    command = [sys.executable, "-c", KILLED, str(store.root), file]
+@pytest.mark.parametrize("writer", ["_write_tensors", "_write"])
+def test_a_killed_write_leaves_no_artifact(store: Store, writer: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(store.root), writer]
     ended = subprocess.run(command, capture_output=True, check=False, timeout=120)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert not store.has("public", KEY)
