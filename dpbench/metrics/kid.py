@@ -38,7 +38,8 @@ def kernel_distance(
         )
     rng = torch.Generator().manual_seed(seed)
     estimates = []
-    shuffled = [x[torch.randperm(len(x), generator=rng)] for x in (generated, reference)]
+    most = subsets * subset_size
+    shuffled = [x[torch.randperm(len(x), generator=rng)[:most]] for x in (generated, reference)]
     for subset in range(subsets):
         part = slice(subset * subset_size, (subset + 1) * subset_size)
         estimates.append(block_mmd(shuffled[0][part], shuffled[1][part]))

@@ -240,18 +240,21 @@ class LeakageMetric(Metric):
 
     def compute(self, generated: View, references: References, context: Context) -> Figures:
         params = self.params
+        calibration = references.calibration
         scores = []
         for space in params.spaces:
 
-            def points(view: View, space: str = space) -> Tensor:
-                return view.features if space == "features" else to_float(view.images).flatten(1)
+            def points(view: View, most: int, space: str = space) -> Tensor:
+                if space == "features":
+                    return subsample(view.features, most, params.seed)
+                # Chosen first, turned to floats then: views may hold many images.
+                return to_float(subsample(view.images, most, params.seed)).flatten(1)
 
-            calibration = references.calibration
             scores += membership_scores(
-                subsample(points(references.private_train), params.candidates, params.seed),
-                subsample(points(references.private_test), params.candidates, params.seed),
-                points(generated),
-                None if calibration is None else points(calibration),
+                points(references.private_train, params.candidates),
+                points(references.private_test, params.candidates),
+                points(generated, len(generated)),
+                None if calibration is None else points(calibration, len(generated)),
             )
         advantage = membership_advantage(scores, params.seed)
         return {

@@ -11,13 +11,24 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators.base import Evaluator, evaluate
-from dpbench.metrics.frechet import Statistics
+from dpbench.metrics.evaluators.base import Evaluator, evaluate, evaluate_parts
+from dpbench.metrics.frechet import Moments, Statistics
 
-__all__ = ["Reference", "References", "View"]
+__all__ = ["KEPT", "Reference", "References", "View", "kept_rows"]
 
 Reference = Literal["private-train", "private-test"]
 T = TypeVar("T")
+
+#: Images of a reference set whose features are held; more are drawn from at random.
+KEPT = 50_000
+
+
+def kept_rows(count: int, most: int = KEPT) -> Tensor:
+    """Choose which of ``count`` images a view holds: all, or ``most`` at random, in order."""
+    if count <= most:
+        return torch.arange(count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(2020))
+    return order[:most].sort().values
 
 
 class View:
@@ -26,6 +37,11 @@ class View:
     Features and logits come from one forward pass, made when either is first
     asked for; or from a cache, when they are given.
 
+    ``images``, ``features``, ``logits`` and ``labels`` always hold the same ``len(view)``
+    images in the same order. A view of a set too large to hold (:meth:`sampled`) has
+    ``statistics`` of the whole set, and a random sample of it in everything else;
+    ``population`` is the size of the set.
+
     Args:
         images: ``uint8`` ``[N, C, H, W]``, real or generated, quantised by
             :func:`dpbench.api.to_uint8`.
@@ -33,6 +49,7 @@ class View:
         features: ``float32`` ``[N, D]``, computed before by the same evaluator.
         logits: ``float32`` ``[N, K]``, likewise.
         labels: true classes, ``int64`` ``[N]``, where they are known.
+        moments: of the features of the whole set, where they are known.
     """
 
     def __init__(
@@ -43,6 +60,7 @@ class View:
         features: Tensor | None = None,
         logits: Tensor | None = None,
         labels: Tensor | None = None,
+        moments: Moments | None = None,
     ) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DpbenchError(
@@ -52,11 +70,53 @@ class View:
         self.images = images
         self.evaluator = evaluator
         self.labels = labels
+        self.moments = moments
         self._features, self._logits = features, logits
         self._others: dict[str, View] = {}
 
+    @classmethod
+    def sampled(
+        cls,
+        images: Tensor,
+        evaluator: Evaluator,
+        *,
+        labels: Tensor | None = None,
+        most: int = KEPT,
+    ) -> View:
+        """Pass all ``images`` through ``evaluator`` now, and hold at most ``most`` of them.
+
+        Statistics are those of all images. Memory beyond ``images`` is that of the
+        images held and one part of a few thousand; up to ``most`` images are all held.
+        """
+        rows = kept_rows(len(images), most)
+        keep = torch.zeros(len(images), dtype=torch.bool)
+        keep[rows] = True
+        features = torch.empty(len(rows), evaluator.feature_dim)
+        logits = torch.empty(len(rows), evaluator.classes)
+        on_cuda = evaluator.device.type == "cuda"
+        moments = Moments.empty(evaluator.feature_dim, evaluator.device if on_cuda else "cpu")
+        filled = 0
+        for part, all_features, all_logits in evaluate_parts(evaluator, images):
+            moments.add(all_features)
+            chosen = keep[part]
+            place = slice(filled, filled + int(chosen.sum()))
+            features[place], logits[place] = all_features[chosen], all_logits[chosen]
+            filled = place.stop
+        if len(rows) < len(images):
+            images = images[rows]
+            labels = None if labels is None else labels[rows]
+        return cls(
+            images, evaluator, features=features, logits=logits, labels=labels, moments=moments
+        )
+
     def __len__(self) -> int:
+        """Count the images held."""
         return len(self.images)
+
+    @property
+    def population(self) -> int:
+        """How many images the set has, of which ``len(self)`` are held."""
+        return len(self) if self.moments is None else self.moments.count
 
     @property
     def features(self) -> Tensor:
@@ -70,13 +130,19 @@ class View:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Mean and covariance of the features, in float64; on the evaluator's CUDA device."""
+        """Mean and covariance of the features of the whole set, also of images not held.
+
+        In float64; on the evaluator's CUDA device.
+        """
         device = self.evaluator.device if self.evaluator is not None else None
-        on_cuda = device is not None and device.type == "cuda"
-        return Statistics.of(self.features, device if on_cuda else None)
+        if device is not None and device.type != "cuda":
+            device = None
+        if self.moments is not None:
+            return self.moments.statistics(device)
+        return Statistics.of(self.features, device)
 
     def under(self, evaluator: Evaluator) -> View:
-        """Return the same images under another evaluator, remembered by its weights."""
+        """Return the images held under another evaluator, remembered by its weights."""
         if self.evaluator is not None and self.evaluator.weights_sha256 == evaluator.weights_sha256:
             return self
         key = evaluator.weights_sha256
@@ -98,8 +164,12 @@ class View:
 class References:
     """What generated images are scored against; one per protocol and data set.
 
+    Of a set of more than ``KEPT`` images the view holds a fixed random sample of
+    that many (``len(view)``, out of ``view.population``); its ``statistics`` are
+    those of all.
+
     Attributes:
-        private_train: all private training images.
+        private_train: the private training images.
         private_test: held-out test images of the private classes, with labels.
         private_classes: labels of the private classes.
         labeller: the labelling classifier. Class shares and downstream accuracy

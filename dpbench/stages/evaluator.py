@@ -13,7 +13,8 @@ from dpbench.api import Context, LabelledImages, Partition
 from dpbench.metrics.evaluators import Evaluator
 from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
 from dpbench.metrics.evaluators.inception import load_inception
-from dpbench.metrics.views import References, View
+from dpbench.metrics.frechet import Moments
+from dpbench.metrics.views import References, View, kept_rows
 from dpbench.stages.data import load_partition
 from dpbench.stages.tasks import EvaluatorTask
 from dpbench.store import Artifact, Store
@@ -34,9 +35,38 @@ def run_evaluator(task: EvaluatorTask, store: Store, context: Context) -> None:
         evaluator = _inception(task.weights, task.cache).to(context.device)
         meta |= {"weights": task.weights, "cache": task.cache}
     for name, images in _reference_images(partition).items():
-        view = View(images.images, evaluator)
-        tensors[f"{name}.features"], tensors[f"{name}.logits"] = view.features, view.logits
+        view = View.sampled(images.images, evaluator)
+        tensors |= {f"{name}.{what}": tensor for what, tensor in _state(view).items()}
     store.save("evaluator", task.key, Artifact(meta, tensors))
+
+
+def _state(view: View) -> dict[str, Tensor]:
+    """Gather what :func:`_restored` needs beside the images, as named CPU tensors."""
+    state = {"features": view.features, "logits": view.logits}
+    if view.moments is not None:
+        state["mean"], state["scatter"] = view.moments.mean.cpu(), view.moments.scatter.cpu()
+    return state
+
+
+def _restored(images: LabelledImages, evaluator: Evaluator, state: dict[str, Tensor]) -> View:
+    """Undo :func:`_state`, given the whole set of images."""
+    moments = None
+    if "mean" in state:  # earlier versions kept all features instead
+        moments = Moments(len(images), state["mean"], state["scatter"])
+    rows = kept_rows(len(images), len(state["features"]))
+    held = (
+        images
+        if len(rows) == len(images)
+        else LabelledImages(images.images[rows], images.labels[rows])
+    )
+    return View(
+        held.images,
+        evaluator,
+        features=state["features"],
+        logits=state["logits"],
+        labels=held.labels,
+        moments=moments,
+    )
 
 
 def _reference_images(partition: Partition) -> dict[str, LabelledImages]:
@@ -80,12 +110,14 @@ def load_references(
     )
     tensors = store.load("evaluator", evaluator_key).tensors
     views = {
-        name: View(
-            images.images,
+        name: _restored(
+            images,
             evaluator,
-            features=tensors[f"{name}.features"],
-            logits=tensors[f"{name}.logits"],
-            labels=images.labels,
+            {
+                what.removeprefix(f"{name}."): tensor
+                for what, tensor in tensors.items()
+                if what.startswith(f"{name}.")
+            },
         )
         for name, images in _reference_images(partition).items()
     }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evaluator", "evaluate", "state_sha256"]
+__all__ = ["Evaluator", "evaluate", "evaluate_parts", "state_sha256"]
+
+#: About as many images as one part of a streamed pass holds.
+PART = 4096
 
 
 class Evaluator(ABC):
@@ -66,6 +69,17 @@ def evaluate(evaluator: Evaluator, images: Tensor) -> tuple[Tensor, Tensor]:
         end = start + len(batch)
         features[start:end], logits[start:end] = evaluator(batch)
     return features, logits
+
+
+def evaluate_parts(evaluator: Evaluator, images: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield rows, features and logits of ``images`` a few thousand at a time.
+
+    The numbers are those of :func:`evaluate`: parts are cut between its batches.
+    """
+    step = evaluator.batch_size * max(1, PART // evaluator.batch_size)
+    for start in range(0, len(images), step):
+        rows = slice(start, min(start + step, len(images)))
+        yield rows, *evaluate(evaluator, images[rows])
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
