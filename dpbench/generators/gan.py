@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -20,9 +21,10 @@ from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
-from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
+from dpbench.privacy.lane_optim import LaneAverage, lane_optimiser
 from dpbench.privacy.lanes import DPSGDLanes
 from dpbench.privacy.reference import LinearStack, ReferenceLane
+from dpbench.privacy.replay import Replay, StepNumbers
 
 __all__ = ["GAN", "GANParams"]
 
@@ -136,8 +138,15 @@ class _Training:
         self.judge = LaneBuffer.zeros(self.critic.layers, count, device)
         self.judge.initialise([c.generator("init:critic") for c in contexts])
         fakes = self.params.fakes
-        self.pool = PriorPool([lane.prior for lane in lanes], contexts, "fakes", fakes, device)
         self.public_picks = [c.generator("public", device) for c in contexts]
+        self.critic_replay = Replay.on(
+            device, privates, lambda: self.engine.streams + self.public_picks
+        )
+        self.replay = Replay.on(device, privates, list)
+        fixed = self.critic_replay.captures
+        self.numbers = StepNumbers(device, fixed)
+        priors = [lane.prior for lane in lanes]
+        self.pool = PriorPool(priors, contexts, "fakes", fakes, device, fixed=fixed)
         self.engine: DPSGDLanes | ReferenceLane
         if self.params.engine == "opacus":
             module = LinearStack(self.critic.sizes, self.critic.activation)
@@ -151,11 +160,11 @@ class _Training:
                 lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
             )
         else:
-            self.engine = DPSGDLanes(self.judge, privates, self.schedules)
+            self.engine = DPSGDLanes(self.judge, privates, self.schedules, fixed=fixed)
         self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
         p = self.params
-        self.critic_adam = LaneAdam(self.judge.flat, p.betas, p.weight_decay)
-        self.adam = LaneAdam(self.weights.flat, p.betas, p.weight_decay)
+        self.critic_optimiser = lane_optimiser(p.optimiser, self.judge, p.betas, p.weight_decay)
+        self.optimiser = lane_optimiser(p.optimiser, self.weights, p.betas, p.weight_decay)
         self.average = LaneAverage(self.weights.flat)
         self.grads = self.weights.like()
 
@@ -166,9 +175,18 @@ class _Training:
             step = self.engine.step
             for i, lane in enumerate(self.lanes[:active]):
                 lane.watch(step, self.weights.flat[i : i + 1])
-            self._critic_step(active, step)
+            schedules = self.schedules[:active]
+            self.numbers.set("critic", lane_rates(params, schedules, step))
+            self.pool.advance(active)
+            self.engine.begin()
+            self.critic_replay.run(self.engine.key, partial(self._critic_step, active))
+            self.engine.end()
             if step % every == every - 1:
-                self._generator_step(active, step)
+                rates = lane_rates(params, schedules, step, params.generator_rate)
+                self.numbers.set("generator", rates)
+                self.numbers.set("average", [self.average.weight()])
+                self.pool.advance(active)
+                self.replay.run(active, partial(self._generator_step, active))
             if step % 50 == 0:
                 self.lanes[0].context.progress(step, total)
         final = self.average.flat if params.average else self.weights.flat
@@ -176,15 +194,15 @@ class _Training:
             lane.watch(lane.schedule.steps, final[i : i + 1])
             lane.publish(final[i : i + 1])
 
-    def _critic_step(self, active: int, step: int) -> None:
+    def _critic_step(self, active: int) -> None:
         params, judge = self.params, self.judge.head(active)
 
         def real(x: Tensor) -> list[LinearTrace]:
             tape = self.critic.forward(judge, x)
             return self.critic.backward(judge, tape, self.loss.real(tape.output))[0]
 
-        grads = self.engine.gradient(real)
-        start = self.pool.batch(active)
+        grads = self.engine.compute(real)
+        start = self.pool.batch
         x = self.net.forward(self.weights.head(active), start).output
         x = x.add_(start) if self.skip else x
         tape = self.critic.forward(judge, x)
@@ -196,13 +214,13 @@ class _Training:
             tape = self.critic.forward(judge, x)
             weight = params.public_penalty
             add_free_gradient(self.critic, judge, x, None, tape, None, weight, grads)
-        self.critic_adam.step(grads.flat, lane_rates(params, self.schedules[:active], step))
+        self.critic_optimiser.step(grads.flat, self.numbers.all("critic"))
         if params.weight_clip:
             judge.flat.clamp_(-params.weight_clip, params.weight_clip)
 
-    def _generator_step(self, active: int, step: int) -> None:
+    def _generator_step(self, active: int) -> None:
         params, head, judge = self.params, self.weights.head(active), self.judge.head(active)
-        start = self.pool.batch(active)
+        start = self.pool.batch
         made = self.net.forward(head, start)
         x = made.output.add_(start) if self.skip else made.output
         tape = self.critic.forward(judge, x)
@@ -213,10 +231,9 @@ class _Training:
             k = trace.layer
             torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
             torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])
-        rates = lane_rates(params, self.schedules[:active], step, params.generator_rate)
-        self.adam.step(grads.flat, rates)
+        self.optimiser.step(grads.flat, self.numbers.all("generator"))
         if params.average:
-            self.average.update(head.flat)
+            self.average.blend(head.flat, self.numbers.one("average"))
 
     def _public(self, active: int, count: int) -> Tensor:
         picks = [

@@ -64,6 +64,10 @@ class PriorPool:
     """Consecutive batches of free draws for many lanes, ``[A, count, d]`` at a time.
 
     Each lane draws from its own prior with its own stream, many batches ahead.
+    With ``fixed`` every batch lies where the one before lay, for a captured step.
+
+    Attributes:
+        batch: what :meth:`advance` drew last.
     """
 
     def __init__(
@@ -74,19 +78,23 @@ class PriorPool:
         count: int,
         device: torch.device,
         ahead: int = 32,
+        fixed: bool = False,
     ) -> None:
         self._priors = priors
         self._streams = [context.generator(name, device) for context in contexts]
         self._count, self._ahead, self._turn = count, ahead, 0
         dim = priors[0].means.shape[1]
         self._pool = torch.empty(len(priors), ahead * count, dim, device=device)
+        self._place = self._pool.new_empty(len(priors), count, dim) if fixed else None
+        self.batch = self._pool[:, :count]
 
-    def batch(self, lanes: int) -> Tensor:
-        """Return the next draws of the leading ``lanes`` lanes."""
+    def advance(self, lanes: int) -> None:
+        """Move on to the next draws of the leading ``lanes`` lanes."""
         at = self._turn % self._ahead
         if at == 0:
             for lane in range(lanes):
                 draws = self._priors[lane].sample(self._pool.shape[1], self._streams[lane])
                 self._pool[lane] = draws
         self._turn += 1
-        return self._pool[:lanes, at * self._count : (at + 1) * self._count]
+        drawn = self._pool[:lanes, at * self._count : (at + 1) * self._count]
+        self.batch = drawn if self._place is None else self._place[:lanes].copy_(drawn)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from dpbench.api import Params
 from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lane_optim import OptimiserName
 from dpbench.privacy.lanes import LaneSchedule
 
 __all__ = ["StepParams", "lane_rates", "schedule_for"]
@@ -17,12 +18,14 @@ class StepParams(Params):
     """What governs a DP-SGD run; ``None`` stands for an automatic choice.
 
     ``batch`` is the expected size of a Poisson batch, so the sampling rate is
-    ``batch / N``. ``decay`` lowers the learning rate linearly to zero;
+    ``batch / N``. ``optimiser`` moves by the private gradient (the first of ``betas``
+    is the momentum of ``"sgd"``); ``decay`` lowers the learning rate linearly to zero;
     ``average`` publishes an average over the last steps.
     """
 
     batch: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
+    optimiser: OptimiserName = "adam"
     learning_rate: float | None = Field(None, gt=0)
     decay: bool = True
     average: bool = True

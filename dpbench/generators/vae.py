@@ -19,9 +19,10 @@ from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
-from dpbench.privacy.lane_optim import LaneAdam, LaneAverage
+from dpbench.privacy.lane_optim import LaneAdam, LaneAverage, lane_optimiser
 from dpbench.privacy.lanes import DPSGDLanes
 from dpbench.privacy.reference import ReferenceLane
+from dpbench.privacy.replay import Replay, StepNumbers
 
 __all__ = ["VAE", "VAEParams"]
 
@@ -119,6 +120,8 @@ class _Training:
         self.picks = [c.generator("components", self.device) for c in contexts]
         self.draws = [c.generator("latent-noise", self.device) for c in contexts]
         view = self._view if self.params.prior != "normal" else None
+        self.replay = Replay.on(self.device, privates, lambda: self.engine.streams + self.draws)
+        self.numbers = StepNumbers(self.device, self.replay.captures)
         self.engine: DPSGDLanes | ReferenceLane
         if self.params.engine == "opacus":
             module = VAEModule(self.net, self.draws[0])
@@ -128,14 +131,18 @@ class _Training:
                 self.schedules[0],
                 module,
                 module.linears,
-                lambda tracked, x: module.loss(x, tracked, self._kl_weight()),
+                lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
                 view=view,
             )
         else:
-            self.engine = DPSGDLanes(self.weights, privates, self.schedules, view=view)
+            fixed = self.replay.captures
+            self.engine = DPSGDLanes(self.weights, privates, self.schedules, view=view, fixed=fixed)
+        p = self.params
+        self.optimiser = lane_optimiser(p.optimiser, self.weights, p.betas, p.weight_decay)
+        self.average = LaneAverage(self.weights.flat)
 
     def _traces(self, params: LaneBuffer, batch: Tensor) -> list[LinearTrace]:
-        return self.net.traces(params, batch, self._kl_weight(), self._draw)
+        return self.net.traces(params, batch, self.numbers.one("kl"), self._draw)
 
     def _kl_weight(self) -> float:
         """The weight of the divergence, rising over the first ``kl_warmup`` of the steps."""
@@ -169,24 +176,29 @@ class _Training:
         params, buffer = self.params, self.weights
         if params.pretrain_steps and params.prior == "normal":
             self._pretrain()
-        optimiser = LaneAdam(buffer.flat, params.betas, params.weight_decay)
-        average = LaneAverage(buffer.flat)
         total = self.schedules[0].steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
             for i, lane in enumerate(self.lanes[:active]):
                 lane.watch(step, buffer.flat[i : i + 1])
-            head = buffer.head(active)
-            grads = self.engine.gradient(partial(self._traces, head))
-            optimiser.step(grads.flat, lane_rates(params, self.schedules[:active], step))
-            if params.average:
-                average.update(head.flat)
+            self.numbers.set("kl", [self._kl_weight()])
+            self.numbers.set("rates", lane_rates(params, self.schedules[:active], step))
+            self.numbers.set("average", [self.average.weight()])
+            self.engine.begin()
+            self.replay.run(self.engine.key, partial(self._step, buffer.head(active)))
+            self.engine.end()
             if step % 50 == 0:
                 self.lanes[0].context.progress(step, total)
-        final = average.flat if params.average else buffer.flat
+        final = self.average.flat if params.average else buffer.flat
         for i, lane in enumerate(self.lanes):
             lane.watch(lane.schedule.steps, final[i : i + 1])
             lane.publish(final[i : i + 1])
+
+    def _step(self, head: LaneBuffer) -> None:
+        grads = self.engine.compute(partial(self._traces, head))
+        self.optimiser.step(grads.flat, self.numbers.all("rates"))
+        if self.params.average:
+            self.average.blend(head.flat, self.numbers.one("average"))
 
     def _pretrain(self) -> None:
         """Fit all lanes to public latents; free."""

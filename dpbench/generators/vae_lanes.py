@@ -63,7 +63,7 @@ class VAENet:
         self,
         params: LaneBuffer,
         batch: Tensor,
-        kl_weight: float,
+        kl_weight: float | Tensor,
         draw: Callable[[Tensor], Tensor],
     ) -> list[LinearTrace]:
         """Return all layers' inputs and per-sample gradients of the loss.
@@ -91,8 +91,8 @@ class VAENet:
         grad_z = grad[..., :k]
         if self.skip:
             grad_z = grad_z.add(error, alpha=self.skip)
-        grad_mean = grad_z.add(mean, alpha=kl_weight)
-        grad_log = deviation.mul_(grad_z).add_(log_variance.exp_().sub_(1), alpha=kl_weight)
+        grad_mean = _plus(grad_z, kl_weight, mean)
+        grad_log = _plus(deviation.mul_(grad_z), kl_weight, log_variance.exp_().sub_(1))
         grad_log = grad_log.mul_(0.5).mul_(inside)
         lower, _ = encoder.backward(params, seen, torch.cat([grad_mean, grad_log], -1))
         return traces + lower
@@ -102,6 +102,13 @@ class VAENet:
         code = torch.cat([z, extra], -1) if self.extra else z
         made = self.decoder.forward(params, code).output
         return made + self.skip * z if self.skip else made
+
+
+def _plus(base: Tensor, weight: float | Tensor, other: Tensor) -> Tensor:
+    """Return ``base + weight * other``; a weight in a tensor may be one of a captured step."""
+    if isinstance(weight, Tensor):
+        return torch.addcmul(base, other, weight)
+    return base.add(other, alpha=weight)
 
 
 class VAEModule(nn.Module):
@@ -134,7 +141,7 @@ class VAEModule(nn.Module):
         made = self.decoder(torch.cat([z, batch[:, net.dim :]], -1))
         return (made + net.skip * z if net.skip else made), mean, log_variance
 
-    def loss(self, batch: Tensor, module: nn.Module, kl_weight: float) -> Tensor:
+    def loss(self, batch: Tensor, module: nn.Module, kl_weight: float | Tensor) -> Tensor:
         """Return ``0.5 |x - x'|^2 + kl_weight * KL`` per sample; ``module`` wraps this one."""
         made, mean, log_variance = module(batch)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)

@@ -9,6 +9,7 @@ sample's gradient is ``|a|^2 |d|^2`` for the weights and ``|d|^2`` for the bias
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
+from dpbench.precision import fast_products
 from dpbench.privacy.accounting import noise_multiplier_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
@@ -31,9 +33,14 @@ from dpbench.privacy.sampling import (
 __all__ = [
     "DPSGDLanes",
     "LaneSchedule",
+    "Traces",
     "clipped_sum",
     "release_noise",
 ]
+
+
+Traces = Callable[[Tensor], Sequence[LinearTrace]]
+"""Maps a batch ``[A, B, k]`` of A lanes to the layers' inputs and per-sample deltas."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def clipped_sum(
     if squares is None:
         raise ValueError("a gradient needs at least one layer")
     norms = squares.sqrt_()
-    factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight).unsqueeze_(-1)
+    factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight).unsqueeze(-1)
     for trace in traces:
         scaled = trace.delta * factor
         torch.bmm(trace.inputs.transpose(1, 2), scaled, out=out.weights[trace.layer])
@@ -104,8 +111,12 @@ def fill_normal(source: NoiseSource, out: Tensor) -> Tensor:
 class DPSGDLanes:
     """Hands out noisy clipped mean gradients, and keeps every lane's ledger.
 
-    Lanes must come by falling number of steps ; after its
+    Lanes must come by falling number of steps; after its
     last step a lane leaves, and tensors shrink to the ``active`` leading lanes.
+
+    :meth:`gradient` is a whole step. A training loop whose steps are captured
+    (:mod:`dpbench.privacy.replay`) calls its three parts: :meth:`begin` and
+    :meth:`end` around :meth:`compute`, the part that repeats itself.
 
     Args:
         params: the layout of what is trained; every layer must get a trace.
@@ -114,6 +125,8 @@ class DPSGDLanes:
         name: names the mechanism and its random streams; unique within a trial.
         view: maps (lane, latents ``[B, d]``) to what the gradient sees ``[B, k]``,
             each row from its own record; applied once.
+        fixed: keep batches at one width, as a captured step needs; a draw that
+            exceeds it widens them for good, and changes :attr:`key`.
     """
 
     def __init__(
@@ -123,6 +136,7 @@ class DPSGDLanes:
         schedules: Sequence[LaneSchedule],
         name: str = "dp-sgd",
         view: Callable[[int, Tensor], Tensor] | None = None,
+        fixed: bool = False,
     ) -> None:
         steps = [schedule.steps for schedule in schedules]
         if steps != sorted(steps, reverse=True):
@@ -143,7 +157,10 @@ class DPSGDLanes:
         ).unsqueeze(1)
         self._source, self._offsets = self._records(view, device)
         self._canaries = self._watched(view, device)
+        self._fixed = fixed
+        self._room = [_room(s.sampling_rate * self.size, self.size) for s in schedules]
         self._traced: int | None = None
+        self._picked = self._drawn = torch.zeros(0, 0, dtype=torch.int64, device=device)
         self._entries: list[int] = []
         self._samplers: list[PoissonSampler] = []
         self._streams: list[NoiseSource] = []
@@ -172,31 +189,69 @@ class DPSGDLanes:
 
     @property
     def sizes(self) -> list[int]:
-        """How many leading rows of each lane's current batch are records; others are padding."""
+        """How many leading rows of each lane's current batch may be records; others are padding."""
         if self._traced is not None:
             return [self._traced] * self.active
+        if self._fixed:
+            return self._room[: self.active]
         return self._sizes[self.step % BLOCK_STEPS]
 
-    def gradient(self, traces: Callable[[Tensor], Sequence[LinearTrace]]) -> LaneBuffer:
+    @property
+    def key(self) -> tuple[int, ...]:
+        """All that is fixed when a step is captured: the active lanes' widths."""
+        return tuple(self._room[: self.active])
+
+    @property
+    def streams(self) -> list[torch.Generator]:
+        """The generators on the device that :meth:`compute` draws from."""
+        device = self._noise.device
+        sources = (s for s in self._streams if isinstance(s, SeededSource))
+        return [source.generator(device) for source in sources]
+
+    def gradient(self, traces: Traces) -> LaneBuffer:
         """Return each active lane's noisy mean gradient, and count the step.
 
-        ``traces`` maps a batch ``[A, B, k]`` of the A active lanes to the layers'
-        inputs and per-sample pre-activation gradients. The sum is divided by the
-        expected batch size, never the drawn one. The buffer is reused: its
-        content lasts until the next call.
+        The sum is divided by the expected batch size, never the drawn one. The
+        buffer is reused: its content lasts until the next call.
         """
+        self.begin()
+        grads = self.compute(traces)
+        self.end()
+        return grads
+
+    def begin(self) -> None:
+        """Draw the batches of this step."""
         at = self.step % BLOCK_STEPS
         if at == 0:
             self._draw_block()
-        lanes = self.active
-        width = max(1, *self._sizes[at])
-        own = picks = self._picks[at, :lanes, :width]
+        lanes, sizes = self.active, self._sizes[at]
+        if not self._fixed:
+            width = max(1, *sizes)
+            self._picked, self._drawn = self._picks[at, :lanes, :width], self._counts[at, :lanes]
+            return
+        for lane, size in enumerate(sizes):
+            if size > self._room[lane]:
+                self._room[lane] = _room(size, self.size)
+        shape = (lanes, max(self._room[:lanes]))
+        if self._picked.shape != shape:
+            self._picked = self._picks.new_zeros(shape)
+            self._drawn = self._counts.new_zeros(lanes)
+        width = min(shape[1], self._picks.shape[2])
+        self._picked[:, :width].copy_(self._picks[at, :lanes, :width])
+        self._drawn.copy_(self._counts[at, :lanes])
+
+    def compute(self, traces: Traces) -> LaneBuffer:
+        """Return the noisy mean gradients of the batches that :meth:`begin` drew."""
+        own = picks = self._picked
+        lanes, width = own.shape
         if self._offsets is not None:
             picks = picks + self._offsets[:lanes]
         batch = self._source.index_select(0, picks.reshape(-1)).view(lanes, width, -1)
-        weight = (self._ranks[:width] < self._counts[at, :lanes, None]).to(batch.dtype)
+        ranks = torch.arange(width, device=batch.device)
+        weight = (ranks < self._drawn.unsqueeze(1)).to(batch.dtype)
         grads = self._grads.head(lanes)
-        found = traces(batch)
+        with fast_products(batch.device):
+            found = traces(batch)
         clipped_sum(found, self._clip[:lanes], weight, grads)
         self._add_noise(grads.flat)
         if self._canaries is not None:
@@ -206,11 +261,15 @@ class DPSGDLanes:
             unexplained = LaneBuffer(grads.layers, grads.flat - background.flat)
             self._align(self._canaries[:lanes], traces, unexplained)
         grads.flat.div_(self._batch[:lanes])
+        return grads
+
+    def end(self) -> None:
+        """Count the step; lanes that are through hand in how their records were drawn."""
+        lanes = self.active
         self.step += 1
         for lane in range(self.active, lanes):
             figures = self._counters[lane].figures(self._entries[lane])
             self._privates[lane].ledger.inclusions.append(figures)
-        return grads
 
     def _add_noise(self, total: Tensor) -> None:
         for lane in range(len(total)):
@@ -222,7 +281,7 @@ class DPSGDLanes:
     def _align(
         self,
         canaries: Tensor,
-        traces: Callable[[Tensor], Sequence[LinearTrace]],
+        traces: Traces,
         total: LaneBuffer,
     ) -> None:
         """Tell each handle how far its noisy sum points toward the canaries' gradients.
@@ -265,16 +324,15 @@ class DPSGDLanes:
             block = self._samplers[lane].block(steps)
             self._counters[lane].add(block)
             blocks.append(block)
-        width = max(1, max(int(block.counts.max()) for block in blocks))
         device = self._noise.device
-        self._ranks = torch.arange(width, device=device)
         self._counts = torch.zeros(BLOCK_STEPS, len(blocks), dtype=torch.int64, device=device)
+        for lane, block in enumerate(blocks):
+            self._counts[: len(block.counts), lane] = block.counts
+        self._sizes: list[list[int]] = self._counts.tolist()
+        width = max(1, max(map(max, self._sizes)))
         self._picks = torch.zeros(BLOCK_STEPS, len(blocks), width, dtype=torch.int64, device=device)
         for lane, block in enumerate(blocks):
-            steps = len(block.counts)
-            self._counts[:steps, lane] = block.counts
-            self._picks[:steps, lane] = block.padded(width)
-        self._sizes: list[list[int]] = self._counts.tolist()
+            self._picks[: len(block.counts), lane] = block.padded(width)
 
     def _records(
         self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device
@@ -290,3 +348,8 @@ class DPSGDLanes:
             ]
         offsets = torch.arange(len(tables), device=device).mul_(self.size).unsqueeze(1)
         return torch.cat(tables).to(device), offsets
+
+
+def _room(expected: float, size: int) -> int:
+    """Return a width that a Poisson batch of ``expected`` records rarely exceeds."""
+    return min(size, 8 * math.ceil((expected + 4 * math.sqrt(expected) + 1) / 8))

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from dpbench.privacy.dp_sgd import PerSampleLoss, PrivateGradient
 from dpbench.privacy.handle import PrivateLatents
-from dpbench.privacy.lane_nets import Activation, LaneBuffer, LinearTrace
-from dpbench.privacy.lanes import LaneSchedule
+from dpbench.privacy.lane_nets import Activation, LaneBuffer
+from dpbench.privacy.lanes import LaneSchedule, Traces
 
 __all__ = ["LinearStack", "ReferenceLane", "activate"]
 
@@ -85,7 +85,24 @@ class ReferenceLane:
         """1 while steps are left."""
         return int(self.step < self._steps)
 
-    def gradient(self, traces: Callable[[Tensor], Sequence[LinearTrace]]) -> LaneBuffer:
+    @property
+    def key(self) -> tuple[int, ...]:
+        """Nothing is captured here."""
+        return ()
+
+    @property
+    def streams(self) -> list[torch.Generator]:
+        """Nothing is captured here."""
+        return []
+
+    def begin(self) -> None:
+        """Batches are drawn by :meth:`compute`."""
+
+    def end(self) -> None:
+        """Count the step."""
+        self.step += 1
+
+    def compute(self, traces: Traces) -> LaneBuffer:
         """Return the noisy mean gradient, ``[1, P]``; ``traces`` is not used."""
         with torch.no_grad():
             for k, linear in enumerate(self._linears):
@@ -96,5 +113,4 @@ class ReferenceLane:
             assert linear.weight.grad is not None and linear.bias.grad is not None
             self._grads.weights[k][0] = linear.weight.grad.T
             self._grads.biases[k][0, 0] = linear.bias.grad
-        self.step += 1
         return self._grads

@@ -110,14 +110,14 @@ class InclusionCounter:
         self._rate = rate
         self._counts = torch.zeros(size, dtype=torch.int64, device=device)
         self._steps = 0
-        self._batch_squares = 0.0
+        self._batch_squares = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, block: PoissonBlock) -> None:
         """Count the batches of ``block``."""
         self._counts += torch.bincount(block.records, minlength=len(self._counts))
         self._steps += len(block.counts)
         centred = block.counts.double() - len(self._counts) * self._rate
-        self._batch_squares += float(centred.square().sum())
+        self._batch_squares += centred.square().sum()
 
     def figures(self, mechanism: int) -> dict[str, float]:
         """Return what the ledger keeps; z-scores are N(0, 1) when sampling is as stated.
@@ -135,7 +135,7 @@ class InclusionCounter:
             "total": float(total),
             "z_total": _score(total, steps * records * rate, steps * records * rate * (1 - rate)),
             "z_dispersion": _spread_score(squares, records, steps, rate),
-            "z_batch_variance": _spread_score(self._batch_squares, steps, records, rate),
+            "z_batch_variance": _spread_score(float(self._batch_squares), steps, records, rate),
         }
 
 

@@ -15,7 +15,7 @@ from dpbench.privacy.accounting import compose
 from dpbench.privacy.dp_sgd import clipped_gradient_sum, train
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
-from dpbench.privacy.lane_optim import LaneAdam, LaneAverage, LaneSGD
+from dpbench.privacy.lane_optim import LaneAdam
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
 from dpbench.privacy.ledger import check_inclusions
 from dpbench.privacy.reference import LinearStack
@@ -197,36 +197,3 @@ def test_without_noise_training_follows_the_reference(engine: str) -> None:
     assert theirs < 0.9 * before
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert check_inclusions(handle.ledger) == []
-
-
-def test_adam_equals_torch_with_a_rate_per_lane() -> None:
-    generator = torch.Generator().manual_seed(0)
-    flat = torch.randn(3, 50, generator=generator)
-    rates = [1e-2, 1e-2, 3e-3]
-    rows = [flat[lane].clone().requires_grad_() for lane in range(3)]
-    references = [
-        torch.optim.Adam([row], rate, betas=(0.5, 0.9), weight_decay=1e-2)
-        for row, rate in zip(rows, rates, strict=True)
-    ]
-    adam = LaneAdam(flat, weight_decay=1e-2)
-    for _ in range(5):
-        grads = torch.randn(3, 50, generator=generator)
-        adam.step(grads, rates)
-        for row, reference, grad in zip(rows, references, grads, strict=True):
-            row.grad = grad.clone()
-            reference.step()
-    torch.testing.assert_close(flat, torch.stack([row.detach() for row in rows]))
-
-
-def test_sgd_moves_only_the_active_lanes() -> None:
-    flat = torch.ones(3, 4)
-    LaneSGD(flat, momentum=0.9).step(torch.ones(2, 4), [0.5, 0.25])
-    assert flat[:, 0].tolist() == [0.5, 0.75, 1.0]
-
-
-def test_average_weighs_the_last_steps() -> None:
-    flat = torch.zeros(1, 1)
-    average = LaneAverage(flat, power=8, every=1)
-    for step in range(1000):
-        average.update(flat.fill_(float(step)))
-    assert 850 < float(average.flat) < 950
