@@ -1,11 +1,15 @@
 """Private training: one step of many lanes against one step of Opacus, side by side.
 
-    python benchmarks/dp_step.py [--lanes 1,4,16,64] [--batch 64,1024] [--write FILE]
+    python benchmarks/dp_step.py [--lanes 1,4,16,64] [--batch 64,1024]
+                                 [--device cuda] [--write FILE]
 
 The network is the paper's VaeGM (latent 100, hidden 64, code 32; tanh). Opacus is
 timed as a user would run it: ``PrivacyEngine``, ``DPOptimizer``, Poisson loader,
-one trial after the other. Times are processor time, medians of alternating
-rounds in one process, so that other work on the machine matters little; a
+one trial after the other. Lanes train as the built-in generators train them: on
+a CPU in runs of at most 16, on a CUDA device together, as a captured graph.
+
+Times are medians of alternating rounds in one process: processor time on a CPU,
+so that other work on the machine matters little, wall time on a CUDA device. A
 ratio of 15 means that a lane's step costs a fifteenth of Opacus's. The last
 column compares the private step with the same engine without clipping and
 noise on batches of the expected size.
@@ -16,6 +20,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,71 +31,118 @@ from opacus import PrivacyEngine
 from torch.utils.data import DataLoader, TensorDataset
 
 from dpbench.api import Context
+from dpbench.generators.training_lane import MOST_ON_CPU
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import Activation
 from dpbench.privacy.lane_optim import LaneAdam
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+from dpbench.privacy.replay import Replay, StepNumbers
 
 RECORDS, DIM, SIGMA, CLIP = 19_612, 100, 0.5, 0.1
 NET = VAENet(DIM, 32, (64,), Activation("tanh"))
 FOREVER = 10**9
 
 Step = Callable[[], object]
-clock = time.process_time
+
+
+def clock(device: torch.device) -> float:
+    """Seconds of processor time, or of wall time once a CUDA device has nothing left to do."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def lane_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
     """Return a function that trains all lanes by one private step."""
-    contexts = [Context(seed) for seed in range(lanes)]
+    most = MOST_ON_CPU if latents.device.type == "cpu" else lanes
+    runs = [
+        _private_run(latents, range(first, min(first + most, lanes)), batch)
+        for first in range(0, lanes, most)
+    ]
+    return lambda: [run() for run in runs]
+
+
+def _private_run(latents: torch.Tensor, seeds: range, batch: int) -> Step:
+    device, lanes = latents.device, len(seeds)
+    contexts = [Context(seed, device) for seed in seeds]
     privates = [PrivateLatents(latents, Budget(10, 1e-6), CLIP, c) for c in contexts]
-    params = NET.initial([c.generator("init") for c in contexts], torch.device("cpu"))
+    params = NET.initial([c.generator("init") for c in contexts], device)
     schedule = LaneSchedule(batch / RECORDS, FOREVER, CLIP, SIGMA)
-    engine = DPSGDLanes(params, privates, [schedule] * lanes)
-    adam, noise = LaneAdam(params.flat), _noise(contexts)
+    streams, noise = _noise(contexts)
+    replay = Replay.on(device, privates, lambda: engine.streams + streams)
+    engine = DPSGDLanes(params, privates, [schedule] * lanes, fixed=replay.captures)
+    adam, numbers = LaneAdam(params.flat), StepNumbers(device, replay.captures)
+
+    def body() -> None:
+        grads = engine.compute(lambda x: NET.traces(params, x, 1.0, noise))
+        adam.step(grads.flat, numbers.all("rates"))
 
     def step() -> None:
-        grads = engine.gradient(lambda x: NET.traces(params, x, 1.0, noise))
-        adam.step(grads.flat, [1e-3] * lanes)
+        numbers.set("rates", [1e-3] * lanes)
+        engine.begin()
+        replay.run(engine.key, body)
+        engine.end()
 
     return step
 
 
 def plain_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
     """The same without privacy: shuffled batches, plain sums."""
-    contexts = [Context(seed) for seed in range(lanes)]
-    params = NET.initial([c.generator("init") for c in contexts], torch.device("cpu"))
-    adam, noise, grads = LaneAdam(params.flat), _noise(contexts), params.like()
-    rng = torch.Generator().manual_seed(0)
+    most = MOST_ON_CPU if latents.device.type == "cpu" else lanes
+    runs = [
+        _plain_run(latents, range(first, min(first + most, lanes)), batch)
+        for first in range(0, lanes, most)
+    ]
+    return lambda: [run() for run in runs]
 
-    def step() -> None:
-        picks = torch.randint(RECORDS, (lanes * batch,), generator=rng)
+
+def _plain_run(latents: torch.Tensor, seeds: range, batch: int) -> Step:
+    device, lanes = latents.device, len(seeds)
+    contexts = [Context(seed, device) for seed in seeds]
+    params = NET.initial([c.generator("init") for c in contexts], device)
+    streams, noise = _noise(contexts)
+    rng = torch.Generator(device).manual_seed(0)
+    replay = Replay.on(device, [], lambda: [rng, *streams])
+    adam, numbers = LaneAdam(params.flat), StepNumbers(device, replay.captures)
+    grads = params.like()
+
+    def body() -> None:
+        picks = torch.randint(RECORDS, (lanes * batch,), generator=rng, device=device)
         x = latents.index_select(0, picks).view(lanes, batch, DIM)
         for trace in NET.traces(params, x, 1.0, noise):
             k = trace.layer
             torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
             torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])
-        adam.step(grads.flat.div_(batch), [1e-3] * lanes)
+        adam.step(grads.flat.div_(batch), numbers.all("rates"))
+
+    def step() -> None:
+        numbers.set("rates", [1e-3] * lanes)
+        replay.run((), body)
 
     return step
 
 
-def _noise(contexts: list[Context]) -> Callable[[torch.Tensor], torch.Tensor]:
-    streams = [c.generator("latent-noise") for c in contexts]
+def _noise(
+    contexts: list[Context],
+) -> tuple[list[torch.Generator], Callable[[torch.Tensor], torch.Tensor]]:
+    streams = [c.generator("latent-noise", c.device) for c in contexts]
 
     def draw(out: torch.Tensor) -> torch.Tensor:
         for lane, stream in enumerate(streams):
             out[lane].normal_(generator=stream)
         return out
 
-    return draw
+    return streams, draw
 
 
 def opacus_step(latents: torch.Tensor, batch: int) -> Step:
     """Return a function that trains one trial by one step of Opacus."""
-    module = VAEModule(NET, torch.Generator().manual_seed(0))
+    device = latents.device
+    module = VAEModule(NET, torch.Generator(device).manual_seed(0)).to(device)
     optimizer = torch.optim.Adam(module.parameters(), 1e-3, betas=(0.5, 0.9))
-    data = DataLoader(TensorDataset(latents), batch_size=batch)
+    data = DataLoader(TensorDataset(latents.cpu()), batch_size=batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tracked, private, loader = PrivacyEngine().make_private(
@@ -104,7 +156,7 @@ def opacus_step(latents: torch.Tensor, batch: int) -> Step:
     batches: Iterator[list[torch.Tensor]] = _endless(loader)
 
     def step() -> None:
-        (x,) = next(batches)
+        x = next(batches)[0].to(device)
         private.zero_grad(set_to_none=True)
         module.loss(x.requires_grad_(), tracked, 1.0).mean().backward()
         private.step()
@@ -117,30 +169,32 @@ def _endless(loader: DataLoader[tuple[torch.Tensor, ...]]) -> Iterator[list[torc
         yield from loader  # type: ignore[misc]
 
 
-def medians(steps: dict[str, Step], rounds: int = 9, seconds: float = 0.25) -> dict[str, float]:
+def medians(
+    steps: dict[str, Step], device: torch.device, rounds: int = 9, seconds: float = 0.25
+) -> dict[str, float]:
     """Time the steps in alternating rounds; return milliseconds per call."""
     repeats = {}
     for name, step in steps.items():
         for _ in range(3):
             step()
-        started = clock()
+        started = clock(device)
         step()
-        repeats[name] = max(2, int(seconds / max(clock() - started, 1e-5)))
+        repeats[name] = max(2, int(seconds / max(clock(device) - started, 1e-5)))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            started = clock()
+            started = clock(device)
             for _ in range(repeats[name]):
                 step()
-            times[name].append((clock() - started) / repeats[name] * 1e3)
+            times[name].append((clock(device) - started) / repeats[name] * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows(lanes: list[int], batches: list[int]) -> Iterator[str]:
+def rows(lanes: list[int], batches: list[int], device: torch.device) -> Iterator[str]:
     """Yield the lines of the table."""
     yield "| batch | lanes | Opacus, ms | lanes, ms | ms per lane | ratio | private / plain |"
     yield "|---:|---:|---:|---:|---:|---:|---:|"
-    latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0)).to(device)
     for batch in batches:
         for count in lanes:
             steps: dict[str, Step] = {
@@ -148,7 +202,7 @@ def rows(lanes: list[int], batches: list[int]) -> Iterator[str]:
                 "lanes": lane_step(latents, count, batch),
                 "plain": plain_step(latents, count, batch),
             }
-            ms = medians(steps)
+            ms = medians(steps, device)
             yield (
                 f"| {batch} | {count} | {ms['opacus']:.2f} | {ms['lanes']:.2f} | "
                 f"{ms['lanes'] / count:.3f} | {ms['opacus'] * count / ms['lanes']:.1f} | "
@@ -161,12 +215,21 @@ def main() -> None:
     parser.add_argument("--lanes", type=_numbers, default=[1, 4, 16, 64])
     parser.add_argument("--batch", type=_numbers, default=[64, 1024])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    lines = [f"torch {torch.__version__}, {platform.machine()}, {options.threads} thread(s)", ""]
-    print(lines[0], flush=True)
-    for row in rows(options.lanes, options.batch):
+    where = f"{platform.machine()}, {options.threads} thread(s)"
+    if options.device.type == "cuda":
+        where = torch.cuda.get_device_name(options.device)
+    lines = [
+        "# A private step of many lanes against Opacus",
+        "",
+        f"`python {' '.join(sys.argv)}` on {where}, torch {torch.__version__}.",
+        "",
+    ]
+    print("\n".join(lines), flush=True)
+    for row in rows(options.lanes, options.batch, options.device):
         print(row, flush=True)
         lines.append(row)
     if options.write:

@@ -14,9 +14,9 @@ from dpbench.generators.mixture import Mixture
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import LaneSchedule
 
-__all__ = ["LaneGenerator", "TrainingLane", "batched_runs"]
+__all__ = ["MOST_ON_CPU", "LaneGenerator", "TrainingLane", "batched_runs"]
 
-_MOST_ON_CPU = 16
+MOST_ON_CPU = 16
 _SNAPSHOTS = 5
 """Pictures of a training, besides the one of its start."""
 
@@ -113,7 +113,7 @@ def batched_runs(
     cache; lanes do not depend on what runs beside them, so results are the same.
     """
     ordered = sorted(lanes, key=lambda lane: -lane.schedule.steps)
-    most = len(ordered) if ordered[0].context.device.type != "cpu" else _MOST_ON_CPU
+    most = len(ordered) if ordered[0].context.device.type != "cpu" else MOST_ON_CPU
     size = most if together else 1
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
