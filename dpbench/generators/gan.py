@@ -15,7 +15,7 @@ from dpbench.api import Context
 from dpbench.errors import DpbenchError
 from dpbench.generators.activation import ActivationParams
 from dpbench.generators.gan_lanes import AdversarialLoss, add_free_gradient, weight_clip_bound
-from dpbench.generators.lane_prior import PriorKind, PriorPool, release_prior
+from dpbench.generators.lane_prior import PriorParams, PriorPool, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
@@ -29,7 +29,7 @@ from dpbench.privacy.replay import Replay, StepNumbers
 __all__ = ["GAN", "GANParams"]
 
 
-class GANParams(StepParams, ActivationParams):
+class GANParams(PriorParams, StepParams, ActivationParams):
     """Hyperparameters of the GAN; ``None`` stands for a default that follows epsilon, N and d.
 
     ``steps`` counts critic steps, the only ones that cost privacy; the generator
@@ -43,9 +43,6 @@ class GANParams(StepParams, ActivationParams):
     ``average = false``, ``decay = false``.
     """
 
-    prior: PriorKind = "mixture"
-    components: int | None = Field(None, ge=1)
-    prior_share: float | None = Field(None, gt=0, lt=1)
     hidden: tuple[int, ...] = (128,)
     critic_hidden: tuple[int, ...] = (64,)
     latent: int | None = Field(None, ge=1)
@@ -97,9 +94,7 @@ class GAN(LaneGenerator):
         params: GANParams = self.params
         prior = self.mixture
         if params.prior != "normal":
-            prior = release_prior(
-                private, public, params.prior, params.components, params.prior_share
-            )
+            prior = release_prior(params, private, public)
         schedule = schedule_for(params, private)
         if params.bound == "weight-clip":
             bound = weight_clip_bound(self.critic, params.weight_clip or 0.0)

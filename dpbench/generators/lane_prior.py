@@ -7,23 +7,36 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from dpbench.api import Context
+from dpbench.api import Context, Params
 from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import release_noise
 
-__all__ = ["PriorKind", "PriorPool", "mixture_settings", "release_prior"]
+__all__ = ["PriorKind", "PriorParams", "PriorPool", "mixture_settings", "release_prior"]
 
 _MOST = 40
 
 PriorKind = Literal["mixture", "gaussian", "normal"]
 
 
-def mixture_settings(
-    private: PrivateLatents, kind: PriorKind, components: int | None, share: float
-) -> MixtureSettings:
+class PriorParams(Params):
+    """What a generator starts from; ``None`` stands for an automatic choice.
+
+    ``prior_share`` is the part of the budget that goes to it (see
+    :func:`dpbench.privacy.lanes.release_noise`), ``prior_rounds`` how often the
+    means of a mixture move before its one refinement; each is a release.
+    """
+
+    prior: PriorKind = "mixture"
+    components: int | None = Field(None, ge=1)
+    prior_share: float | None = Field(None, gt=0, lt=1)
+    prior_rounds: int | None = Field(None, ge=0)
+
+
+def mixture_settings(params: PriorParams, private: PrivateLatents, share: float) -> MixtureSettings:
     """Choose the size of the released prior from the budget and the data.
 
     The automatic number of components is ``sqrt(N / (noise * d))``, at most 40: the
@@ -31,33 +44,24 @@ def mixture_settings(
     Under noise every further release makes all of them noisier, so there are three
     (one Gaussian, one move of the means, one refinement); without, many.
     """
-    if kind == "gaussian":
+    components, rounds = params.components, params.prior_rounds
+    if params.prior == "gaussian":
         return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
-        return MixtureSettings(components or _MOST, 4, 6, 0.0)
+        return MixtureSettings(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
     most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
     automatic = round(min(_MOST, max(1.0, most)))
-    rounds, refinements = 1, 1
+    rounds, refinements = 1 if rounds is None else rounds, 1
     noise = release_noise(private, share, 1 + rounds + refinements)
     return MixtureSettings(components or automatic, rounds, refinements, noise)
 
 
-def release_prior(
-    private: PrivateLatents,
-    public: Tensor,
-    kind: PriorKind,
-    components: int | None,
-    share: float | None,
-) -> Mixture:
-    """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing.
-
-    ``share`` is the part of the budget to use (see :func:`release_noise`).
-    """
-    if kind == "normal":
+def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) -> Mixture:
+    """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing."""
+    if params.prior == "normal":
         return Mixture.standard(private.dim)
-    if share is None:
-        share = 0.7 if private.budget.epsilon < 3 else 0.5
-    return release_mixture(private, public, mixture_settings(private, kind, components, share))
+    share = params.prior_share or (0.7 if private.budget.epsilon < 3 else 0.5)
+    return release_mixture(private, public, mixture_settings(params, private, share))
 
 
 class PriorPool:

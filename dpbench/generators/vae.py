@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dpbench.api import Context
 from dpbench.generators.activation import ActivationParams
-from dpbench.generators.lane_prior import PriorKind, release_prior
+from dpbench.generators.lane_prior import PriorParams, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
@@ -27,7 +27,7 @@ from dpbench.privacy.replay import Replay, StepNumbers
 __all__ = ["VAE", "VAEParams"]
 
 
-class VAEParams(StepParams, ActivationParams):
+class VAEParams(PriorParams, StepParams, ActivationParams):
     """Hyperparameters of the VAE; ``None`` stands for a default that follows epsilon, N and d.
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
@@ -36,9 +36,6 @@ class VAEParams(StepParams, ActivationParams):
     ``weight_decay = 1e-6``, learning rate 0.005 to 0.02.
     """
 
-    prior: PriorKind = "mixture"
-    components: int | None = Field(None, ge=1)
-    prior_share: float | None = Field(None, gt=0, lt=1)
     hidden: tuple[int, ...] = (128,)
     latent: int | None = Field(None, ge=1)
     skip: float = Field(0.9, ge=0, lt=1)
@@ -82,7 +79,7 @@ class VAE(LaneGenerator):
     ) -> TrainingLane[VAE]:
         """Release the prior first, so that the steps use up exactly what it leaves."""
         params: VAEParams = self.params
-        prior = release_prior(private, public, params.prior, params.components, params.prior_share)
+        prior = release_prior(params, private, public)
         schedule = schedule_for(params, private)
         return TrainingLane(self, private, context, prior.to(context.device), schedule)
 

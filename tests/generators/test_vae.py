@@ -57,6 +57,14 @@ def test_it_spends_its_budget_and_no_more(prior: str) -> None:
     assert private.ledger.trust == "ledger"
 
 
+@pytest.mark.parametrize("rounds", [0, 3])
+def test_every_round_of_the_prior_is_a_release_within_the_budget(rounds: int) -> None:
+    private = handle(epsilon=3.0)
+    fit(VAE, private, components=4, prior_rounds=rounds, steps=30, batch=100)
+    assert len(private.ledger.mechanisms) == 1 + rounds + 1 + 1
+    assert 2.9 < private.spent.epsilon <= 3.0
+
+
 def test_without_noise_it_finds_the_modes() -> None:
     model = fit(VAE, handle(), steps=200, batch=200)
     made = model.sample(4000, torch.Generator().manual_seed(0))
