@@ -23,7 +23,7 @@ T = TypeVar("T")
 KEPT = 50_000
 
 
-def kept_rows(count: int, most: int = KEPT) -> Tensor:
+def kept_rows(count: int, most: int) -> Tensor:
     """Choose which of ``count`` images a view holds: all, or ``most`` at random, in order."""
     if count <= most:
         return torch.arange(count)
@@ -81,14 +81,14 @@ class View:
         evaluator: Evaluator,
         *,
         labels: Tensor | None = None,
-        most: int = KEPT,
+        most: int | None = None,
     ) -> View:
-        """Pass all ``images`` through ``evaluator`` now, and hold at most ``most`` of them.
+        """Pass all ``images`` through ``evaluator`` now; hold at most ``most`` (``KEPT``) of them.
 
         Statistics are those of all images. Memory beyond ``images`` is that of the
         images held and one part of a few thousand; up to ``most`` images are all held.
         """
-        rows = kept_rows(len(images), most)
+        rows = kept_rows(len(images), KEPT if most is None else most)
         keep = torch.zeros(len(images), dtype=torch.bool)
         keep[rows] = True
         features = torch.empty(len(rows), evaluator.feature_dim)

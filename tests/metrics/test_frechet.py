@@ -4,7 +4,7 @@ import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 
 from dpbench.api import MetricUnavailable
-from dpbench.metrics.frechet import Statistics, frechet_distance
+from dpbench.metrics.frechet import Moments, Statistics, frechet_distance
 
 
 def correlated(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -31,6 +31,20 @@ def test_statistics_are_those_of_numpy_also_across_chunks() -> None:
     np.testing.assert_allclose(
         statistics.covariance, np.cov(features.double().numpy(), rowvar=False), rtol=1e-9
     )
+
+
+def test_moments_of_uneven_batches_are_those_of_all_features() -> None:
+    features = correlated(5000, 12, 3) * torch.logspace(-2, 2, 12) + 300
+    moments = Moments.empty(12)
+    for batch in features.split([1, 0, 2, 900, 4000, 97]):
+        moments.add(batch)
+    statistics = moments.statistics()
+    exact = features.double().numpy()
+    np.testing.assert_allclose(statistics.mean, exact.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(
+        statistics.covariance, np.cov(exact, rowvar=False), rtol=1e-10, atol=1e-12
+    )
+    assert statistics.count == 5000
 
 
 def test_known_distance_of_two_gaussians() -> None:

@@ -6,7 +6,8 @@ from dpbench.api import LabelledImages, Partition, to_uint8
 from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators.base import Evaluator, evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator
-from dpbench.metrics.views import References, View
+from dpbench.metrics.frechet import Statistics, frechet_distance
+from dpbench.metrics.views import References, View, kept_rows
 
 
 class Counting(Evaluator):
@@ -58,6 +59,51 @@ def test_a_view_that_cannot_be_computed_says_so() -> None:
 def test_only_quantised_batches_are_scored(images: Tensor) -> None:
     with pytest.raises(DpbenchError, match="to_uint8"):
         View(images)
+
+
+def test_a_large_set_is_held_in_part_but_measured_whole(
+    partition: Partition, evaluator: DomainEvaluator
+) -> None:
+    private = partition.private
+    whole = View(private.images, evaluator, labels=private.labels)
+    held = View.sampled(private.images, evaluator, labels=private.labels, most=150)
+    assert (len(held), held.population, whole.population) == (150, 400, 400)
+    assert len(held.images) == len(held.features) == len(held.logits) == 150
+    assert held.labels is not None
+    assert (
+        held.logits.argmax(1) == held.labels
+    ).float().mean() > 0.95  # rows still belong together
+    torch.testing.assert_close(evaluate(evaluator, held.images)[0], held.features)
+    statistics = held.statistics
+    torch.testing.assert_close(statistics.mean, whole.statistics.mean, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        statistics.covariance, whole.statistics.covariance, rtol=1e-10, atol=1e-12
+    )
+    of_those_held = Statistics.of(held.features)
+    assert (of_those_held.mean - statistics.mean).abs().max() > 1e-3
+
+
+def test_a_set_that_can_be_held_stays_as_it_is(
+    partition: Partition, evaluator: DomainEvaluator
+) -> None:
+    images = partition.private.images
+    held, whole = View.sampled(images, evaluator), View(images, evaluator)
+    assert held.images is images
+    assert torch.equal(held.features, whole.features)
+    assert torch.equal(held.logits, whole.logits)
+    other = Statistics.of(evaluate(evaluator, partition.test.images)[0])
+    assert frechet_distance(other, held.statistics) == pytest.approx(
+        frechet_distance(other, whole.statistics), rel=1e-9
+    )
+
+
+def test_the_images_held_are_drawn_from_everywhere_and_the_same_each_time() -> None:
+    rows = kept_rows(10_000, 1000)
+    assert torch.equal(rows, kept_rows(10_000, 1000))
+    assert len(rows.unique()) == 1000
+    assert torch.equal(rows, rows.sort().values)
+    shares = torch.bincount(rows // 1000) / 1000
+    assert ((shares - 0.1).abs() < 0.04).all()
 
 
 def test_another_evaluator_sees_the_same_images_once(evaluator: DomainEvaluator) -> None:

@@ -1,0 +1,149 @@
+"""No stage turns all private images into floats, and references too large to hold still score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fakes as fake_plugins
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dpbench import stages
+from dpbench.api import Context, Partition
+from dpbench.config import Component
+from dpbench.metrics import views
+from dpbench.metrics.plugin import FidMetric
+from dpbench.metrics.protocol import Protocol
+from dpbench.plugins import Registry
+from dpbench.stages import EvaluatorTask, GeneratorTask, Lane, LatentsTask, PublicTask, ScoreTask
+from dpbench.stages.evaluator import load_references
+from dpbench.store import Artifact, Store
+
+PRIVATE = 6000
+PIXELS = fake_plugins.SIDE**2
+METRICS: dict[str, dict[str, Any]] = {
+    "fid": {},
+    "is": {},
+    "classes": {},
+    "kid": {"subset_size": 20},
+    "prdc": {"samples": 40},
+    "leakage": {"candidates": 60},
+}
+
+
+class LargestFloats(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor of floats held."""
+
+    largest = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                self.largest = max(self.largest, tensor.numel())
+        return result
+
+
+def component(kind: str, name: str, params: dict[str, Any]) -> Component:
+    return Component(kind, name, name, params)
+
+
+def run_everything(store: Store) -> Store:
+    """Run all stages on many private images and few others; score them by every cheap metric."""
+    parts = fake_plugins.TinyData(None).load(Path())
+    many = fake_plugins.make_images(2 * PRIVATE, 5).of_classes((0, 2))
+    data = Partition(parts.labelling, parts.public, many, parts.test, parts.private_classes)
+    stages.save_partition(store, "data", data)
+    linear = component("public", "linear", {"latent": 3})
+    encoder = component("extractor", "encoder", {})
+    mean = component("generator", "mean", {})
+    latents = {"standardise": "whiten", "public_images": 100, "augment": True}
+    context = Context(1)
+    for task in (
+        EvaluatorTask("evaluator", "data", "domain", 3),
+        PublicTask("model", "data", linear, 1),
+        LatentsTask("z", "data", "model", linear, encoder, latents, 2),
+        GeneratorTask("z", mean, (Lane("trained", {}, 1.0, None, 1e-5, 1.0, 0),)),
+    ):
+        assert stages.run(task, store, context) == {}
+    task = ScoreTask(
+        source="trial",
+        samples="samples",
+        data="data",
+        evaluator="evaluator",
+        labeller="evaluator",
+        protocol=Protocol(name="tiny", samples=80, metrics=tuple(METRICS)),
+        metrics=tuple((component("metric", m, METRICS[m]), m) for m in METRICS),
+        seed=0,
+        model=linear,
+        public="model",
+        latents="z",
+        generator=mean,
+        trained="trained",
+    )
+    stages.run(task, store, context)
+    return store
+
+
+def figures(store: Store) -> dict[str, float]:
+    return {k: v for name in METRICS for k, v in store.load("score", name).meta["values"].items()}
+
+
+def test_no_stage_asks_for_all_private_images_as_floats(
+    tmp_path: Path,
+    fakes: Registry,
+    forget: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "KEPT", 900)
+    with LargestFloats() as watched:
+        run_everything(Store(tmp_path))
+    assert 0 < watched.largest < PRIVATE * PIXELS / 2
+
+
+def test_references_too_large_to_hold_score_as_if_they_were_held(
+    tmp_path: Path,
+    fakes: Registry,
+    forget: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = figures(run_everything(Store(tmp_path / "whole")))
+    forget()
+    monkeypatch.setattr(views, "KEPT", 900)
+    store = run_everything(Store(tmp_path / "part"))
+    part = figures(store)
+    for exact in ("fid", "fid_test", "is", "private_share"):  # statistics are of all images
+        assert part[exact] == pytest.approx(whole[exact], rel=1e-9), exact
+    assert part["kid"] == pytest.approx(whole["kid"], rel=0.1)
+    kept = store.load("evaluator", "evaluator").tensors
+    assert kept["private_train.features"].shape == (900, 128)
+    _, references = load_references(store, "data", "evaluator", "evaluator", "private-train", "cpu")
+    view = references.private_train
+    assert (len(view), view.population) == (900, PRIVATE)
+    assert view.labels is not None
+    torch.testing.assert_close(references.labeller(view.images[:50])[0], view.features[:50])
+
+
+def test_evaluators_of_earlier_versions_are_still_read(
+    tmp_path: Path, fakes: Registry, forget: Callable[[], None]
+) -> None:
+    store = run_everything(Store(tmp_path))
+    expected = store.load("score", "fid").meta["values"]
+    made = store.load("evaluator", "evaluator")
+    old = {k: v.clone() for k, v in made.tensors.items() if "mean" not in k and "scatter" not in k}
+    assert len(old) == len(made.tensors) - 6
+    store.remove("evaluator", "evaluator")
+    store.save("evaluator", "evaluator", Artifact(made.meta, old))
+    forget()
+    _, references = load_references(store, "data", "evaluator", "evaluator", "private-train", "cpu")
+    seen = store.load("features", "samples").tensors
+    generated = views.View(
+        references.private_train.images[:80], features=seen["features"], logits=seen["logits"]
+    )
+    again = FidMetric(FidMetric.Params()).compute(generated, references, Context(0))
+    assert again == pytest.approx(expected, rel=1e-9)
