@@ -64,7 +64,8 @@ class ReferenceLane:
         view: Callable[[int, Tensor], Tensor] | None = None,
     ) -> None:
         if view is not None:
-            private = replace(private, _latents=view(0, private._latents))
+            seen = view(0, private._latents.to(params.flat.device))
+            private = replace(private, _latents=seen)
         self.step = 0
         self._params, self._grads, self._linears = params, params.like(), list(linears)
         self._steps = schedule.steps
