@@ -55,7 +55,7 @@ class ProjectedGradientExtractor(Extractor):
 
         def start(x: Tensor, index: slice) -> Tensor:
             guess = model.guess(x) if self.params.warm_start else None
-            return _within(0.1 * draws[index] if guess is None else guess, radius[index])
+            return 0.1 * draws[index] if guess is None else guess
 
         return _in_batches(self.params, model, images, context, start, radius)
 
@@ -74,20 +74,10 @@ def _in_batches(
         x = to_float(images[index].to(context.device))
         with torch.no_grad():
             z = start(x, index)
-        if radius is None:
-            z = descend(model, x, z, params)
-        else:
-            bound = radius[index]
-            z = descend(model, x, z, params, lambda z, bound=bound: _within(z, bound))  # type: ignore[misc]
-        found[index] = z.cpu()
+        bound = None if radius is None else radius[index]
+        found[index] = descend(model, x, z, params, bound).cpu()
         context.progress(index.stop, len(images))
     return found
-
-
-def _within(z: Tensor, radius: Tensor) -> Tensor:
-    """Scale rows of ``z`` ``[B, d]`` back to norm ``radius`` ``[B, 1]`` where they exceed it."""
-    scale: Tensor = (radius / z.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1)
-    return z * scale
 
 
 def _mean_of(model: PublicModel, x: Tensor) -> Tensor:
