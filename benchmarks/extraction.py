@@ -85,10 +85,13 @@ def extract(name: str, model: PublicModel, images: Tensor, **params: Any) -> tup
 
 
 def reach(
-    name: str, model: PublicModel, images: Tensor, target: float
+    name: str, model: PublicModel, images: Tensor, target: float, least: int
 ) -> tuple[int, float, float] | None:
-    """Find the least steps that reach ``target``; return them, the error, median seconds."""
-    for steps in STEPS:
+    """Find the fewest steps, from ``least`` on, that reach ``target``.
+
+    Returns them, the error and median seconds.
+    """
+    for steps in (n for n in STEPS if n >= least):
         params = {"knee": 0, "tolerance": 0, "steps": steps}
         error, _ = extract(name, model, images, **params)
         if error <= target:
@@ -102,21 +105,22 @@ def rows(
 ) -> Iterator[str]:
     yield "| paper's procedure | error | CPU s | dpbench | error | CPU s | ratio |"
     yield "|---|---:|---:|---|---:|---:|---:|"
+    least = 1  # errors fall from row to row, so that steps can only rise
     for level in levels:
-        found = reach(name, model, images, level.error)
+        found = reach(name, model, images, level.error, least)
         end = converged and level is levels[-1]
         title = f"{level.iteration:,} iterations" + (", converged" if end else "")
         cells = f"| {title} | {level.error:.5f} | {level.seconds:.2f} |"
         if found is None:
             yield f"{cells} not reached | | | |"
             continue
-        steps, error, seconds = found
+        least, error, seconds = found
         ours = f" {error:.5f} | {seconds:.3f} |"
-        yield f"{cells} {steps} steps |{ours} {level.seconds / seconds:.0f} |"
+        yield f"{cells} {least} steps |{ours} {level.seconds / seconds:.0f} |"
         if end:
             whole = levels[0].seconds / levels[0].iteration * PAPER
             yield (
-                f"| all {PAPER:,}, computed | {level.error:.5f} | {whole:.0f} | {steps} steps |"
+                f"| all {PAPER:,}, computed | {level.error:.5f} | {whole:.0f} | {least} steps |"
                 f"{ours} {whole / seconds:.0f} |"
             )
 

@@ -50,8 +50,8 @@ class DescentParams(Params):
     """
 
     optimiser: Literal["lbfgs", "plain"] = "lbfgs"
-    steps: int = Field(default=8, ge=1)
-    tolerance: float = Field(default=0.01, ge=0, lt=1)
+    steps: int = Field(default=12, ge=1)
+    tolerance: float = Field(default=0.1, ge=0, lt=1)
     memory: int = Field(default=10, ge=1)
     stride: float = Field(default=0.5, gt=0)
     step_size: float = Field(default=200.0, gt=0)
