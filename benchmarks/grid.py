@@ -78,7 +78,7 @@ def run(
 ) -> Run:
     """Run ``dpbench run`` to its end, or kill it and all its processes once ``stop`` says so."""
     log = runs.with_suffix(".log")
-    environment = dict(os.environ)
+    environment = {**os.environ, "TMPDIR": str(runs.parent)}  # what a killed run leaves, too
     if fetch:
         environment["XDG_CACHE_HOME"] = str(runs.with_suffix(".cache"))
     program = Path(sys.executable).with_name("dpbench")
@@ -88,11 +88,15 @@ def run(
         process = subprocess.Popen(
             line, stdout=out, stderr=out, cwd=runs.parent, env=environment, start_new_session=True
         )
-        with PeakWatcher(process.pid) as peak:
-            while not _ended(process):
-                if stop is not None and stop():
-                    _kill(process)
-        seconds = time.monotonic() - started
+        try:
+            with PeakWatcher(process.pid) as peak:
+                while not _ended(process):
+                    if stop is not None and stop():
+                        _kill(process)
+            seconds = time.monotonic() - started
+        finally:  # interrupted: its own session does not hear of that
+            if process.poll() is None:
+                _kill(process)
     text = log.read_text()
     if process.returncode not in (0, 1, -signal.SIGKILL) or "Traceback" in text:
         raise SystemExit(f"{' '.join(line)} failed:\n{text[-4000:]}")
@@ -335,6 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, help="write the report to this Markdown file")
     parser.add_argument("more", nargs="*", help="after --: further arguments of dpbench run")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="dpbench-grid-") as folder:
         publish(list(report(Path(folder), options)), options.write)
 
