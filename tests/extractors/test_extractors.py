@@ -115,11 +115,9 @@ def test_gradient_steps_lower_every_images_error(
     models: dict[str, PublicModel], optimiser: str
 ) -> None:
     model, x = models["ae"], make_images(40, 6).images
+    how = {"knee": 0, "tolerance": 0, "optimiser": optimiser}
     start = extract(EncoderExtractor, {}, model, x)
-    few, many = (
-        extract(GradientExtractor, {"steps": n, "knee": 0, "optimiser": optimiser}, model, x)
-        for n in (5, 40)
-    )
+    few, many = (extract(GradientExtractor, {**how, "steps": steps}, model, x) for steps in (5, 40))
     before, between, after = (errors(model, z, x) for z in (start, few, many))
     assert (between <= before * (1 + 1e-5)).all()
     assert (after <= between * (1 + 1e-5)).all()
