@@ -13,6 +13,9 @@ from dpbench.privacy.ledger import Mechanism
 
 __all__ = ["release_grouped_sum"]
 
+_ROWS, _NUMBERS = 8192, 2**24
+"""Most records at a time, and most numbers among their values: second moments are wide."""
+
 
 def release_grouped_sum(
     private: PrivateLatents,
@@ -34,8 +37,12 @@ def release_grouped_sum(
         raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
     total: Tensor | None = None
     background = torch.zeros(())
-    for start in range(0, private.size, 8192):
-        chunk = private._latents[start : start + 8192]
+    rows = _ROWS
+    if private.size:
+        width = contribution(private._latents[:1])[1].shape[1]
+        rows = min(_ROWS, max(1, _NUMBERS // max(1, width)))
+    for start in range(0, private.size, rows):
+        chunk = private._latents[start : start + rows]
         weights, values = contribution(chunk)
         if len(weights) != len(chunk) or len(values) != len(chunk):
             raise DpbenchError(f"{name!r}: a contribution must give one row per record")
@@ -52,7 +59,7 @@ def release_grouped_sum(
         part = (share.T @ values).double()
         total = part if total is None else total + part
         if private.canaries is not None:
-            known = ~private.planted[start : start + 8192]
+            known = ~private.planted[start : start + rows]
             background = background + (share[known].T @ values[known]).double()
     if total is None:
         raise DpbenchError(f"{name!r}: there are no private records")

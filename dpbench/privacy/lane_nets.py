@@ -85,6 +85,7 @@ class LaneBuffer:
         self.flat = flat
         self.weights: list[Tensor] = []
         self.biases: list[Tensor] = []
+        self._head: LaneBuffer | None = None
         start = 0
         for inputs, outputs in layers:
             stop = start + inputs * outputs
@@ -116,8 +117,12 @@ class LaneBuffer:
         return LaneBuffer(self.layers, torch.zeros_like(self.flat))
 
     def head(self, lanes: int) -> LaneBuffer:
-        """Return views of the first ``lanes`` lanes."""
-        return LaneBuffer(self.layers, self.flat[:lanes])
+        """Return views of the first ``lanes`` lanes; the same ones for the same number."""
+        if lanes == len(self.flat):
+            return self
+        if self._head is None or len(self._head.flat) != lanes:
+            self._head = LaneBuffer(self.layers, self.flat[:lanes])
+        return self._head
 
 
 @dataclass
