@@ -107,8 +107,8 @@ def main() -> None:
         f"# Public models and extractors on {options.dataset}\n\n"
         f"`python benchmarks/public_models.py --dataset {options.dataset} --only {options.only!r} "
         f"--epochs {options.epochs} --gan-steps {options.gan_steps} --images {options.images}`; "
-        f"torch {torch.__version__}, one thread, CPU seconds. FID (domain) as a fraction of that of real "
-        f"public images ({base:.0f} before division); non-private.\n\n{table}\n"
+        f"torch {torch.__version__}, one thread, CPU seconds. FID (domain) as a fraction of that "
+        f"of real public images ({base:.0f} before division); non-private.\n\n{table}\n"
     )
     print(text)
     if options.write:
