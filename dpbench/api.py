@@ -357,7 +357,9 @@ class Metric(Plugin, ABC):
 
         ``generated`` and each of ``references`` give ``images`` (uint8),
         ``features`` and ``logits`` of the protocol's evaluator; features are
-        computed once and shared by all metrics.
+        computed once and shared by all metrics. Of a reference of more than 50,000
+        images a view holds a fixed random 50,000; ``view.population`` counts all,
+        and ``view.statistics`` is of all.
 
         Raises:
             MetricUnavailable: with the reason, e.g. too few samples for ``k``.

@@ -101,8 +101,8 @@ def fingerprint(partition: Partition) -> str:
     digest = hashlib.sha256(repr(partition.private_classes).encode())
     for part in (partition.labelling, partition.public, partition.private, partition.test):
         digest.update(repr(tuple(part.images.shape)).encode())
-        digest.update(part.images.contiguous().numpy().tobytes())
-        digest.update(part.labels.contiguous().numpy().tobytes())
+        digest.update(part.images.contiguous().numpy().data)
+        digest.update(part.labels.contiguous().numpy().data)
     return digest.hexdigest()[:32]
 
 

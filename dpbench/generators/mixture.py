@@ -45,11 +45,14 @@ class Mixture:
 
     def place(self, which: Tensor, noise: Tensor) -> Tensor:
         """Map noise to latents by each row's component."""
-        out = torch.empty_like(noise)
-        for k in range(len(self.weights)):
-            rows = (which == k).nonzero().squeeze(1)
-            out[rows] = self.means[k] + noise[rows] @ self.factors[k].T
-        return out
+        order = which.argsort()
+        sorted_noise, placed = noise[order], torch.empty_like(noise)
+        start = 0
+        for k, count in enumerate(which.bincount(minlength=len(self.weights)).tolist()):
+            rows = slice(start, start + count)
+            torch.addmm(self.means[k], sorted_noise[rows], self.factors[k].T, out=placed[rows])
+            start += count
+        return torch.empty_like(noise).index_copy_(0, order, placed)
 
     def standardise(self, which: Tensor, x: Tensor) -> Tensor:
         """Undo :meth:`place`: latents to each row's component's own units."""

@@ -17,6 +17,8 @@ from dpbench.privacy.lanes import LaneSchedule
 __all__ = ["MOST_ON_CPU", "LaneGenerator", "TrainingLane", "batched_runs"]
 
 MOST_ON_CPU = 16
+_TABLE_BYTES = {"cpu": 2**30, "cuda": 2**33}
+"""What the records of a run may take: each lane sees them in its own components' units."""
 _SNAPSHOTS = 5
 """Pictures of a training, besides the one of its start."""
 
@@ -110,10 +112,13 @@ def batched_runs(
     """Yield the lanes by falling number of steps, in runs to train one after the other.
 
     On a CPU a run holds few enough lanes for their parameters to stay in the
-    cache; lanes do not depend on what runs beside them, so results are the same.
+    cache, and nowhere more than fit in memory; lanes do not depend on what runs
+    beside them, so results are the same.
     """
     ordered = sorted(lanes, key=lambda lane: -lane.schedule.steps)
-    most = len(ordered) if ordered[0].context.device.type != "cpu" else MOST_ON_CPU
-    size = most if together else 1
+    device, private = ordered[0].context.device.type, ordered[0].private
+    fit = _TABLE_BYTES.get(device, 2**30) // (8 * private.dim * private.size)
+    most = min(MOST_ON_CPU, fit) if device == "cpu" else fit
+    size = max(1, most) if together else 1
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]

@@ -341,13 +341,18 @@ class DPSGDLanes:
         tables = [private._latents for private in self._privates]
         if view is None and all(table is tables[0] for table in tables):
             return tables[0].to(device), None
-        if view is not None:
-            tables = [
-                torch.cat([view(lane, part.to(device)) for part in table.split(16384)])
-                for lane, table in enumerate(tables)
-            ]
-        offsets = torch.arange(len(tables), device=device).mul_(self.size).unsqueeze(1)
-        return torch.cat(tables).to(device), offsets
+        seen: Tensor | None = None
+        for lane, table in enumerate(tables):
+            start = lane * self.size
+            for part in table.split(16384):
+                rows = part.to(device) if view is None else view(lane, part.to(device))
+                if seen is None:
+                    seen = rows.new_empty(len(tables) * self.size, rows.shape[1])
+                seen[start : start + len(rows)] = rows
+                start += len(rows)
+        if seen is None:
+            raise ValueError("there are no private records")
+        return seen, torch.arange(len(tables), device=device).mul_(self.size).unsqueeze(1)
 
 
 def _room(expected: float, size: int) -> int:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dpbench.generators import training_lane
 from dpbench.generators.vae import VAE
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.lane_nets import Activation, LaneBuffer
@@ -87,6 +88,20 @@ def test_lanes_together_equal_lanes_alone() -> None:
         private = handle(epsilon, seed=i)
         alone.fit(private, public_latents(), private.context)
         torch.testing.assert_close(alone.flat, model.flat, rtol=1e-3, atol=1e-4)
+
+
+def test_runs_hold_no_more_lanes_than_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    train = VAE.train
+    monkeypatch.setattr(
+        VAE, "train", lambda run, public: (sizes.append(len(run)), train(run, public))
+    )
+    privates = [handle(2.0, seed=i) for i in range(3)]
+    two = 2 * 8 * DIM * privates[0].size  # bytes of the records as two lanes see them
+    monkeypatch.setitem(training_lane._TABLE_BYTES, "cpu", two)
+    models = [VAE(VAE.Params(hidden=(4,), steps=2, batch=50), DIM) for _ in privates]
+    VAE.fit_lanes(models, privates, public_latents(), [p.context for p in privates])
+    assert sizes == [2, 1]
 
 
 def test_engines_agree_without_noise() -> None:
