@@ -1,4 +1,4 @@
-"""Where reduced precision may be used: nowhere, unless asked for."""
+"""Where reduced precision may be used, and where it may not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["fast_products"]
+__all__ = ["fast_products", "full_precision"]
 
 
 @contextlib.contextmanager
@@ -26,3 +26,18 @@ def fast_products(device: torch.device) -> Iterator[None]:
         yield
     finally:
         matmul.fp32_precision = before
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep convolutions on a CUDA device in float32 inside the block; torch's default is TF32.
+
+    Scores must not depend on the card they were computed on.
+    """
+    convolution = torch.backends.cudnn.conv
+    before = convolution.fp32_precision
+    convolution.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision = before

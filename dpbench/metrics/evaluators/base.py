@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from dpbench.precision import full_precision
+
 __all__ = ["Evaluator", "evaluate", "evaluate_parts", "state_sha256"]
 
 #: About as many images as one part of a streamed pass holds.
@@ -64,10 +66,11 @@ def evaluate(evaluator: Evaluator, images: Tensor) -> tuple[Tensor, Tensor]:
     """
     features = torch.empty(len(images), evaluator.feature_dim)
     logits = torch.empty(len(images), evaluator.classes)
-    for start in range(0, len(images), evaluator.batch_size):
-        batch = images[start : start + evaluator.batch_size].to(evaluator.device)
-        end = start + len(batch)
-        features[start:end], logits[start:end] = evaluator(batch)
+    with full_precision():
+        for start in range(0, len(images), evaluator.batch_size):
+            batch = images[start : start + evaluator.batch_size].to(evaluator.device)
+            end = start + len(batch)
+            features[start:end], logits[start:end] = evaluator(batch)
     return features, logits
 
 
