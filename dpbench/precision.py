@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -34,7 +35,8 @@ def full_precision() -> Iterator[None]:
 
     Scores must not depend on the card they were computed on.
     """
-    convolution = torch.backends.cudnn.conv
+    cudnn: Any = torch.backends.cudnn
+    convolution = cudnn.conv
     before = convolution.fp32_precision
     convolution.fp32_precision = "ieee"
     try:
