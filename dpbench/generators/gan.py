@@ -72,8 +72,7 @@ class GAN(LaneGenerator):
 
     def __init__(self, params: GANParams, latent_dim: int) -> None:
         super().__init__(params, latent_dim)
-        released = params.prior != "normal"
-        latent = latent_dim if released else params.latent or latent_dim
+        latent = latent_dim if params.released else params.latent or latent_dim
         self.skip = params.skip and latent == latent_dim
         act = params.activation_function
         self.net = LaneMLP((latent, *params.hidden, latent_dim), act)
@@ -93,7 +92,7 @@ class GAN(LaneGenerator):
         """Release the prior first, so that the steps use up exactly what it leaves."""
         params: GANParams = self.params
         prior = self.mixture
-        if params.prior != "normal":
+        if params.released:
             prior = release_prior(params, private, public)
         schedule = schedule_for(params, private)
         if params.bound == "weight-clip":
@@ -177,7 +176,8 @@ class _Training:
             self.critic_replay.run(self.engine.key, partial(self._critic_step, active))
             self.engine.end()
             if step % every == every - 1:
-                rates = lane_rates(params, schedules, step, params.generator_rate)
+                own = params.generator_rate
+                rates = lane_rates(params, schedules, step, own, gentle=params.released)
                 self.numbers.set("generator", rates)
                 self.numbers.set("average", [self.average.weight()])
                 self.pool.advance(active)

@@ -35,6 +35,11 @@ class PriorParams(Params):
     prior_share: float | None = Field(None, gt=0, lt=1)
     prior_rounds: int | None = Field(None, ge=0)
 
+    @property
+    def released(self) -> bool:
+        """Whether a part of the budget buys the prior."""
+        return self.prior != "normal"
+
 
 def mixture_settings(params: PriorParams, private: PrivateLatents, share: float) -> MixtureSettings:
     """Choose the size of the released prior from the budget and the data.
@@ -58,7 +63,7 @@ def mixture_settings(params: PriorParams, private: PrivateLatents, share: float)
 
 def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) -> Mixture:
     """Release the prior of one lane; ``normal`` is N(0, I) and costs nothing."""
-    if params.prior == "normal":
+    if not params.released:
         return Mixture.standard(private.dim)
     share = params.prior_share or (0.7 if private.budget.epsilon < 3 else 0.5)
     return release_mixture(private, public, mixture_settings(params, private, share))

@@ -51,16 +51,24 @@ def automatic_steps(private: PrivateLatents) -> int:
 
 
 def lane_rates(
-    params: StepParams, schedules: Sequence[LaneSchedule], step: int, base: float | None = None
+    params: StepParams,
+    schedules: Sequence[LaneSchedule],
+    step: int,
+    base: float | None = None,
+    gentle: bool = False,
 ) -> list[float]:
-    """Return each lane's learning rate at ``step``."""
+    """Return each lane's learning rate at ``step``; ``gentle`` as in :func:`automatic_rate`."""
     rates = []
     for schedule in schedules:
-        rate = base or params.learning_rate or automatic_rate(schedule)
+        rate = base or params.learning_rate or automatic_rate(schedule, gentle)
         rates.append(rate * (1 - step / schedule.steps) if params.decay else rate)
     return rates
 
 
-def automatic_rate(schedule: LaneSchedule) -> float:
-    """Smaller under noise."""
-    return 2e-3 / (1 + schedule.noise_multiplier)
+def automatic_rate(schedule: LaneSchedule, gentle: bool = False) -> float:
+    """Smaller under noise; much smaller for a network that starts at a released prior.
+
+    Adam moves every parameter by about its rate, however little of a noisy
+    gradient is signal: networks that start at a good place wander off.
+    """
+    return 2e-3 / (1 + (20 if gentle else 1) * schedule.noise_multiplier)

@@ -116,7 +116,7 @@ class _Training:
         self.weights = self.net.initial([c.generator("init") for c in contexts], self.device)
         self.picks = [c.generator("components", self.device) for c in contexts]
         self.draws = [c.generator("latent-noise", self.device) for c in contexts]
-        view = self._view if self.params.prior != "normal" else None
+        view = self._view if self.params.released else None
         self.replay = Replay.on(self.device, privates, lambda: self.engine.streams + self.draws)
         self.numbers = StepNumbers(self.device, self.replay.captures)
         self.engine: DPSGDLanes | ReferenceLane
@@ -171,7 +171,7 @@ class _Training:
 
     def run(self) -> None:
         params, buffer = self.params, self.weights
-        if params.pretrain_steps and params.prior == "normal":
+        if params.pretrain_steps and not params.released:
             self._pretrain()
         total = self.schedules[0].steps
         while (active := self.engine.active) > 0:
@@ -179,7 +179,8 @@ class _Training:
             for i, lane in enumerate(self.lanes[:active]):
                 lane.watch(step, buffer.flat[i : i + 1])
             self.numbers.set("kl", [self._kl_weight()])
-            self.numbers.set("rates", lane_rates(params, self.schedules[:active], step))
+            rates = lane_rates(params, self.schedules[:active], step, gentle=params.released)
+            self.numbers.set("rates", rates)
             self.numbers.set("average", [self.average.weight()])
             self.engine.begin()
             self.replay.run(self.engine.key, partial(self._step, buffer.head(active)))
