@@ -22,6 +22,7 @@ from dpbench.config import Component, Config
 from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor
 from dpbench.executors.local import LocalExecutor
+from dpbench.executors.ray import RayExecutor
 from dpbench.grid import Selection, Trial, plan_trials
 from dpbench.metrics.classes import collapsed
 from dpbench.metrics.evaluators.weights import inception_weights_file
@@ -135,7 +136,7 @@ def _with_weights(config: Config, trials: list[Trial], options: Options) -> Opti
         return options
     given = Path(options.inception_weights) if options.inception_weights else None
     path, sha256 = inception_weights_file(given, cache_directory())
-    return replace(options, inception_weights=str(path), inception_sha256=sha256)
+    return replace(options, inception_weights=str(path.absolute()), inception_sha256=sha256)
 
 
 def keep_trained(prepared: Prepared) -> int:
@@ -220,6 +221,16 @@ def local_executor(
         workers,
         seconds=limits.seconds,
         memory_gib=limits.memory_gib or 0.8 * total,
+    )
+
+
+def ray_executor(
+    config: Config, runs: Path, device: str, workers: int | None = None, address: str | None = None
+) -> RayExecutor:
+    """Return workers on a Ray cluster, with the configured limits; it chooses the device."""
+    limits = config.settings.limits
+    return RayExecutor(
+        runs / "artifacts", device, workers, limits.seconds, limits.memory_gib, address
     )
 
 

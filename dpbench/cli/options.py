@@ -11,9 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from dpbench.executors.base import Executor
     from dpbench.grid import Selection
+    from dpbench.runner import Prepared
 
-__all__ = ["Chosen", "config_option", "device_option", "grid_options", "runs_option"]
+__all__ = [
+    "Chosen",
+    "MakeExecutor",
+    "config_option",
+    "device_option",
+    "executor_options",
+    "grid_options",
+    "runs_option",
+]
+
+MakeExecutor = Callable[["Prepared"], "Executor"]
 
 config_option = click.option(
     "--config",
@@ -106,4 +118,52 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
         ]
     ):
         function = option(function)
+    return function
+
+
+def executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what says where tasks run; the command gets it as ``make_executor``."""
+
+    @device_option
+    @click.option(
+        "--workers",
+        type=click.IntRange(1),
+        help="How many tasks run at once.  [default: one a core, or a GPU]",
+    )
+    @click.option(
+        "--executor",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Processes on this machine, or a Ray cluster.",
+    )
+    @click.option(
+        "--ray-address",
+        help="auto or host:port of a cluster.  [default: $RAY_ADDRESS, else a Ray of its own]",
+    )
+    @functools.wraps(command)
+    def function(
+        *arguments: Any,
+        device: str,
+        workers: int | None,
+        executor: str,
+        ray_address: str | None,
+        **options: Any,
+    ) -> None:
+        from dpbench import runner
+        from dpbench.executors.ray import require_ray
+
+        if ray_address is not None and executor != "ray":
+            raise click.UsageError("--ray-address is for --executor ray: add it")
+        if executor == "ray":
+            require_ray()  # before any data is fetched
+
+        def make(prepared: Prepared) -> Executor:
+            config, runs = prepared.config, prepared.runs
+            if executor == "ray":
+                return runner.ray_executor(config, runs, device, workers, ray_address)
+            return runner.local_executor(config, runs, runner.choose_device(device), workers)
+
+        command(*arguments, make_executor=make, **options)
+
     return function

@@ -9,22 +9,20 @@ import time
 
 import click
 
-from dpbench.cli.options import Chosen, device_option, grid_options
+from dpbench.cli.options import Chosen, MakeExecutor, executor_options, grid_options
 
 __all__ = ["command"]
 
 
 @click.command("run", short_help="Train and score a grid; write its leaderboard.")
 @grid_options
-@device_option
-@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@executor_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and what is cached; compute nothing.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, cached or not.")
 @click.option("--controls/--no-controls", default=True, help="Score the four controls as well.")
 def command(
     chosen: Chosen,
-    device: str,
-    workers: int | None,
+    make_executor: MakeExecutor,
     dry_run: bool,
     fresh: bool,
     controls: bool,
@@ -61,8 +59,7 @@ def command(
     if dry_run:
         return
     runs = chosen.runs
-    where = runner.choose_device(device)
-    executor = runner.local_executor(prepared.config, runs, where, workers)
+    executor = make_executor(prepared)
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started

@@ -9,20 +9,18 @@ import time
 
 import click
 
-from dpbench.cli.options import Chosen, device_option, grid_options
+from dpbench.cli.options import Chosen, MakeExecutor, executor_options, grid_options
 
 __all__ = ["command"]
 
 
 @click.command("score", short_help="Score a finished grid by further metrics; trains nothing.")
 @grid_options
-@device_option
-@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@executor_options
 @click.option("--metrics", required=True, help="Comma-separated names, added to the protocol's.")
 def command(
     chosen: Chosen,
-    device: str,
-    workers: int | None,
+    make_executor: MakeExecutor,
     metrics: str,
 ) -> None:
     """Score trials that are already trained; those that are not are left out, with a note."""
@@ -48,8 +46,7 @@ def command(
     untrained = runner.keep_trained(prepared)
     if untrained:
         say(console, f"{untrained} trials are not trained yet and left out: dpbench run")
-    where = runner.choose_device(device)
-    executor = runner.local_executor(prepared.config, chosen.runs, where, workers)
+    executor = make_executor(prepared)
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
     command_line = shlex.join(["dpbench", *sys.argv[1:]])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpbench.stages import Task
 
-__all__ = ["Executor", "Outcome"]
+__all__ = ["Executor", "Outcome", "over_memory", "over_time"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,13 @@ class Executor(ABC):
     @abstractmethod
     def progress(self) -> dict[str, float]:
         """Return the fraction done of each running task, by job id."""
+
+
+def over_time(seconds: float) -> str:
+    """Say that a task was stopped at its time limit."""
+    return f"ran longer than {seconds:g} s: raise limits.seconds or make it faster"
+
+
+def over_memory(gib: float) -> str:
+    """Say that a task was stopped at its memory limit."""
+    return f"held more than {gib:g} GiB of memory: raise limits.memory_gib or make it smaller"

@@ -16,8 +16,8 @@ import psutil
 import torch
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from dpbench.executors.base import Executor, Outcome
-from dpbench.executors.worker import execute, prepare
+from dpbench.executors.base import Executor, Outcome, over_memory, over_time
+from dpbench.executors.worker import execute, prepare, read_report
 from dpbench.stages import Task
 
 __all__ = ["LocalExecutor", "default_workers"]
@@ -93,12 +93,9 @@ class LocalExecutor(Executor):
         try:
             failures, error = running.future.result()
         except TimeoutError:
-            error = f"ran longer than {self.seconds:g} s: raise limits.seconds or make it faster"
+            error = over_time(self.seconds or 0.0)
         except CancelledError:
-            error = (
-                f"held more than {self.memory_gib:g} GiB of memory: raise limits.memory_gib "
-                "or make it smaller"
-            )
+            error = over_memory(self.memory_gib or 0.0)
         except ProcessExpired as died:
             error = f"its process died (exit code {died.exitcode}): killed, or out of memory?"
         with contextlib.suppress(OSError):
@@ -106,13 +103,13 @@ class LocalExecutor(Executor):
         return Outcome(job_id, failures, error, seconds)
 
     def progress(self) -> dict[str, float]:
-        return {job_id: _report(r.report)[1] for job_id, r in self._running.items()}
+        return {job_id: read_report(r.report)[1] for job_id, r in self._running.items()}
 
     def _stop_the_greedy(self) -> None:
         if self.memory_gib is None:
             return
         for running in self._running.values():
-            pid, _ = _report(running.report)
+            pid, _ = read_report(running.report)
             if pid is None or running.over_memory:
                 continue
             with contextlib.suppress(psutil.Error):
@@ -124,11 +121,3 @@ class LocalExecutor(Executor):
         self._pool.stop()
         self._pool.join(timeout=10)
         shutil.rmtree(self._reports, ignore_errors=True)
-
-
-def _report(path: Path) -> tuple[int | None, float]:
-    try:
-        pid, fraction = path.read_text().split()
-        return int(pid), float(fraction)
-    except (OSError, ValueError):
-        return None, 0.0

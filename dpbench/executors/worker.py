@@ -18,7 +18,7 @@ from dpbench.errors import DpbenchError
 from dpbench.stages import GeneratorTask, Task
 from dpbench.store import Store
 
-__all__ = ["execute", "prepare"]
+__all__ = ["execute", "prepare", "read_report"]
 
 REPORT_EVERY = 0.25
 
@@ -67,6 +67,15 @@ def execute(task: Task, root: Path, device: str, report: Path) -> tuple[dict[str
         log = _keep_traceback(root)
         message = str(error).splitlines()[0] if str(error) else ""
         return {}, f"{type(error).__name__}: {message} (traceback in {log})"
+
+
+def read_report(path: Path) -> tuple[int | None, float]:
+    """Return a task's process id and the fraction done; ``(None, 0)`` before it began."""
+    try:
+        pid, fraction = path.read_text().split()
+        return int(pid), float(fraction)
+    except (OSError, ValueError):
+        return None, 0.0
 
 
 def _keep_traceback(root: Path) -> Path:
