@@ -5,17 +5,14 @@ Needs no torch, so that reading ``benchmarks.toml`` stays fast.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from dpbench.api import Metric
     from dpbench.metrics.evaluators.base import Evaluator
 
-__all__ = ["QUANTISATION", "Protocol", "identity_hash"]
+__all__ = ["QUANTISATION", "Protocol"]
 
 QUANTISATION = "clamp to [0, 1], times 255, round to uint8"
 
@@ -56,21 +53,6 @@ class Protocol(BaseModel):
             "quantisation": QUANTISATION,
         }
 
-    def metric_identity(self, evaluator: Evaluator, metric: Metric) -> dict[str, Any]:
-        """Return :meth:`identity` with one metric's name, version and hyperparameters."""
-        return {
-            **self.identity(evaluator),
-            "metric": metric.name,
-            "metric_version": metric.version,
-            "metric_params": metric.params.model_dump(mode="json"),
-        }
-
     def heading(self, title: str) -> str:
         """Name a figure of the evaluator as what it is: ``FID (domain)``, or plain ``FID``."""
         return title if self.evaluator == "inception" else f"{title} ({self.evaluator})"
-
-
-def identity_hash(identity: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits that differ when any part of ``identity`` does."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
