@@ -18,7 +18,6 @@ noise on batches of the expected size.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from common import command, machine, numbers, publish, table
 from opacus import PrivacyEngine
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -54,17 +54,18 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def lane_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
-    """Return a function that trains all lanes by one private step."""
+def in_runs(
+    make: Callable[[torch.Tensor, range, int], Step], latents: torch.Tensor, lanes: int, batch: int
+) -> Step:
+    """Return a function that takes one step of all lanes, in runs as the generators form them."""
     most = MOST_ON_CPU if latents.device.type == "cpu" else lanes
-    runs = [
-        _private_run(latents, range(first, min(first + most, lanes)), batch)
-        for first in range(0, lanes, most)
-    ]
+    starts = range(0, lanes, most)
+    runs = [make(latents, range(first, min(first + most, lanes)), batch) for first in starts]
     return lambda: [run() for run in runs]
 
 
-def _private_run(latents: torch.Tensor, seeds: range, batch: int) -> Step:
+def lane_step(latents: torch.Tensor, seeds: range, batch: int) -> Step:
+    """Return a function that trains a lane per seed by one private step."""
     device, lanes = latents.device, len(seeds)
     contexts = [Context(seed, device) for seed in seeds]
     privates = [PrivateLatents(latents, Budget(10, 1e-6), CLIP, c) for c in contexts]
@@ -88,17 +89,8 @@ def _private_run(latents: torch.Tensor, seeds: range, batch: int) -> Step:
     return step
 
 
-def plain_step(latents: torch.Tensor, lanes: int, batch: int) -> Step:
+def plain_step(latents: torch.Tensor, seeds: range, batch: int) -> Step:
     """The same without privacy: shuffled batches, plain sums."""
-    most = MOST_ON_CPU if latents.device.type == "cpu" else lanes
-    runs = [
-        _plain_run(latents, range(first, min(first + most, lanes)), batch)
-        for first in range(0, lanes, most)
-    ]
-    return lambda: [run() for run in runs]
-
-
-def _plain_run(latents: torch.Tensor, seeds: range, batch: int) -> Step:
     device, lanes = latents.device, len(seeds)
     contexts = [Context(seed, device) for seed in seeds]
     params = NET.initial([c.generator("init") for c in contexts], device)
@@ -190,54 +182,54 @@ def medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows(lanes: list[int], batches: list[int], device: torch.device) -> Iterator[str]:
-    """Yield the lines of the table."""
-    yield "| batch | lanes | Opacus, ms | lanes, ms | ms per lane | ratio | private / plain |"
-    yield "|---:|---:|---:|---:|---:|---:|---:|"
+def rows(lanes: list[int], batches: list[int], device: torch.device) -> Iterator[list[str]]:
+    """Yield the table's rows."""
     latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0)).to(device)
     for batch in batches:
         for count in lanes:
             steps: dict[str, Step] = {
                 "opacus": opacus_step(latents, batch),
-                "lanes": lane_step(latents, count, batch),
-                "plain": plain_step(latents, count, batch),
+                "lanes": in_runs(lane_step, latents, count, batch),
+                "plain": in_runs(plain_step, latents, count, batch),
             }
             ms = medians(steps, device)
-            yield (
-                f"| {batch} | {count} | {ms['opacus']:.2f} | {ms['lanes']:.2f} | "
-                f"{ms['lanes'] / count:.3f} | {ms['opacus'] * count / ms['lanes']:.1f} | "
-                f"{ms['lanes'] / ms['plain']:.2f} |"
-            )
+            row = [
+                f"{batch}",
+                f"{count}",
+                f"{ms['opacus']:.2f}",
+                f"{ms['lanes']:.2f}",
+                f"{ms['lanes'] / count:.3f}",
+                f"{ms['opacus'] * count / ms['lanes']:.1f}",
+                f"{ms['lanes'] / ms['plain']:.2f}",
+            ]
+            print(*row, file=sys.stderr, flush=True)
+            yield row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lanes", type=_numbers, default=[1, 4, 16, 64])
-    parser.add_argument("--batch", type=_numbers, default=[64, 1024])
+    parser.add_argument("--lanes", type=numbers, default=[1, 4, 16, 64])
+    parser.add_argument("--batch", type=numbers, default=[64, 1024])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    where = f"{platform.machine()}, {options.threads} thread(s)"
+    where = f"{machine()}, {options.threads} thread(s)"
     if options.device.type == "cuda":
-        where = torch.cuda.get_device_name(options.device)
+        where = f"{torch.cuda.get_device_name(options.device)}; {where}"
+    heads = "batch", "lanes", "Opacus, ms", "lanes, ms", "ms per lane", "ratio", "private / plain"
     lines = [
         "# A private step of many lanes against Opacus",
         "",
-        f"`python {' '.join(sys.argv)}` on {where}, torch {torch.__version__}.",
+        f"`{command()}` on {where}.",
         "",
+        *table(heads, rows(options.lanes, options.batch, options.device)),
+        "",
+        "- ratio: as many steps of Opacus, one trial after the other, over one step of the lanes",
+        "- private / plain: over the same engine without clipping and noise, on expected batch sizes",
     ]
-    print("\n".join(lines), flush=True)
-    for row in rows(options.lanes, options.batch, options.device):
-        print(row, flush=True)
-        lines.append(row)
-    if options.write:
-        options.write.write_text("\n".join(lines) + "\n")
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    publish(lines, options.write)
 
 
 if __name__ == "__main__":
