@@ -227,7 +227,7 @@ def main() -> None:
         *table(heads, rows(options.lanes, options.batch, options.device)),
         "",
         "- ratio: as many steps of Opacus, one trial after the other, over one step of the lanes",
-        "- private / plain: over the same engine without clipping and noise, on expected batch sizes",
+        "- private / plain: over the same engine without clipping and noise",
     ]
     publish(lines, options.write)
 
