@@ -6,15 +6,16 @@ import ast
 import functools
 import hashlib
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from dpbench.plugins import Registered
 
-__all__ = ["code_version"]
+__all__ = ["code_version", "package_digest"]
 
 #: Code that decides a kind's results besides the plugin's own package.
-SHARED = {"generator": ("dpbench.privacy",)}
+SHARED = {"generator": ("dpbench.privacy", "dpbench.precision")}
 
 
 def code_version(registered: Registered) -> str:
@@ -30,9 +31,19 @@ def code_version(registered: Registered) -> str:
 
 
 @functools.cache
+def package_digest() -> str:
+    """Name the code of dpbench as a whole: what two machines must share."""
+    return _digest_of(sorted(Path(__file__).parent.rglob("*.py")))
+
+
+@functools.cache
 def _digest(name: str) -> str:
+    return _digest_of(_sources(importlib.import_module(name)))
+
+
+def _digest_of(paths: Iterable[Path]) -> str:
     total = hashlib.sha256()
-    for path in _sources(importlib.import_module(name)):
+    for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         total.update(ast.dump(_Bare().visit(tree)).encode())
     return total.hexdigest()[:12]

@@ -31,6 +31,8 @@ __all__ = ["Cell", "Job", "Options", "Plan", "fingerprint", "make_plan"]
 T = TypeVar("T")
 #: Raise when a stage's own code changes what it computes.
 STAGE_VERSION = 1
+#: The same for evaluators alone, on which features and scores depend.
+EVALUATOR_VERSION = 2
 #: Lanes of one task; more only lengthens what a crash can cost.
 MAX_LANES = 64
 
@@ -172,7 +174,7 @@ class _Planner:
     def evaluator(self, dataset: str, name: str) -> tuple[str, str]:
         """Return the key and job id of an evaluator."""
         data = self.data[dataset]
-        described = {"evaluator": name, "data": data, "version": STAGE_VERSION}
+        described = {"evaluator": name, "data": data, "version": EVALUATOR_VERSION}
         if name == "inception":
             described["weights"] = self.options.inception_sha256
         key = content_key(described)

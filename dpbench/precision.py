@@ -31,15 +31,18 @@ def fast_products(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep convolutions on a CUDA device in float32 inside the block; torch's default is TF32.
+    """Keep products and convolutions on a CUDA device in float32, whatever was set before.
 
-    Scores must not depend on the card they were computed on.
+    For sums whose sensitivity a guarantee states, and for scores, which must not
+    depend on the card they were computed on (torch's default for convolutions is TF32).
     """
     cudnn: Any = torch.backends.cudnn
-    convolution = cudnn.conv
-    before = convolution.fp32_precision
-    convolution.fp32_precision = "ieee"
+    switches = (torch.backends.cuda.matmul, cudnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "ieee"
     try:
         yield
     finally:
-        convolution.fp32_precision = before
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision

@@ -15,12 +15,11 @@ from dpbench import stages
 from dpbench.api import Context, Partition
 from dpbench.config import Component
 from dpbench.metrics import views
-from dpbench.metrics.plugin import FidMetric
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
 from dpbench.stages import EvaluatorTask, GeneratorTask, Lane, LatentsTask, PublicTask, ScoreTask
 from dpbench.stages.evaluator import load_references
-from dpbench.store import Artifact, Store
+from dpbench.store import Store
 
 PRIVATE = 6000
 PIXELS = fake_plugins.SIDE**2
@@ -127,23 +126,3 @@ def test_references_too_large_to_hold_score_as_if_they_were_held(
     assert (len(view), view.population) == (900, PRIVATE)
     assert view.labels is not None
     torch.testing.assert_close(references.labeller(view.images[:50])[0], view.features[:50])
-
-
-def test_evaluators_of_earlier_versions_are_still_read(
-    tmp_path: Path, fakes: Registry, forget: Callable[[], None]
-) -> None:
-    store = run_everything(Store(tmp_path))
-    expected = store.load("score", "fid").meta["values"]
-    made = store.load("evaluator", "evaluator")
-    old = {k: v.clone() for k, v in made.tensors.items() if "mean" not in k and "scatter" not in k}
-    assert len(old) == len(made.tensors) - 6
-    store.remove("evaluator", "evaluator")
-    store.save("evaluator", "evaluator", Artifact(made.meta, old))
-    forget()
-    _, references = load_references(store, "data", "evaluator", "evaluator", "private-train", "cpu")
-    seen = store.load("features", "samples").tensors
-    generated = views.View(
-        references.private_train.images[:80], features=seen["features"], logits=seen["logits"]
-    )
-    again = FidMetric(FidMetric.Params()).compute(generated, references, Context(0))
-    assert again == pytest.approx(expected, rel=1e-9)

@@ -25,7 +25,7 @@ import psutil
 import torch
 
 from dpbench import __version__
-from dpbench.code_version import code_version
+from dpbench.code_version import code_version, package_digest
 from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor, Outcome, over_memory, over_time
 from dpbench.executors.local import default_workers
@@ -304,9 +304,9 @@ def _knock(address: str) -> None:
 
 
 def _codes() -> dict[str, str]:
-    """Name the code that artifacts' keys are made of, by plugin."""
+    """Name the code that makes artifacts: all of dpbench, and each plugin's."""
     plugins = {f"{entry.cls.kind} {entry.cls.name}": code_version(entry) for entry in registry()}
-    return {"dpbench": __version__, **plugins}
+    return {"dpbench": f"{__version__}/{package_digest()}", **plugins}
 
 
 def _run(

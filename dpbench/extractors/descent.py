@@ -45,7 +45,7 @@ class DescentParams(Params):
             keeps latents where a generator can learn them.
         knee: the pixel error is quadratic below it and linear above (Charbonnier),
             as the default public models are trained; 0 for the squared error.
-        batch: images descended together; results do not depend on it.
+        batch: images descended together; but for rounding, results do not depend on it.
         warm_start: begin at the public model's own guess where it has one.
     """
 

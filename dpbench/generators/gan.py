@@ -133,10 +133,12 @@ class _Training:
         self.judge.initialise([c.generator("init:critic") for c in contexts])
         fakes = self.params.fakes
         self.public_picks = [c.generator("public", device) for c in contexts]
-        self.critic_replay = Replay.on(
-            device, privates, lambda: self.engine.streams + self.public_picks
-        )
-        self.replay = Replay.on(device, privates, list)
+        self.critic_replay, self.replay = Replay(), Replay()
+        if self.params.engine == "lanes":  # the reference engine draws batches within a step
+            self.critic_replay = Replay.on(
+                device, privates, lambda: self.engine.streams + self.public_picks
+            )
+            self.replay = Replay.on(device, privates, list)
         fixed = self.critic_replay.captures
         self.numbers = StepNumbers(device, fixed)
         priors = [lane.prior for lane in lanes]

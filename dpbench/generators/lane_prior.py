@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from dpbench.api import Context, Params
@@ -35,6 +35,12 @@ class PriorParams(Params):
     prior_share: float | None = Field(None, gt=0, lt=1)
     prior_rounds: int | None = Field(None, ge=0)
 
+    @model_validator(mode="after")
+    def _mixture_settings_need_a_mixture(self) -> PriorParams:
+        if self.prior != "mixture" and (self.components or self.prior_rounds is not None):
+            raise ValueError("components and prior_rounds need prior = 'mixture'")
+        return self
+
     @property
     def released(self) -> bool:
         """Whether a part of the budget buys the prior."""
@@ -50,12 +56,14 @@ def mixture_settings(params: PriorParams, private: PrivateLatents, share: float)
     (one Gaussian, one move of the means, one refinement); without, many.
     """
     components, rounds = params.components, params.prior_rounds
-    if params.prior == "gaussian":
+    if params.prior == "gaussian" or components == 1:
         return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
         return MixtureSettings(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
     most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
     automatic = round(min(_MOST, max(1.0, most)))
+    if not components and automatic == 1:
+        return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
     rounds, refinements = 1 if rounds is None else rounds, 1
     noise = release_noise(private, share, 1 + rounds + refinements)
     return MixtureSettings(components or automatic, rounds, refinements, noise)

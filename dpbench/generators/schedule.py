@@ -31,13 +31,11 @@ class StepParams(Params):
     average: bool = True
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[float, float] = (0.5, 0.9)
-    pretrain_steps: int = Field(0, ge=0)
-    pretrain_rate: float = Field(2e-3, gt=0)
 
 
 def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:
     """Choose a lane's schedule; the noise uses up what the ledger has left."""
-    batch = params.batch or min(1024, private.size // 4)
+    batch = params.batch or max(1, min(1024, private.size // 4))
     steps = params.steps or automatic_steps(private)
     rate = min(1.0, batch / private.size)
     return LaneSchedule(rate, steps, private.clip, private.noise_multiplier(rate, steps))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from dpbench.api import Context
@@ -20,7 +20,7 @@ from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage, lane_optimiser
-from dpbench.privacy.lanes import DPSGDLanes
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.reference import ReferenceLane
 from dpbench.privacy.replay import Replay, StepNumbers
 
@@ -29,6 +29,9 @@ __all__ = ["VAE", "VAEParams"]
 
 class VAEParams(PriorParams, StepParams, ActivationParams):
     """Hyperparameters of the VAE; ``None`` stands for a default that follows epsilon, N and d.
+
+    ``pretrain_steps`` fit it to public latents before the first private step, for
+    free, where the prior is N(0, I).
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
     ``output_noise = false``, ``hidden = [64]``, ``latent = 32``, ``batch = 64``,
@@ -43,7 +46,15 @@ class VAEParams(PriorParams, StepParams, ActivationParams):
     output_noise: bool = True
     kl_weight: float = Field(1.0, ge=0)
     kl_warmup: float = Field(0.0, ge=0, le=1)
+    pretrain_steps: int = Field(0, ge=0)
+    pretrain_rate: float = Field(2e-3, gt=0)
     engine: Literal["lanes", "opacus"] = "lanes"
+
+    @model_validator(mode="after")
+    def _pretrain_without_a_prior(self) -> VAEParams:
+        if self.pretrain_steps and self.released:
+            raise ValueError("pretrain_steps needs prior = 'normal'")
+        return self
 
 
 class VAE(LaneGenerator):
@@ -117,7 +128,11 @@ class _Training:
         self.picks = [c.generator("components", self.device) for c in contexts]
         self.draws = [c.generator("latent-noise", self.device) for c in contexts]
         view = self._view if self.params.released else None
-        self.replay = Replay.on(self.device, privates, lambda: self.engine.streams + self.draws)
+        self.replay = (
+            Replay()  # the reference engine draws its batches within a step
+            if self.params.engine == "opacus"
+            else Replay.on(self.device, privates, lambda: self.engine.streams + self.draws)
+        )
         self.numbers = StepNumbers(self.device, self.replay.captures)
         self.engine: DPSGDLanes | ReferenceLane
         if self.params.engine == "opacus":
@@ -139,11 +154,11 @@ class _Training:
         self.average = LaneAverage(self.weights.flat)
 
     def _traces(self, params: LaneBuffer, batch: Tensor) -> list[LinearTrace]:
-        return self.net.traces(params, batch, self.numbers.one("kl"), self._draw)
+        return self.net.traces(params, batch, self.numbers.per_lane("kl"), self._draw)
 
-    def _kl_weight(self) -> float:
-        """The weight of the divergence, rising over the first ``kl_warmup`` of the steps."""
-        length = self.params.kl_warmup * self.schedules[0].steps
+    def _kl_weight(self, schedule: LaneSchedule) -> float:
+        """The weight of the divergence, rising over the first ``kl_warmup`` of a lane's steps."""
+        length = self.params.kl_warmup * schedule.steps
         warm = min(1.0, (self.engine.step + 1) / (length + 1))
         return warm * self.params.kl_weight * self.noise_scale**2
 
@@ -171,16 +186,16 @@ class _Training:
 
     def run(self) -> None:
         params, buffer = self.params, self.weights
-        if params.pretrain_steps and not params.released:
+        if params.pretrain_steps:
             self._pretrain()
         total = self.schedules[0].steps
         while (active := self.engine.active) > 0:
             step = self.engine.step
             for i, lane in enumerate(self.lanes[:active]):
                 lane.watch(step, buffer.flat[i : i + 1])
-            self.numbers.set("kl", [self._kl_weight()])
-            rates = lane_rates(params, self.schedules[:active], step, gentle=params.released)
-            self.numbers.set("rates", rates)
+            schedules = self.schedules[:active]
+            self.numbers.set("kl", [self._kl_weight(schedule) for schedule in schedules])
+            self.numbers.set("rates", lane_rates(params, schedules, step, gentle=params.released))
             self.numbers.set("average", [self.average.weight()])
             self.engine.begin()
             self.replay.run(self.engine.key, partial(self._step, buffer.head(active)))

@@ -43,7 +43,7 @@ class Moments:
         """Take in ``features`` ``[B, D]``, from any device."""
         if not len(features):
             return
-        batch = features.to(self.mean.device).double()
+        batch = features.to(self.mean.device, torch.float64, copy=True)
         total = self.count + len(batch)
         mean = batch.mean(0)
         batch -= mean

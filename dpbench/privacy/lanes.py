@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
-from dpbench.precision import fast_products
+from dpbench.precision import fast_products, full_precision
 from dpbench.privacy.accounting import noise_multiplier_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
@@ -252,7 +252,8 @@ class DPSGDLanes:
         grads = self._grads.head(lanes)
         with fast_products(batch.device):
             found = traces(batch)
-        clipped_sum(found, self._clip[:lanes], weight, grads)
+        with full_precision():
+            clipped_sum(found, self._clip[:lanes], weight, grads)
         self._add_noise(grads.flat)
         if self._canaries is not None:
             known = weight * self._known[:lanes].gather(1, own)

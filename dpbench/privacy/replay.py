@@ -54,7 +54,7 @@ class Replay:
         plain = all(not p.secure_rng and p.canaries is None for p in privates)
         if device.type != "cuda" or not plain or os.environ.get(OFF_VARIABLE):
             return cls()
-        return cls(lambda body: _cuda_graph(body, streams()))
+        return cls(lambda body: _cuda_graph(body, device, streams()))
 
     @property
     def captures(self) -> bool:
@@ -84,11 +84,15 @@ class Replay:
             return body
 
 
-def _cuda_graph(body: Body, streams: Sequence[torch.Generator]) -> Body:
+def _cuda_graph(body: Body, device: torch.device, streams: Sequence[torch.Generator]) -> Body:
     graph = torch.cuda.CUDAGraph()
     for stream in streams:
         graph.register_generator_state(stream)
-    with torch.cuda.graph(graph):
+    # A stream of this device: the default one belongs to whichever captured first.
+    with (
+        torch.cuda.device(device),
+        torch.cuda.graph(graph, stream=torch.cuda.Stream(device)),
+    ):
         body()
     replay: Body = graph.replay
     return replay
@@ -121,6 +125,15 @@ class StepNumbers:
     def all(self, name: str) -> Sequence[float] | Tensor:
         """Return the numbers of ``name``: a list, or a tensor ``[n]``."""
         return self._tensors[name] if self._captured else self._lists[name]
+
+    def per_lane(self, name: str) -> float | Tensor:
+        """Return the numbers of ``name``, ``[n, 1, 1]``; a float where all are the same."""
+        if self._captured:
+            return self._tensors[name].view(-1, 1, 1)
+        values = self._lists[name]
+        if all(value == values[0] for value in values):
+            return values[0]
+        return torch.tensor(values, device=self._device).view(-1, 1, 1)
 
     def one(self, name: str) -> float | Tensor:
         """Return the only number of ``name``: a float, or a tensor without dimensions."""

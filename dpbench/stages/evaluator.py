@@ -42,17 +42,17 @@ def run_evaluator(task: EvaluatorTask, store: Store, context: Context) -> None:
 
 def _state(view: View) -> dict[str, Tensor]:
     """Gather what :func:`_restored` needs beside the images, as named CPU tensors."""
-    state = {"features": view.features, "logits": view.logits}
-    if view.moments is not None:
-        state["mean"], state["scatter"] = view.moments.mean.cpu(), view.moments.scatter.cpu()
-    return state
+    assert view.moments is not None
+    return {
+        "features": view.features,
+        "logits": view.logits,
+        "mean": view.moments.mean.cpu(),
+        "scatter": view.moments.scatter.cpu(),
+    }
 
 
 def _restored(images: LabelledImages, evaluator: Evaluator, state: dict[str, Tensor]) -> View:
     """Undo :func:`_state`, given the whole set of images."""
-    moments = None
-    if "mean" in state:  # earlier versions kept all features instead
-        moments = Moments(len(images), state["mean"], state["scatter"])
     rows = kept_rows(len(images), len(state["features"]))
     held = (
         images
@@ -65,7 +65,7 @@ def _restored(images: LabelledImages, evaluator: Evaluator, state: dict[str, Ten
         features=state["features"],
         logits=state["logits"],
         labels=held.labels,
-        moments=moments,
+        moments=Moments(len(images), state["mean"], state["scatter"]),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from dpbench.generators import training_lane
 from dpbench.generators.vae import VAE
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.lane_nets import Activation, LaneBuffer
-from dpbench.privacy.lanes import clipped_sum
+from dpbench.privacy.lanes import clipped_sum, release_noise
 from dpbench.privacy.ledger import check_inclusions
 
 from .small import DIM, fit, handle, private_latents, public_latents
@@ -141,3 +142,25 @@ def test_the_papers_settings_are_expressible() -> None:
     assert model.net.layers == shapes
     size = sum((a + 1) * b for a, b in shapes)
     assert LaneBuffer.zeros(model.net.layers, 2).flat.shape == (2, size)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pretrain_steps": 5},
+        {"prior": "gaussian", "components": 3},
+        {"prior": "normal", "prior_rounds": 1},
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=r"needs? prior"):
+        VAE.Params.model_validate(wrong)
+
+
+def test_one_component_is_one_release() -> None:
+    private = handle(epsilon=3.0)
+    fit(VAE, private, components=1, steps=5, batch=100)
+    assert [m.name for m in private.ledger.mechanisms] == ["prior:moments", "dp-sgd"]
+    share = VAE.Params().prior_share or 0.5
+    expected = release_noise(handle(epsilon=3.0), share, 1)
+    assert private.ledger.mechanisms[0].noise_multiplier == pytest.approx(expected)

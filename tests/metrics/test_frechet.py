@@ -71,3 +71,10 @@ def test_a_mode_that_collapsed_to_one_image_still_has_a_distance() -> None:
 def test_says_why_there_are_no_statistics(features: torch.Tensor) -> None:
     with pytest.raises(MetricUnavailable, match=r"at least 2 images|not finite"):
         Statistics.of(features)
+
+
+def test_features_of_a_caller_stay_as_they_are() -> None:
+    features = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before = features.clone()
+    Statistics.of(features)
+    assert torch.equal(features, before)

@@ -20,6 +20,8 @@ from dpbench.generators.gan import GAN
 from dpbench.generators.vae import VAE
 from dpbench.privacy import lanes
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.replay import OFF_VARIABLE, Body, Replay
 
 SETTINGS: dict[str, Any] = {
@@ -75,17 +77,26 @@ def _latents(count: int) -> Tensor:
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(count)) + 1
 
 
+def _settings(lane: int, clip: float) -> tuple[int, float]:
+    """Return a lane's number of steps and clip; later lanes take fewer steps."""
+    return SETTINGS["steps"] - 30 * lane, clip
+
+
+TWO = [_settings(0, 0.5), _settings(1, 1.0)]
+
+
 def _train(
-    cls: type[PrivateGenerator], more: dict[str, Any], clips: list[float], device: str = "cpu"
+    cls: type[PrivateGenerator],
+    more: dict[str, Any],
+    lanes: list[tuple[int, float]],
+    device: str = "cpu",
 ) -> tuple[list[Tensor], list[PrivateLatents]]:
-    """Train a lane per clip; lanes differ in their steps too."""
+    """Train a lane per number of steps and clip; return parameters and handles."""
     privates, contexts, generators = [], [], []
-    for i, clip in enumerate(clips):
+    for steps, clip in lanes:
         context = Context(10 + int(100 * clip), torch.device(device))
-        steps = SETTINGS["steps"] - 10 * i
-        generators.append(
-            cls(cls.Params.model_validate({**SETTINGS, **more, "steps": steps}), latent_dim=3)
-        )
+        params = cls.Params.model_validate({**SETTINGS, **more, "steps": steps})
+        generators.append(cls(params, latent_dim=3))
         latents = _latents(500).to(device)
         privates.append(PrivateLatents(latents, Budget(5.0, 1e-5), clip, context))
         contexts.append(context)
@@ -115,9 +126,9 @@ def test_captured_steps_give_the_same_numbers(
     cls: type[PrivateGenerator], more: dict[str, Any], capture: Callable[..., list[Replay]]
 ) -> None:
     capture(lambda body: body)
-    expected, _ = _train(cls, more, [0.5, 1.0])
+    expected, _ = _train(cls, more, TWO)
     made = capture(recording)
-    found, privates = _train(cls, more, [0.5, 1.0])
+    found, privates = _train(cls, more, TWO)
     assert made and all(replay.captures for replay in made)
     for a, b in zip(found, expected, strict=True):
         assert a.isfinite().all()
@@ -128,29 +139,57 @@ def test_captured_steps_give_the_same_numbers(
 
 
 @pytest.mark.parametrize(("cls", "more"), CASES[:3])
-def test_a_captured_lane_does_not_depend_on_its_neighbours(
-    cls: type[PrivateGenerator], more: dict[str, Any], capture: Callable[..., list[Replay]]
+@pytest.mark.parametrize("how", [None, recording], ids=["plain", "captured"])
+def test_a_lane_does_not_depend_on_its_neighbours(
+    cls: type[PrivateGenerator],
+    more: dict[str, Any],
+    how: Any,
+    capture: Callable[..., list[Replay]],
 ) -> None:
-    capture(recording)
-    together, _ = _train(cls, more, [0.5, 1.0])
-    alone, _ = _train(cls, more, [0.5])
-    torch.testing.assert_close(together[0], alone[0], rtol=1e-4, atol=1e-6)
+    capture(how)
+    long, short = _settings(0, 0.5), _settings(1, 1.0)
+    together, _ = _train(cls, more, [long, short])
+    for lane, settings in enumerate((long, short)):
+        alone, _ = _train(cls, more, [settings])
+        torch.testing.assert_close(together[lane], alone[0], rtol=1e-4, atol=1e-6)
 
 
-def test_a_draw_that_exceeds_the_width_is_kept(
-    capture: Callable[..., list[Replay]], monkeypatch: pytest.MonkeyPatch
+def test_a_draw_that_exceeds_the_width_widens_it_and_enters_whole(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    capture(lambda body: body)
-    expected, _ = _train(VAE, {}, [1.0])
-    monkeypatch.setattr(
-        lanes, "_room", lambda expected, size: min(size, math.ceil(expected)), raising=True
-    )
-    capture(recording)
-    found, privates = _train(VAE, {"output_noise": True}, [1.0])
-    assert privates[0].ledger.inclusions[0]["total"] == pytest.approx(70 * 40, rel=0.1)
-    # The latent noise fills other widths, so numbers differ; the training does not.
-    assert found[0].isfinite().all()
-    assert found[0].shape == expected[0].shape
+    monkeypatch.setattr(lanes, "_room", lambda expected, size: math.ceil(expected))
+    gradients: list[list[Tensor]] = []
+    widths: set[tuple[int, ...]] = set()
+    net = LaneMLP((3, 8, 3))
+    for fixed in (False, True):
+        params = LaneBuffer.zeros(net.layers, 2)
+        params.initialise([torch.Generator().manual_seed(lane) for lane in range(2)])
+        privates = [PrivateLatents(_latents(500), Budget(5, 1e-5), 1, Context(i)) for i in range(2)]
+        schedules = [LaneSchedule(0.1, 70, 1.0, 0.5), LaneSchedule(0.05, 50, 1.0, 0.5)]
+        engine = DPSGDLanes(params, privates, schedules, fixed=fixed)
+        own: list[Tensor] = []
+        while (active := engine.active) > 0:
+            head = params.head(active)
+
+            def traces(x: Tensor, head: LaneBuffer = head) -> list[LinearTrace]:
+                tape = net.forward(head, x)
+                return net.backward(head, tape, tape.output - x)[0]
+
+            own.append(engine.gradient(traces).flat.clone())
+            widths.add(engine.key)
+        gradients.append(own)
+    assert len(widths) > 3
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [VAE, GAN])
+def test_the_reference_engine_is_never_captured(
+    cls: type[PrivateGenerator], capture: Callable[..., list[Replay]]
+) -> None:
+    made = capture(recording)
+    _train(cls, {"engine": "opacus", "steps": 3}, [(3, 1.0)])
+    assert made == []
 
 
 def test_a_step_that_cannot_be_captured_runs_as_it_is() -> None:
@@ -189,8 +228,8 @@ def test_a_cuda_graph_gives_the_numbers_of_uncaptured_steps(
     cls: type[PrivateGenerator], more: dict[str, Any], capture: Callable[..., list[Replay]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    found, _ = _train(cls, more, [0.5, 1.0], "cuda")
+    found, _ = _train(cls, more, TWO, "cuda")
     capture(lambda body: body)
-    expected, _ = _train(cls, more, [0.5, 1.0], "cuda")
+    expected, _ = _train(cls, more, TWO, "cuda")
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
