@@ -8,22 +8,27 @@ timed as a user would run it: ``PrivacyEngine``, ``DPOptimizer``, Poisson loader
 one trial after the other. Lanes train as the built-in generators train them: on
 a CPU in runs of at most 16, on a CUDA device together, as a captured graph.
 
-Times are medians of alternating rounds in one process: processor time on a CPU,
-so that other work on the machine matters little, wall time on a CUDA device. A
-ratio of 15 means that a lane's step costs a fifteenth of Opacus's. The last
-column compares the private step with the same engine without clipping and
-noise on batches of the expected size.
+Times are medians of alternating rounds: processor time on a CPU, so that other
+work on the machine matters little, wall time on a CUDA device. Each side runs in a
+process of its own: what one has done to the memory allocator would change the
+other's time. A ratio of 15 means that a lane's step costs a fifteenth of
+Opacus's. The last column compares the private step with the same engine without
+clipping and noise on batches of the expected size.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import command, machine, numbers, publish, table
@@ -161,38 +166,74 @@ def _endless(loader: DataLoader[tuple[torch.Tensor, ...]]) -> Iterator[list[torc
         yield from loader  # type: ignore[misc]
 
 
-def medians(
-    steps: dict[str, Step], device: torch.device, rounds: int = 9, seconds: float = 0.25
-) -> dict[str, float]:
-    """Time the steps in alternating rounds; return milliseconds per call."""
-    repeats = {}
-    for name, step in steps.items():
-        for _ in range(3):
-            step()
-        started = clock(device)
+class Side:
+    """One of the sides, in a process of its own, which takes a few seconds to start."""
+
+    def __init__(self, name: str, lanes: int, batch: int, options: argparse.Namespace) -> None:
+        self._pool = ProcessPoolExecutor(
+            1,
+            multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(name, lanes, batch, str(options.device), options.threads),
+        )
+
+    def milliseconds(self) -> float:
+        """Time a quarter of a second of steps; return milliseconds per step."""
+        return self._pool.submit(_measure).result()
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+
+_running: dict[str, Any] = {}
+
+
+def _start(name: str, lanes: int, batch: int, device: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    where = torch.device(device)
+    latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0)).to(where)
+    if name == "opacus":
+        step = opacus_step(latents, batch)
+    else:
+        step = in_runs(lane_step if name == "lanes" else plain_step, latents, lanes, batch)
+    for _ in range(5):
         step()
-        repeats[name] = max(2, int(seconds / max(clock(device) - started, 1e-5)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            started = clock(device)
-            for _ in range(repeats[name]):
-                step()
-            times[name].append((clock(device) - started) / repeats[name] * 1e3)
+    started = clock(where)
+    step()
+    repeats = max(2, int(0.25 / max(clock(where) - started, 1e-5)))
+    _running.update(step=step, device=where, repeats=repeats)
+
+
+def _measure() -> float:
+    step, device, repeats = _running["step"], _running["device"], _running["repeats"]
+    started = clock(device)
+    for _ in range(repeats):
+        step()
+    return (clock(device) - started) / repeats * 1e3
+
+
+def medians(
+    lanes: int, batch: int, options: argparse.Namespace, rounds: int = 9
+) -> dict[str, float]:
+    """Time the sides in alternating rounds; return milliseconds per step of each."""
+    with contextlib.ExitStack() as stack:
+        names = ("opacus", "lanes", "plain")
+        sides = {name: stack.enter_context(Side(name, lanes, batch, options)) for name in names}
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                times[name].append(side.milliseconds())
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows(lanes: list[int], batches: list[int], device: torch.device) -> Iterator[list[str]]:
+def rows(options: argparse.Namespace) -> Iterator[list[str]]:
     """Yield the table's rows."""
-    latents = torch.randn(RECORDS, DIM, generator=torch.Generator().manual_seed(0)).to(device)
-    for batch in batches:
-        for count in lanes:
-            steps: dict[str, Step] = {
-                "opacus": opacus_step(latents, batch),
-                "lanes": in_runs(lane_step, latents, count, batch),
-                "plain": in_runs(plain_step, latents, count, batch),
-            }
-            ms = medians(steps, device)
+    for batch in options.batch:
+        for count in options.lanes:
+            ms = medians(count, batch, options)
             row = [
                 f"{batch}",
                 f"{count}",
@@ -214,7 +255,6 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     where = f"{machine()}, {options.threads} thread(s)"
     if options.device.type == "cuda":
         where = f"{torch.cuda.get_device_name(options.device)}; {where}"
@@ -224,7 +264,7 @@ def main() -> None:
         "",
         f"`{command()}` on {where}.",
         "",
-        *table(heads, rows(options.lanes, options.batch, options.device)),
+        *table(heads, rows(options)),
         "",
         "- ratio: as many steps of Opacus, one trial after the other, over one step of the lanes",
         "- private / plain: over the same engine without clipping and noise",
