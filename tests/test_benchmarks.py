@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -100,8 +101,11 @@ def test_the_peak_covers_the_whole_tree_of_processes() -> None:
         assert process.stdout is not None
         with common.PeakWatcher(process.pid, interval=0.01) as peak:
             assert process.stdout.readline() == b"ready\n"
+            deadline = time.monotonic() + 30
+            while peak.total < 96 * common.MIB and time.monotonic() < deadline:
+                time.sleep(0.01)  # both hold their share by now; the watcher has yet to look
         process.communicate(b"\n")
-    assert 90 < peak.total / common.MIB < 250
+    assert 96 <= peak.total / common.MIB < 250
     assert 45 < peak.largest / common.MIB < 150
     assert common.tree_memory(process.pid) == (0, 0)
 
