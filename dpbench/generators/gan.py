@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dpbench.api import Context
@@ -56,6 +56,12 @@ class GANParams(PriorParams, StepParams, ActivationParams):
     weight_clip: float | None = Field(None, gt=0)
     generator_rate: float | None = Field(None, gt=0)
     engine: Literal["lanes", "opacus"] = "lanes"
+
+    @model_validator(mode="after")
+    def _never_pretrained(self) -> GANParams:
+        if self.pretrain_steps:
+            raise ValueError("pretrain_steps is for the VAE: a GAN starts at its released prior")
+        return self
 
 
 class GAN(LaneGenerator):

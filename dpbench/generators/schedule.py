@@ -31,6 +31,8 @@ class StepParams(Params):
     average: bool = True
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[float, float] = (0.5, 0.9)
+    pretrain_steps: int = Field(0, ge=0)
+    pretrain_rate: float = Field(2e-3, gt=0)
 
 
 def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:

@@ -46,8 +46,6 @@ class VAEParams(PriorParams, StepParams, ActivationParams):
     output_noise: bool = True
     kl_weight: float = Field(1.0, ge=0)
     kl_warmup: float = Field(0.0, ge=0, le=1)
-    pretrain_steps: int = Field(0, ge=0)
-    pretrain_rate: float = Field(2e-3, gt=0)
     engine: Literal["lanes", "opacus"] = "lanes"
 
     @model_validator(mode="after")
