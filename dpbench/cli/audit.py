@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -61,7 +59,7 @@ def command(
 
     from dpbench import runner
     from dpbench.audits import AuditOptions, audit
-    from dpbench.cli.console import table_console
+    from dpbench.cli.console import command_line, table_console
     from dpbench.config import load_config
     from dpbench.grid import Selection
     from dpbench.plan import Options
@@ -78,8 +76,7 @@ def command(
     options = AuditOptions(cast(AuditKind, kind), trainings, canaries, records, seed)
     started = time.monotonic()
     found = audit(prepared, runner.choose_device(device), options, notes.print)
-    command_line = shlex.join(["dpbench", *sys.argv[1:]])
-    runner.record_run(runs, command_line, time.monotonic() - started, len(found))
+    runner.record_run(runs, command_line(), time.monotonic() - started, len(found))
     if style == "json":
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
         click.echo(json.dumps(rows, indent=2))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
-import sys
 import time
 
 import click
@@ -35,6 +33,7 @@ def command(
     from rich.console import Console
 
     from dpbench import runner
+    from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
     from dpbench.config import load_config
     from dpbench.leaderboard import print_leaderboard, write_leaderboard
@@ -63,8 +62,7 @@ def command(
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started
-    command_line = shlex.join(["dpbench", *sys.argv[1:]])
-    runner.record_run(runs, command_line, seconds, len(prepared.plan.jobs))
+    runner.record_run(runs, command_line(), seconds, len(prepared.plan.jobs))
     print_leaderboard(results, console)
     write_leaderboard(runs, runs / "leaderboard")
     view.close(results, seconds, runs / "leaderboard")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
-import sys
 import time
 
 import click
@@ -27,6 +25,7 @@ def command(
     from rich.console import Console
 
     from dpbench import runner
+    from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, say
     from dpbench.config import load_config
     from dpbench.leaderboard import print_leaderboard
@@ -49,8 +48,7 @@ def command(
     executor = make_executor(prepared)
     with LiveView(console) as view:
         results = runner.execute(prepared, executor, view.update)
-    command_line = shlex.join(["dpbench", *sys.argv[1:]])
     seconds = time.monotonic() - started
-    runner.record_run(chosen.runs, command_line, seconds, len(prepared.plan.jobs))
+    runner.record_run(chosen.runs, command_line(), seconds, len(prepared.plan.jobs))
     print_leaderboard(results, console)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

@@ -60,7 +60,7 @@ class GANParams(PriorParams, StepParams, ActivationParams):
     @model_validator(mode="after")
     def _never_pretrained(self) -> GANParams:
         if self.pretrain_steps:
-            raise ValueError("pretrain_steps is for the VAE: a GAN starts at its released prior")
+            raise ValueError("pretrain_steps is for the VAE: a GAN has no use for it")
         return self
 
 

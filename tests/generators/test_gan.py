@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
@@ -156,3 +157,8 @@ def test_state_restores_the_samples() -> None:
     again.restore(model.state())
     draws = [m.sample(9, torch.Generator().manual_seed(1)) for m in (model, again)]
     assert torch.equal(draws[0], draws[1])
+
+
+def test_pretraining_is_refused() -> None:
+    with pytest.raises(ValidationError, match="pretrain_steps is for the VAE"):
+        GAN.Params.model_validate({"prior": "normal", "pretrain_steps": 5})
