@@ -32,6 +32,8 @@ from typing import Any
 import psutil
 from common import GIB, PeakWatcher, command, machine, publish, table
 
+from dpbench.leaderboard.words import duration
+
 PARTS = ("cold", "warm", "killed")
 #: What the default grid may take on two cores.
 MOST_MINUTES, MOST_GIB = 15, 4
@@ -192,13 +194,6 @@ def row(title: str, run: Run) -> tuple[str, ...]:
         f"{run.total / GIB:.2f}",
         f"{run.largest / GIB:.2f}",
     )
-
-
-def duration(seconds: float) -> str:
-    """Write minutes and seconds."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
 def facts(cold: Run, results: Results, default: bool) -> Iterator[str]:

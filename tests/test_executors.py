@@ -23,8 +23,6 @@ from dpbench.runner import Prepared
 from dpbench.store import Store
 
 FAULTS = """
-[generators.fast]
-plugin = "mean"
 [generators.hangs]
 plugin = "mean"
 fault = "hangs"
