@@ -38,11 +38,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from dpbench.api import Context
 from dpbench.generators.training_lane import MOST_ON_CPU
 from dpbench.generators.vae_lanes import VAEModule, VAENet
+from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import Activation
 from dpbench.privacy.lane_optim import LaneAdam
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
-from dpbench.privacy.replay import Replay, StepNumbers
 
 RECORDS, DIM, SIGMA, CLIP = 19_612, 100, 0.5, 0.1
 NET = VAENet(DIM, 32, (64,), Activation("tanh"))

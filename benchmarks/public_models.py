@@ -28,16 +28,16 @@ from torch import Tensor
 
 from dpbench.api import Context, Extractor, Partition, PublicModel, derive_seed
 from dpbench.augment import augment
-from dpbench.config import load_config
 from dpbench.generators.mixture import MixtureSettings, release_mixture
 from dpbench.metrics.evaluators.domain import train_domain_classifier
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.views import View
+from dpbench.planning.config import load_config
 from dpbench.plugins import registry
 from dpbench.privacy.handle import Budget, PrivateLatents
-from dpbench.runner import load_dataset
+from dpbench.runner.run import load_dataset
 from dpbench.stages import decode
-from dpbench.standardise import Standardiser
+from dpbench.stages.standardise import Standardiser
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,13 @@ from lane_training import (
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from dpbench.config import load_config
 from dpbench.generators.gan import GAN
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.training_lane import LaneGenerator
 from dpbench.generators.vae import VAE
-from dpbench.grid import Selection, plan_trials
-from dpbench.plan import Options, make_plan
+from dpbench.planning.config import load_config
+from dpbench.planning.plan import Options, make_plan
+from dpbench.planning.trials import Selection, plan_trials
 from dpbench.plugins import registry
 from dpbench.store import Store
 

@@ -14,12 +14,13 @@ import torch
 from click.testing import CliRunner
 from click.testing import Result as Invoked
 
-from dpbench import plugins, runner
+from dpbench import plugins
 from dpbench.cli.main import cli
-from dpbench.config import Config, load_config
-from dpbench.grid import Selection
-from dpbench.plan import Options
+from dpbench.planning.config import Config, load_config
+from dpbench.planning.plan import Options
+from dpbench.planning.trials import Selection
 from dpbench.results import Result
+from dpbench.runner import run as runner
 from dpbench.stages.data import load_partition
 from dpbench.stages.evaluator import load_references
 from dpbench.stages.public import _fitted_model

@@ -19,8 +19,8 @@ from click.testing import Result
 from fakes import write_npz
 
 from dpbench import plugins
-from dpbench.config import load_config
-from dpbench.grid import Selection, plan_trials
+from dpbench.planning.config import load_config
+from dpbench.planning.trials import Selection, plan_trials
 
 ROOT = Path(__file__).parent.parent
 SIX = {"ae-enc-GAN", "ae-enc-VAE", "ae-grad-GAN", "ae-grad-VAE", "wgan-GAN", "wgan-VAE"}

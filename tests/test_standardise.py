@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dpbench.standardise import Standardiser
+from dpbench.stages.standardise import Standardiser
 
 HOW = ["whiten", "scale", "none"]
 

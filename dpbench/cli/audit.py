@@ -57,14 +57,14 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from dpbench import runner
-    from dpbench.audits import AuditOptions, audit
     from dpbench.cli.console import command_line, table_console
-    from dpbench.config import load_config
-    from dpbench.grid import Selection
-    from dpbench.plan import Options
+    from dpbench.planning.config import load_config
+    from dpbench.planning.plan import Options
+    from dpbench.planning.trials import Selection
     from dpbench.plugins import registry
     from dpbench.privacy.audit import AuditKind
+    from dpbench.runner import run as runner
+    from dpbench.runner.audits import AuditOptions, audit
 
     notes = Console(stderr=True)
     prepared = runner.prepare(

@@ -22,10 +22,10 @@ __all__ = ["command"]
 @config_option
 def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None) -> None:
     """Show the data sets NAMES (all configured ones by default) and how they are partitioned."""
-    from dpbench import runner
-    from dpbench.config import load_config
     from dpbench.datasets import describe
+    from dpbench.planning.config import load_config
     from dpbench.plugins import registry
+    from dpbench.runner import run as runner
 
     settings = load_config(config, registry())
     rows = []

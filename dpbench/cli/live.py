@@ -14,10 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from dpbench.leaderboard.words import duration
-from dpbench.plan import Job
+from dpbench.planning.plan import Job
 from dpbench.results import Result
-from dpbench.runner import Prepared
-from dpbench.scheduler import Progress
+from dpbench.runner.run import Prepared
+from dpbench.runner.scheduler import Progress
 
 __all__ = ["LiveView", "print_plan", "say"]
 

@@ -12,8 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from dpbench.executors.base import Executor
-    from dpbench.grid import Selection
-    from dpbench.runner import Prepared
+    from dpbench.planning.trials import Selection
+    from dpbench.runner.run import Prepared
 
 __all__ = [
     "Chosen",
@@ -62,7 +62,7 @@ class Chosen:
     @property
     def selection(self) -> Selection:
         """The trials asked for."""
-        from dpbench.grid import Selection
+        from dpbench.planning.trials import Selection
 
         return Selection(
             self.grids,
@@ -150,8 +150,8 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
         ray_address: str | None,
         **options: Any,
     ) -> None:
-        from dpbench import runner
         from dpbench.executors.ray import require_ray
+        from dpbench.runner import run as runner
 
         if ray_address is not None and executor != "ray":
             raise click.UsageError("--ray-address is for --executor ray: add it")

@@ -32,13 +32,13 @@ def command(
     """
     from rich.console import Console
 
-    from dpbench import runner
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.config import load_config
     from dpbench.leaderboard import print_leaderboard, write_leaderboard
-    from dpbench.plan import Options
+    from dpbench.planning.config import load_config
+    from dpbench.planning.plan import Options
     from dpbench.plugins import registry
+    from dpbench.runner import run as runner
 
     console = Console(stderr=False)
     started = time.monotonic()

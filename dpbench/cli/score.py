@@ -24,13 +24,13 @@ def command(
     """Score trials that are already trained; those that are not are left out, with a note."""
     from rich.console import Console
 
-    from dpbench import runner
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, say
-    from dpbench.config import load_config
     from dpbench.leaderboard import print_leaderboard
-    from dpbench.plan import Options
+    from dpbench.planning.config import load_config
+    from dpbench.planning.plan import Options
     from dpbench.plugins import registry
+    from dpbench.runner import run as runner
 
     console = Console()
     started = time.monotonic()

@@ -25,11 +25,11 @@ import psutil
 import torch
 
 from dpbench import __version__
-from dpbench.code_version import code_version, package_digest
 from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor, Outcome, over_memory, over_time
 from dpbench.executors.local import default_workers
 from dpbench.executors.worker import execute, read_report
+from dpbench.planning.code_version import code_version, package_digest
 from dpbench.plugins import registry
 from dpbench.stages import Task
 

@@ -19,12 +19,12 @@ from dpbench.generators.lane_prior import PriorParams, PriorPool, release_prior
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
+from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lane_optim import LaneAverage, lane_optimiser
 from dpbench.privacy.lanes import DPSGDLanes
 from dpbench.privacy.reference import LinearStack, ReferenceLane
-from dpbench.privacy.replay import Replay, StepNumbers
 
 __all__ = ["GAN", "GANParams"]
 

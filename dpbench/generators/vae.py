@@ -17,12 +17,12 @@ from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.generators.vae_lanes import VAEModule, VAENet
+from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, LaneAverage, lane_optimiser
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.reference import ReferenceLane
-from dpbench.privacy.replay import Replay, StepNumbers
 
 __all__ = ["VAE", "VAEParams"]
 

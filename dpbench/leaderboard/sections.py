@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from dpbench.config import Settings
 from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
+from dpbench.planning.config import Settings
 from dpbench.results import CONTROL, Result
 
 __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]

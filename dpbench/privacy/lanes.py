@@ -115,7 +115,7 @@ class DPSGDLanes:
     last step a lane leaves, and tensors shrink to the ``active`` leading lanes.
 
     :meth:`gradient` is a whole step. A training loop whose steps are captured
-    (:mod:`dpbench.privacy.replay`) calls its three parts: :meth:`begin` and
+    (:mod:`dpbench.privacy.capture`) calls its three parts: :meth:`begin` and
     :meth:`end` around :meth:`compute`, the part that repeats itself.
 
     Args:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, PrivateGenerator
-from dpbench.config import Component
 from dpbench.errors import DpbenchError
+from dpbench.planning.config import Component
 from dpbench.privacy.accounting import compose
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.stages.tasks import GeneratorTask

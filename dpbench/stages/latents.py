@@ -13,8 +13,8 @@ from dpbench.augment import augment
 from dpbench.errors import DpbenchError
 from dpbench.stages.data import load_partition
 from dpbench.stages.public import DECODE_BATCH, decode, load_public_model, require_finite
+from dpbench.stages.standardise import Standardiser
 from dpbench.stages.tasks import LatentsTask
-from dpbench.standardise import Standardiser
 from dpbench.store import Artifact, Store
 
 __all__ = ["run_latents"]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, PublicModel, to_uint8
-from dpbench.config import Component
 from dpbench.errors import DpbenchError
+from dpbench.planning.config import Component
 from dpbench.stages.data import load_partition
 from dpbench.stages.tasks import PublicTask
 from dpbench.store import Artifact, Store

@@ -16,8 +16,8 @@ from dpbench.stages.data import load_partition
 from dpbench.stages.evaluator import load_references
 from dpbench.stages.generator import SNAPSHOTS, restore_generator
 from dpbench.stages.public import decode, load_public_model, require_finite
+from dpbench.stages.standardise import Standardiser
 from dpbench.stages.tasks import ScoreTask
-from dpbench.standardise import Standardiser
 from dpbench.store import Artifact, Store
 
 __all__ = ["run_score"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dpbench.config import Component
 from dpbench.metrics.protocol import Protocol
+from dpbench.planning.config import Component
 
 __all__ = [
     "EvaluatorTask",

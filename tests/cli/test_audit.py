@@ -52,7 +52,7 @@ def test_a_refuted_claim_fails(dpbench: Run, monkeypatch: pytest.MonkeyPatch) ->
             correct=16, guesses=16,
         )  # fmt: skip
 
-    monkeypatch.setattr("dpbench.audits.run_audit", refute)
+    monkeypatch.setattr("dpbench.runner.audits.run_audit", refute)
     result = dpbench("audit", "linear-look-MEAN")
     assert result.exit_code == 1
     assert "refuted" in result.output

@@ -11,8 +11,8 @@ import filelock
 import pytest
 from click.testing import Result
 
-from dpbench import runner
 from dpbench.metrics.evaluators.weights import WeightsError
+from dpbench.runner import run as runner
 
 Run = Callable[..., Result]
 

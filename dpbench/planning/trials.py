@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpbench.config import Component, Config, GridConfig
 from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.planning.config import Component, Config, GridConfig
 
 __all__ = ["Method", "Selection", "Trial", "enumerate_methods", "plan_trials"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dpbench.api import Partition, derive_seed
-from dpbench.code_version import code_version
-from dpbench.config import Component, Config
-from dpbench.grid import Trial
 from dpbench.metrics.protocol import Protocol
+from dpbench.planning.code_version import code_version
+from dpbench.planning.config import Component, Config
+from dpbench.planning.trials import Trial
 from dpbench.stages import (
     EvaluatorTask,
     GeneratorTask,

@@ -202,7 +202,7 @@ def _read(path: Path | None) -> tuple[str, str]:
         if not local.exists():
             packaged = resources.files("dpbench") / FILE_NAME
             if not packaged.is_file():  # an editable install: the file is beside the package
-                packaged = Path(__file__).parent.parent / FILE_NAME
+                packaged = Path(__file__).parents[2] / FILE_NAME
             return packaged.read_text(encoding="utf-8"), f"{FILE_NAME} (packaged)"
         path = local
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dpbench.executors.base import Executor, Outcome
-from dpbench.plan import Job
+from dpbench.planning.plan import Job
 from dpbench.stages import GeneratorTask, outputs
 
 __all__ = ["Progress", "run_jobs"]

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from click.testing import Result as Invoked
 
-from dpbench import plugins, runner, stages
+from dpbench import plugins, stages
 from dpbench.errors import DpbenchError
 from dpbench.executors import ray as on_ray
 from dpbench.results import Result
-from dpbench.runner import Prepared
+from dpbench.runner import run as runner
+from dpbench.runner.run import Prepared
 
 #: Ray's own, not ours: it leaves sockets, files and child processes to the garbage collector.
 ON_RAY = [

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from dpbench import plugins
-from dpbench.config import Config, load_config
 from dpbench.errors import DpbenchError
-from dpbench.grid import Selection, Trial, plan_trials
-from dpbench.plan import Options, Plan, make_plan
+from dpbench.planning.config import Config, load_config
+from dpbench.planning.plan import Options, Plan, make_plan
+from dpbench.planning.trials import Selection, Trial, plan_trials
 from dpbench.stages import GeneratorTask, ScoreTask
 from dpbench.store import Store
 
@@ -70,7 +70,7 @@ def test_the_six_methods_fall_out_of_capabilities(grid: Callable[..., Config]) -
 
 @pytest.mark.parametrize("name", ["all", "smoke", "paper"])
 def test_the_packaged_grids_hold_the_six(name: str, grid: Callable[..., Config]) -> None:
-    text = (Path(__file__).parent.parent / "benchmarks.toml").read_text()
+    text = (Path(__file__).parents[2] / "benchmarks.toml").read_text()
     assert methods(grid(text), name) == SIX
 
 

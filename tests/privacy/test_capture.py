@@ -19,10 +19,10 @@ from dpbench.api import Context, PrivateGenerator
 from dpbench.generators.gan import GAN
 from dpbench.generators.vae import VAE
 from dpbench.privacy import lanes
+from dpbench.privacy.capture import OFF_VARIABLE, Body, Replay
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
-from dpbench.privacy.replay import OFF_VARIABLE, Body, Replay
 
 SETTINGS: dict[str, Any] = {
     "batch": 40, "steps": 70, "hidden": (8,), "learning_rate": 0.01, "prior": "gaussian",

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dpbench import plugins, runner
+from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
 from dpbench.results import AUDITED, save_audit
-from dpbench.runner import Prepared
-from dpbench.scheduler import Progress, run_jobs
+from dpbench.runner import run as runner
+from dpbench.runner.run import Prepared
+from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import LatentsTask, PublicTask
 from dpbench.store import content_key
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dpbench.config import Component
 from dpbench.executors.base import Executor, Outcome
 from dpbench.metrics.protocol import Protocol
-from dpbench.plan import Job
-from dpbench.scheduler import Progress, run_jobs
+from dpbench.planning.config import Component
+from dpbench.planning.plan import Job
+from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import GeneratorTask, Lane, PublicTask, ScoreTask, Task
 
 THING = Component("public", "thing", "thing", {})
@@ -155,7 +155,7 @@ def test_no_jobs_end_at_once() -> None:
 
 
 def test_time_left_follows_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpbench.scheduler.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("dpbench.runner.scheduler.time.monotonic", lambda: 100.0)
     progress = Progress(table(job("a", cost=10), job("b", cost=30)), started=90.0)
     assert progress.seconds_left() is None
     progress.done.add("a")

@@ -33,7 +33,7 @@ def code_version(registered: Registered) -> str:
 @functools.cache
 def package_digest() -> str:
     """Name the code of dpbench as a whole: what two machines must share."""
-    return _digest_of(sorted(Path(__file__).parent.rglob("*.py")))
+    return _digest_of(sorted(Path(__file__).parents[1].rglob("*.py")))
 
 
 @functools.cache

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpbench import runner, stages
+from dpbench import stages
 from dpbench.api import Context
-from dpbench.config import Config
 from dpbench.errors import DpbenchError
 from dpbench.executors import worker
 from dpbench.executors.base import Outcome
 from dpbench.executors.local import LocalExecutor, default_workers
-from dpbench.runner import Prepared
+from dpbench.planning.config import Config
+from dpbench.runner import run as runner
+from dpbench.runner.run import Prepared
 from dpbench.store import Store
 
 FAULTS = """

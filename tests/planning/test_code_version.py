@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dpbench import code_version as module
 from dpbench import plugins
-from dpbench.code_version import code_version
+from dpbench.planning import code_version as module
+from dpbench.planning.code_version import code_version
 from dpbench.plugins import Registered
 
 CODE = '''"""A docstring."""

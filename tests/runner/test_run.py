@@ -11,11 +11,11 @@ import filelock
 import pytest
 import torch
 
-from dpbench import runner
-from dpbench.config import Config
 from dpbench.errors import DpbenchError
+from dpbench.planning.config import Config
 from dpbench.results import Result, load_results
-from dpbench.runner import Prepared
+from dpbench.runner import run as runner
+from dpbench.runner.run import Prepared
 
 Carry = Callable[..., tuple[list[Result], fake_plugins.InProcess]]
 Prepare = Callable[..., Prepared]

@@ -18,18 +18,18 @@ import torch
 
 from dpbench import __version__
 from dpbench.api import Dataset, Partition
-from dpbench.config import Component, Config
 from dpbench.errors import DpbenchError
 from dpbench.executors.base import Executor
 from dpbench.executors.local import LocalExecutor
 from dpbench.executors.ray import RayExecutor
-from dpbench.grid import Selection, Trial, plan_trials
 from dpbench.metrics.classes import collapsed
 from dpbench.metrics.evaluators.weights import inception_weights_file
-from dpbench.plan import Cell, Job, Options, Plan, fingerprint, make_plan
+from dpbench.planning.config import Component, Config
+from dpbench.planning.plan import Cell, Job, Options, Plan, fingerprint, make_plan
+from dpbench.planning.trials import Selection, Trial, plan_trials
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, HISTORY, Result, Status, read_history, save_result
-from dpbench.scheduler import Progress, run_jobs
+from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import GeneratorTask, save_partition
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dpbench.api import LabelledImages
-from dpbench.plan import MAX_LANES, Plan, fingerprint
-from dpbench.runner import Prepared
+from dpbench.planning.plan import MAX_LANES, Plan, fingerprint
+from dpbench.runner.run import Prepared
 from dpbench.stages import GeneratorTask, ScoreTask, outputs
 
 Prepare = Callable[..., Prepared]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dpbench.config import Config, InvalidConfig, load_config
 from dpbench.errors import DpbenchError, UnknownName
+from dpbench.planning.config import Config, InvalidConfig, load_config
 from dpbench.plugins import Registry
 
 Configure = Callable[..., Config]

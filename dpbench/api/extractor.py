@@ -1,0 +1,39 @@
+"""Ways from images to latents."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from dpbench.api.context import Context
+from dpbench.api.plugin import Plugin
+from dpbench.api.public_model import Capability, PublicModel
+
+__all__ = ["Extractor"]
+
+
+class Extractor(Plugin, ABC):
+    """Turns images into latents through a fitted public model.
+
+    Each latent must depend on its own image alone (no batch statistics, no
+    stopping rule over the batch): otherwise one record would move the latents
+    of others and the sensitivity the accountant assumes would be wrong.
+
+    Attributes:
+        requires: capabilities the public model must provide.
+        label: the extractor's part of a method's name (``ae-enc-GAN``); an
+            empty label is left out (``wgan-GAN``).
+    """
+
+    kind = "extractor"
+    requires: ClassVar[frozenset[Capability]]
+    label: ClassVar[str]
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    @abstractmethod
+    def extract(self, model: PublicModel, images: Tensor, context: Context) -> Tensor:
+        """Map ``images`` (uint8 ``[N, C, H, W]``) to latents ``[N, d]`` on the CPU."""

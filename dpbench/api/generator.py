@@ -1,0 +1,73 @@
+"""Private generators."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dpbench.api.context import Context
+from dpbench.api.plugin import Plugin
+
+if TYPE_CHECKING:
+    from dpbench.privacy.handle import PrivateLatents
+
+__all__ = ["PrivateGenerator"]
+
+
+class PrivateGenerator(Plugin, ABC):
+    """Learns the distribution of private latents under (epsilon, delta)-DP.
+
+    :meth:`fit` receives the private latents behind a handle that clips, adds
+    noise and keeps the ledger, and public latents as a plain tensor. Both are
+    standardised by public statistics: public latents have mean 0 and, by
+    default, identity covariance, so radii and learning rates carry over.
+
+    Attributes:
+        label: the generator's part of a method's name (``ae-enc-GAN``).
+        lane_params: hyperparameters in which trials trained together by
+            :meth:`fit_lanes` may differ; all others are equal within a group.
+    """
+
+    kind = "generator"
+    label: ClassVar[str]
+    lane_params: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, params: Any, latent_dim: int) -> None:
+        self.params = params
+        self.latent_dim = latent_dim
+
+    @abstractmethod
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Learn from ``private`` through its handle; ``public`` is ``[M, d]``."""
+
+    @abstractmethod
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw ``count`` latents, ``[count, d]``, on the CPU; no privacy cost."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Return everything :meth:`sample` needs, as named CPU tensors."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state` on a fresh instance."""
+
+    @classmethod
+    def fit_lanes(
+        cls,
+        generators: Sequence[PrivateGenerator],
+        privates: Sequence[PrivateLatents],
+        public: Tensor,
+        contexts: Sequence[Context],
+    ) -> None:
+        """Fit several trials of one architecture; override to train them as one.
+
+        The default fits one after the other. An override must give each lane
+        the numbers it would have had alone.
+        """
+        for generator, private, context in zip(generators, privates, contexts, strict=True):
+            generator.fit(private, public, context)

@@ -1,0 +1,33 @@
+"""What all kinds of plugin share: names, versions, hyperparameters."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Params", "Plugin"]
+
+
+class Params(BaseModel):
+    """Base of a plugin's hyperparameters: validated, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Plugin:
+    """What all plugin classes share.
+
+    Attributes:
+        kind: which of the five kinds of plugin this is; set by the base classes.
+        name: the name users type; unique per kind.
+        version: part of every artifact's hash. Change it when results change.
+        Params: the hyperparameters, with defaults, as a :class:`Params` subclass.
+        cost: rough seconds of work on one core; the longest chains start first.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    Params: ClassVar[type[Params]] = Params
+    cost: ClassVar[float] = 30.0
