@@ -14,8 +14,7 @@ from dpbench.results import AUDITED, save_audit
 from dpbench.runner import run as runner
 from dpbench.runner.run import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.stages import LatentsTask, PublicTask
-from dpbench.store import content_key
+from dpbench.store import ArtifactId, content_key
 
 __all__ = ["AuditOptions", "audit"]
 
@@ -42,11 +41,11 @@ def audit(
     Public models and latents that are missing are computed first; the trials
     themselves need not be trained.
     """
-    upstream = {
-        job_id: job
-        for job_id, job in prepared.plan.jobs.items()
-        if isinstance(job.task, PublicTask | LatentsTask)
-    }
+    upstream = prepared.plan.towards(
+        ArtifactId("latents", cell.artifacts["latents"])
+        for cell in prepared.plan.cells
+        if cell.trial is not None
+    )
     if upstream:
         with runner.local_executor(prepared.config, prepared.runs, device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))

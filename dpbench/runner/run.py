@@ -30,10 +30,13 @@ from dpbench.planning.trials import Selection, Trial, plan_trials
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, HISTORY, Result, Status, read_history, save_result
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.stages import GeneratorTask, save_partition
-from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
+from dpbench.stages import save_partition
+from dpbench.store import ArtifactId, CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
+
+#: Stages whose artifacts scoring takes as they are.
+TRAINED = ("public", "latents", "generator")
 
 
 def cache_directory() -> Path:
@@ -142,22 +145,15 @@ def _with_weights(config: Config, trials: list[Trial], options: Options) -> Opti
 def keep_trained(prepared: Prepared) -> int:
     """Drop from a plan every trial that would need training; return how many."""
     plan = prepared.plan
-    missing = {
-        lane.key
-        for job in plan.jobs.values()
-        if isinstance(job.task, GeneratorTask)
-        for lane in job.task.lanes
-    }
+    missing, _ = plan.count("generator")
+    untrained = {artifact for artifact in plan.writers() if artifact.stage in TRAINED}
     plan.cells = [
         cell
         for cell in plan.cells
-        if cell.trained not in missing
-        and not any(plan.jobs[j].task.stage in ("public", "latents") for j in cell.jobs)
+        if untrained.isdisjoint(map(ArtifactId._make, cell.artifacts.items()))
     ]
-    wanted = {job_id for cell in plan.cells for job_id in cell.jobs}
-    needed = {need for job_id in wanted for need in plan.jobs[job_id].needs}
-    plan.jobs = {k: job for k, job in plan.jobs.items() if k in wanted | needed}
-    return len(missing)
+    plan.jobs = plan.towards(artifact for cell in plan.cells for artifact in cell.needs)
+    return missing
 
 
 def _require_writable(runs: Path) -> None:
@@ -183,18 +179,19 @@ def execute(
     Returns the results of all cells of the plan, in its order.
     """
     plan, runs = prepared.plan, prepared.runs
-    by_job: dict[str, list[Cell]] = {}
+    shown_in: dict[ArtifactId, list[Cell]] = {}
     for cell in plan.cells:
-        for job_id in cell.jobs:
-            by_job.setdefault(job_id, []).append(cell)
-    empty = Progress({})
+        for artifact in cell.needs:
+            shown_in.setdefault(artifact, []).append(cell)
+    empty, expected = Progress({}), plan.writers()
     for cell in plan.cells:
-        if not cell.jobs:
+        if not any(artifact in expected for artifact in cell.needs):
             save_result(runs, assemble(cell, prepared, empty))
 
     def changed(progress: Progress, job: Job | None) -> None:
-        for cell in by_job.get(job.id, ()) if job else ():
-            if all(_ended(job_id, progress) for job_id in cell.jobs):
+        left = job.task.writes() if job else ()
+        for cell in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
+            if progress.settled(cell.needs):
                 save_result(runs, assemble(cell, prepared, progress))
         on_change(progress, job)
 
@@ -253,10 +250,6 @@ def _sweep(runs: Path) -> None:
     shutil.rmtree(runs / "artifacts" / "tmp", ignore_errors=True)
     for scratch in (runs / "results").glob(".*.json.*"):
         scratch.unlink(missing_ok=True)
-
-
-def _ended(job_id: str, progress: Progress) -> bool:
-    return job_id in progress.done or job_id in progress.failed or job_id in progress.skipped
 
 
 def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
@@ -325,29 +318,21 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    for name in (cell.trained or "", *cell.jobs):
-        if name in progress.failed:
-            return "failed", progress.failed[name]
+    losses = [progress.lost[artifact] for artifact in cell.needs if artifact in progress.lost]
+    for loss in losses:
+        if loss.origin in cell.needs:
+            return "failed", loss.reason
+    if losses:
+        return "skipped", f"{losses[0].title} failed: {losses[0].reason}"
     if cell.trial is not None:
         if not trained:
-            upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
-            return "skipped", _upstream(upstream, progress)
+            return "skipped", "something it needs was not computed"
         problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
         if problem:
             return "over-budget", problem
-    for job_id in cell.jobs:
-        if job_id in progress.skipped:
-            return "skipped", _upstream(progress.skipped[job_id], progress)
     if cell.trial is not None and collapsed(metrics.get("min_class_share", 1.0)):
         return "collapsed", "a private class holds less than 1% of the samples"
     return "ok", None
-
-
-def _upstream(job_id: str | None, progress: Progress) -> str:
-    if job_id is None:
-        return "something it needs was not computed"
-    title = progress.jobs[job_id].title if job_id in progress.jobs else job_id
-    return f"{title} failed: {progress.failed.get(job_id, 'unknown')}"
 
 
 def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
