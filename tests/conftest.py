@@ -18,7 +18,7 @@ from dpbench import plugins
 from dpbench.cli.main import cli
 from dpbench.planning.config import Config, load_config
 from dpbench.planning.plan import Options
-from dpbench.planning.trials import Selection
+from dpbench.planning.trials import Request
 from dpbench.results import Result
 from dpbench.runner import run as runner
 from dpbench.stages.data import load_partition
@@ -145,7 +145,7 @@ def prepare(tmp_path: Path, configure: Callable[..., Config]) -> Prepare:
     def make(extra: str = "", base: str = TINY, fresh: bool = False, **selection: Any) -> Any:
         options = Options(fresh=fresh, controls=False)
         config = configure(extra, base)
-        return runner.prepare(config, Selection(**selection), tmp_path / "runs", options)
+        return runner.prepare(config, Request(**selection), tmp_path / "runs", options)
 
     return make
 

@@ -60,7 +60,7 @@ def command(
     from dpbench.cli.console import command_line, table_console
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
-    from dpbench.planning.trials import Selection
+    from dpbench.planning.trials import Request
     from dpbench.plugins import registry
     from dpbench.privacy.audit import AuditKind
     from dpbench.runner import run as runner
@@ -69,7 +69,7 @@ def command(
     notes = Console(stderr=True)
     prepared = runner.prepare(
         load_config(config, registry()),
-        Selection((method,), dataset, epsilon, clip=clip, seeds=(0,)),
+        Request((method,), dataset, epsilon, clip=clip, seeds=(0,)),
         runs,
         Options(controls=False),
     )

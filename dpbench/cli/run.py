@@ -34,7 +34,7 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.leaderboard import print_leaderboard, write_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -44,7 +44,7 @@ def command(
     started = time.monotonic()
     prepared = runner.prepare(
         load_config(chosen.config, registry()),
-        chosen.selection,
+        chosen.request,
         chosen.runs,
         Options(
             inception_weights=chosen.weights,
@@ -63,7 +63,7 @@ def command(
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started
     runner.record_run(runs, command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
+    print_leaderboard(load(runs).only({r.key for r in results}), console)
     write_leaderboard(runs, runs / "leaderboard")
     view.close(results, seconds, runs / "leaderboard")
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

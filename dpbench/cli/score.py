@@ -26,7 +26,7 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, say
-    from dpbench.leaderboard import print_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -37,7 +37,7 @@ def command(
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     prepared = runner.prepare(
         load_config(chosen.config, registry()).with_metrics(names),
-        chosen.selection,
+        chosen.request,
         chosen.runs,
         Options(inception_weights=chosen.weights, cache=str(runner.cache_directory())),
         notice=functools.partial(say, console),
@@ -50,5 +50,5 @@ def command(
         results = runner.execute(prepared, executor, view.update)
     seconds = time.monotonic() - started
     runner.record_run(chosen.runs, command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
+    print_leaderboard(load(chosen.runs).only({r.key for r in results}), console)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

@@ -1,4 +1,4 @@
-"""From a selection to results: fetch data, plan, execute, keep what came out."""
+"""From a request to results: fetch data, plan, execute, keep what came out."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ from dpbench.metrics.classes import collapsed
 from dpbench.metrics.evaluators.weights import inception_weights_file
 from dpbench.planning.config import Component, Config
 from dpbench.planning.plan import Cell, Job, Options, Plan, fingerprint, make_plan
-from dpbench.planning.trials import Selection, Trial, plan_trials
+from dpbench.planning.trials import Request, Trial, plan_trials
+from dpbench.privacy.accounting import Spent
+from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.status import privacy_problem
-from dpbench.results import CONTROL, HISTORY, Result, Status, read_history, save_result
+from dpbench.results import CONTROL, Privacy, Result, Run, Status, append_history, save_result
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import GeneratorTask, save_partition
-from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
+from dpbench.store import CorruptArtifact, Store, StoreNotWritable
 
 __all__ = ["Prepared", "cache_directory", "choose_device", "execute", "load_dataset", "prepare"]
 
@@ -93,7 +95,7 @@ class Prepared:
 
 def prepare(
     config: Config,
-    selection: Selection,
+    request: Request,
     runs: Path,
     options: Options,
     notice: Callable[[str], None] = lambda _text: None,
@@ -104,7 +106,7 @@ def prepare(
         DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
             Inception weights that are not the released ones.
     """
-    trials = plan_trials(config, selection)
+    trials = plan_trials(config, request)
     if not trials:
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     store = Store(runs / "artifacts")
@@ -293,6 +295,7 @@ def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
         )
     return Result(
         **fields,
+        secure=prepared.config.settings.secure_rng,
         status=status,
         reason=reason,
         metrics=metrics if status != "diverged" else {},
@@ -301,21 +304,24 @@ def assemble(cell: Cell, prepared: Prepared, progress: Progress) -> Result:
     )
 
 
+def _privacy(trained: dict[str, Any]) -> Privacy | None:
+    if "ledger" not in trained:
+        return None
+    return Privacy(
+        spent=Spent.model_validate(trained["spent"]),
+        ledger=Ledger.model_validate(trained["ledger"]),
+    )
+
+
 def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
-    spent = trained.get("spent", {}).get("epsilon")
+    privacy = _privacy(trained)
+    spent = privacy.spent.epsilon if privacy else None
     return {
-        "method": trial.method.name,
-        "public": trial.method.public.name,
-        "extractor": trial.method.extractor.name,
-        "generator": trial.method.generator.name,
+        **dict(trial.identity),
+        "grids": trial.grids,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
-        "noise_multiplier": trial.noise_multiplier,
-        "delta": trial.delta,
-        "clip": trial.clip,
-        "seed": trial.seed,
-        "axes": dict(trial.axes),
         "epsilon_spent": spent,
-        "privacy": {k: trained[k] for k in ("spent", "ledger", "rng") if k in trained},
+        "privacy": privacy,
         "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
     }
 
@@ -367,14 +373,14 @@ def record_run(runs: Path, command: str, seconds: float, computed: int) -> None:
     if not computed:
         return
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {
-        "command": command,
-        "versions": versions(),
-        "wall_seconds": round(seconds, 1),
-        "finished": finished,
-        "jobs": computed,
-    }
-    write_json(runs / HISTORY, [*read_history(runs), entry])
+    run = Run(
+        command=command,
+        versions=versions(),
+        wall_seconds=round(seconds, 1),
+        finished=finished,
+        jobs=computed,
+    )
+    append_history(runs, run)
 
 
 def versions() -> dict[str, str]:

@@ -277,7 +277,7 @@ def test_grids_that_cannot_be_run_are_refused(
     config = configure(base=base)
     options = runner.Options()
     with pytest.raises(DpbenchError, match=message):
-        runner.prepare(config, runner.Selection(), tmp_path / "runs", options)
+        runner.prepare(config, runner.Request(), tmp_path / "runs", options)
 
 
 def test_a_part_without_images_is_refused(
