@@ -21,6 +21,6 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
     lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     tested = {name.lower(): Version(version) for name, version in pins.items()}
-    assert tested.keys() == promised.keys()
-    for name, version in tested.items():
-        assert version.release[: len(promised[name].release)] == promised[name].release, name
+    assert tested.keys() >= promised.keys()
+    for name, version in promised.items():
+        assert tested[name].release[: len(version.release)] == version.release, name
