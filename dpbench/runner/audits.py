@@ -47,6 +47,8 @@ def audit(
         if cell.trial is not None
     )
     if upstream:
+        for artifact in set(prepared.plan.stale) & prepared.plan.writers().keys():
+            prepared.store.remove(*artifact)
         with local_executor(prepared.config, prepared.directory, device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
         if progress.failed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +29,11 @@ SNAPSHOTS = "harness.snapshots"
 
 @dataclass(frozen=True)
 class Lane:
-    """One trial within a generator task; ``key`` names its artifact."""
+    """One trial within a generator task; ``key`` names its artifact.
+
+    ``noise_seed`` is the root of all noise, and not to be had from ``seed``, which a
+    generator sees: with it the noise could be drawn again and subtracted.
+    """
 
     key: str
     params: dict[str, Any]
@@ -37,6 +42,12 @@ class Lane:
     delta: float
     clip: float
     seed: int
+    noise_seed: int = field(repr=False)
+
+    @property
+    def private(self) -> bool:
+        """False for the non-private row (epsilon = infinity)."""
+        return math.isfinite(self.epsilon) or self.noise_multiplier is not None
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,11 @@ class GeneratorTask(Task):
         return [replace(self, lanes=(lane,)) for lane in self.lanes]
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
+        if len({lane.private for lane in self.lanes}) > 1:
+            raise DpbenchError(
+                "private and non-private trials in one task: what one computes without noise "
+                "could reach the others; train them apart"
+            )
         latents = store.load("latents", self.latents).tensors
         private, public = latents["private"], latents["public"]
         cls = plugins.registry().get("generator", self.generator.plugin).cls

@@ -74,7 +74,14 @@ def test_fresh_computes_everything_again(carry_out: Carry, tmp_path: Path) -> No
     first, _ = carry_out()
     before = files(tmp_path / "runs")
     second, executor = carry_out(fresh=True)
-    assert sorted(executor.stages) == ["evaluator", "generator", "latents", "public", "score"]
+    assert sorted(executor.stages) == [
+        "evaluator",
+        "generator",
+        "latents",
+        "public",
+        "references",
+        "score",
+    ]
     assert second[0].metrics == first[0].metrics
     after = files(tmp_path / "runs")
     kept = {name for name in before if after.get(name) == before[name]}
