@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, PrivateGenerator, derive_seed
+from dpbench.api import Context, PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
 from dpbench.privacy.handle import Budget
@@ -117,7 +117,7 @@ class GeneratorTask(Task):
             Budget(lane.epsilon, lane.delta, lane.noise_multiplier),
             lane.clip,
             context,
-            noise_seed=derive_seed("noise", self.generator.plugin, lane.seed),
+            noise_seed=lane.noise_seed,
             secure_rng=self.secure_rng,
         )
 
