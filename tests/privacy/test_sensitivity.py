@@ -14,7 +14,7 @@ from dpbench.privacy.dp_sgd import PrivateGradient
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
-from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.session import PrivateSession
 
@@ -144,6 +144,22 @@ def test_a_record_whose_gradient_overflows_contributes_nothing(use: Use) -> None
     for (_, total), (_, rest) in zip(_totals(use, _with(20, 3e38)), without, strict=True):
         assert torch.isfinite(total).all()
         torch.testing.assert_close(total, rest)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_an_infinite_activation_leaves_the_other_gradients_alone(
+    value: float, may_wait: bool
+) -> None:
+    inputs, delta = Z[None, :, :].clone(), torch.ones(1, 60, 2)
+    clip, everyone = torch.tensor([[CLIP]]), torch.ones(1, 60)
+    expected, found = (LaneBuffer.zeros([(4, 2)], 1) for _ in range(2))
+    rest = everyone.clone()
+    rest[0, 7:9] = 0
+    clipped_sum([LinearTrace(0, inputs, delta)], clip, rest, expected, may_wait)
+    inputs[0, 7, 1] = delta[0, 8, 0] = value
+    clipped_sum([LinearTrace(0, inputs, delta)], clip, everyone, found, may_wait)
+    torch.testing.assert_close(found.flat, expected.flat)
 
 
 def test_null_records_are_drawn_like_any_other() -> None:
