@@ -127,9 +127,11 @@ def test_randomised_response_is_never_overestimated_too_often() -> None:
 
 
 def test_an_honest_generator_is_not_refuted_but_seen() -> None:
-    result = audit(NoisyMean, epsilon=4.0, runs=400)
+    result = audit(NoisyMean, epsilon=4.0, runs=6000)
     assert not result.refuted
     assert 0.3 < result.epsilon_lower < result.epsilon_claimed <= 4.0
+    assert result.epsilon_lower_gdp is not None
+    assert 0.55 * result.epsilon_claimed < result.epsilon_lower_gdp < result.epsilon_claimed
     assert result.epsilon_ceiling > result.epsilon_lower
 
 
