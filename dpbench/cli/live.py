@@ -16,7 +16,7 @@ from rich.table import Table
 from dpbench.leaderboard.words import duration
 from dpbench.planning.plan import Job
 from dpbench.results import Result
-from dpbench.runner.run import Prepared
+from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
 
 __all__ = ["LiveView", "print_plan", "say"]

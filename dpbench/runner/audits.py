@@ -11,8 +11,8 @@ from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
 from dpbench.results import AUDITED, save_audit
-from dpbench.runner import run as runner
-from dpbench.runner.run import Prepared
+from dpbench.runner.executors import local_executor
+from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import LatentsTask, PublicTask
 from dpbench.store import content_key
@@ -48,7 +48,7 @@ def audit(
         if isinstance(job.task, PublicTask | LatentsTask)
     }
     if upstream:
-        with runner.local_executor(prepared.config, prepared.runs, device) as executor:
+        with local_executor(prepared.config, prepared.directory, device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
         if progress.failed:
             raise DpbenchError(next(iter(progress.failed.values())))
@@ -83,7 +83,7 @@ def audit(
             seed=derive_seed("audit", options.seed),
             device=device,
         )
-        save_audit(prepared.runs, named, result.model_dump(mode="json"))
+        save_audit(prepared.directory.root, named, result.model_dump(mode="json"))
         found[key] = (title, result)
     return list(found.values())
 

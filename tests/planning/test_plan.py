@@ -13,7 +13,7 @@ import torch
 
 from dpbench.api import LabelledImages
 from dpbench.planning.plan import MAX_LANES, Plan, fingerprint
-from dpbench.runner.run import Prepared
+from dpbench.runner.prepare import Prepared
 from dpbench.stages import GeneratorTask, ScoreTask, outputs
 
 Prepare = Callable[..., Prepared]

@@ -1,0 +1,115 @@
+"""From the artifacts of a finished cell to its row of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpbench.metrics.classes import collapsed
+from dpbench.planning.plan import Cell
+from dpbench.planning.trials import Trial
+from dpbench.privacy.status import privacy_problem
+from dpbench.results import CONTROL, Result, Status
+from dpbench.runner.scheduler import Progress
+from dpbench.store import CorruptArtifact, Store
+
+__all__ = ["assemble"]
+
+
+def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
+    """Gather a cell's result from the artifacts that are there."""
+    trial = cell.trial
+    fields: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "settings": cell.settings,
+        "public": cell.public,
+        "extractor": cell.extractor,
+        "method": f"{CONTROL}{cell.control}",
+        "artifacts": {**cell.artifacts, **{f"score.{k}": v for k, v in cell.scores.items()}},
+    }
+    trained: dict[str, Any] = {}
+    if trial is not None:
+        trained = _meta(store, "generator", cell.trained or "")
+        fields |= _trial_fields(trial, trained)
+    metrics: dict[str, float] = {}
+    unavailable: dict[str, str] = {}
+    protocol: dict[str, Any] = {}
+    for name, key in cell.scores.items():
+        meta = _meta(store, "score", key)
+        if not meta:
+            continue
+        protocol = meta["protocol"]
+        metrics |= meta.get("values", {})
+        if "unavailable" in meta:
+            unavailable[name] = meta["unavailable"]
+    status, reason = _status(cell, trained, metrics, progress)
+    if status == "ok" and unavailable and not metrics:
+        status, reason = (
+            "failed",
+            f"no figure could be computed: {next(iter(unavailable.values()))}",
+        )
+    return Result(
+        **fields,
+        status=status,
+        reason=reason,
+        metrics=metrics if status != "diverged" else {},
+        unavailable=unavailable,
+        protocol={"name": cell.protocol.name, **protocol},
+    )
+
+
+def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
+    spent = trained.get("spent", {}).get("epsilon")
+    return {
+        "method": trial.method.name,
+        "public": trial.method.public.name,
+        "extractor": trial.method.extractor.name,
+        "generator": trial.method.generator.name,
+        "epsilon": trial.epsilon if trial.epsilon is not None else spent,
+        "noise_multiplier": trial.noise_multiplier,
+        "delta": trial.delta,
+        "clip": trial.clip,
+        "seed": trial.seed,
+        "axes": dict(trial.axes),
+        "epsilon_spent": spent,
+        "privacy": {k: trained[k] for k in ("spent", "ledger", "rng") if k in trained},
+        "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
+    }
+
+
+def _status(
+    cell: Cell, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
+) -> tuple[Status, str | None]:
+    if trained.get("diverged"):
+        return "diverged", "training reached NaN or infinity: lower the learning rate"
+    for name in (cell.trained or "", *cell.jobs):
+        if name in progress.failed:
+            return "failed", progress.failed[name]
+    if cell.trial is not None:
+        if not trained:
+            upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
+            return "skipped", _upstream(upstream, progress)
+        problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
+        if problem:
+            return "over-budget", problem
+    for job_id in cell.jobs:
+        if job_id in progress.skipped:
+            return "skipped", _upstream(progress.skipped[job_id], progress)
+    if cell.trial is not None and collapsed(metrics.get("min_class_share", 1.0)):
+        return "collapsed", "a private class holds less than 1% of the samples"
+    return "ok", None
+
+
+def _upstream(job_id: str | None, progress: Progress) -> str:
+    if job_id is None:
+        return "something it needs was not computed"
+    title = progress.jobs[job_id].title if job_id in progress.jobs else job_id
+    return f"{title} failed: {progress.failed.get(job_id, 'unknown')}"
+
+
+def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
+    if not key or not store.has(stage, key):
+        return {}
+    try:
+        return store.load(stage, key).meta
+    except CorruptArtifact:
+        return {}
