@@ -26,8 +26,8 @@ from dpbench.privacy.handle import Budget
 __all__ = ["Effort", "run_audit", "run_audits"]
 
 _GUESSED_SHARES = (0.1, 0.25, 0.5, 1.0)
-#: Runs of one world that at most choose the test; all others bound epsilon.
-_MOST_TO_CHOOSE = 1000
+#: Half of the runs choose the test, but of many this many and an eighth will do.
+_ENOUGH_TO_CHOOSE = 1000
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _many_run(trainer: Trainer, base: Tensor, runs: int, error: float) -> list[A
         "in": torch.cat([base, trainer.canaries]),
         "out": torch.cat([base, torch.full_like(trainer.canaries, torch.nan)]),
     }
-    choosing = min(runs // 2, _MOST_TO_CHOOSE)
+    choosing = max(min(runs // 2, _ENOUGH_TO_CHOOSE), runs // 8)
     learning = choosing // 2
     first = [trainer.train(records, range(learning), w) for w, records in worlds.items()]
     learned = [

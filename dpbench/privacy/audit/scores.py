@@ -83,9 +83,10 @@ def observe(
     rng: torch.Generator,
 ) -> Observation:
     """Gather every score that ``generator`` offers, and its state as one vector."""
-    fixed = sample_scores(generator.sample(count, rng), canaries, centre)
+    fixed: dict[str, Tensor] = {}
     if private.alignment is not None and len(private.ledger.mechanisms):
         fixed["white-box: alignment of releases"] = private.alignment.cpu()
+    fixed |= sample_scores(generator.sample(count, rng), canaries, centre)
     own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
     if own is not None:
         fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries])
