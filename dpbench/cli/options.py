@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from dpbench.executors.base import Executor
-    from dpbench.planning.trials import Selection
+    from dpbench.planning.trials import Request
     from dpbench.runner.prepare import Prepared
 
 __all__ = [
@@ -60,11 +60,11 @@ class Chosen:
     runs: Path
 
     @property
-    def selection(self) -> Selection:
+    def request(self) -> Request:
         """The trials asked for."""
-        from dpbench.planning.trials import Selection
+        from dpbench.planning.trials import Request
 
-        return Selection(
+        return Request(
             self.grids,
             self.dataset,
             self.epsilon,

@@ -34,7 +34,7 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.leaderboard import print_leaderboard, write_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -48,7 +48,7 @@ def command(
     directory = RunDirectory(chosen.runs)
     prepared = prepare(
         load_config(chosen.config, registry()),
-        chosen.selection,
+        chosen.request,
         directory,
         Options(
             inception_weights=chosen.weights,
@@ -67,7 +67,8 @@ def command(
             results = execute(prepared, executor, view.update)
         seconds = time.monotonic() - started
         directory.record(command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
+    board = load(directory.root).only({result.key for result in results})
+    print_leaderboard(board, console)
     write_leaderboard(directory.root, directory.leaderboard)
     view.close(results, seconds, directory.leaderboard)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

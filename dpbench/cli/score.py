@@ -26,7 +26,7 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, say
-    from dpbench.leaderboard import print_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -41,7 +41,7 @@ def command(
     directory = RunDirectory(chosen.runs)
     prepared = prepare(
         load_config(chosen.config, registry()).with_metrics(names),
-        chosen.selection,
+        chosen.request,
         directory,
         Options(inception_weights=chosen.weights, cache=str(cache_directory())),
         notice=functools.partial(say, console),
@@ -54,5 +54,6 @@ def command(
         results = execute(prepared, executor, view.update)
         seconds = time.monotonic() - started
         directory.record(command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
+    board = load(directory.root).only({result.key for result in results})
+    print_leaderboard(board, console)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

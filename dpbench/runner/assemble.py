@@ -7,16 +7,21 @@ from typing import Any
 from dpbench.metrics.classes import collapsed
 from dpbench.planning.plan import Cell
 from dpbench.planning.trials import Trial
+from dpbench.privacy.accounting import Spent
+from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.status import privacy_problem
-from dpbench.results import CONTROL, Result, Status
+from dpbench.results import CONTROL, Privacy, Result, Status
 from dpbench.runner.scheduler import Progress
 from dpbench.store import CorruptArtifact, Store
 
 __all__ = ["assemble"]
 
 
-def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
-    """Gather a cell's result from the artifacts that are there."""
+def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = False) -> Result:
+    """Gather a cell's result from the artifacts that are there.
+
+    ``secure`` says that the run draws from the secret source: its rows are a release.
+    """
     trial = cell.trial
     fields: dict[str, Any] = {
         "dataset": cell.dataset,
@@ -49,6 +54,7 @@ def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
         )
     return Result(
         **fields,
+        secure=secure,
         status=status,
         reason=reason,
         metrics=metrics if status != "diverged" else {},
@@ -57,21 +63,24 @@ def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
     )
 
 
+def _privacy(trained: dict[str, Any]) -> Privacy | None:
+    if "ledger" not in trained:
+        return None
+    return Privacy(
+        spent=Spent.model_validate(trained["spent"]),
+        ledger=Ledger.model_validate(trained["ledger"]),
+    )
+
+
 def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
-    spent = trained.get("spent", {}).get("epsilon")
+    privacy = _privacy(trained)
+    spent = privacy.spent.epsilon if privacy else None
     return {
-        "method": trial.method.name,
-        "public": trial.method.public.name,
-        "extractor": trial.method.extractor.name,
-        "generator": trial.method.generator.name,
+        **dict(trial.identity),
+        "grids": trial.grids,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
-        "noise_multiplier": trial.noise_multiplier,
-        "delta": trial.delta,
-        "clip": trial.clip,
-        "seed": trial.seed,
-        "axes": dict(trial.axes),
         "epsilon_spent": spent,
-        "privacy": {k: trained[k] for k in ("spent", "ledger", "rng") if k in trained},
+        "privacy": privacy,
         "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
     }
 

@@ -10,12 +10,11 @@ from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
-from dpbench.results import AUDITED, save_audit
+from dpbench.results import save_audit
 from dpbench.runner.executors import local_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import LatentsTask, PublicTask
-from dpbench.store import content_key
 
 __all__ = ["AuditOptions", "audit"]
 
@@ -57,8 +56,7 @@ def audit(
         trial = cell.trial
         if trial is None:
             continue
-        named = {name: trial.identity[name] for name in AUDITED}
-        if (key := content_key(named)) in found:
+        if (key := trial.identity.candidate.identity_key) in found:
             continue
         title = f"{trial.method.name} at " + (
             f"epsilon {trial.epsilon:g}" if trial.epsilon else f"sigma {trial.noise_multiplier}"
@@ -83,7 +81,7 @@ def audit(
             seed=derive_seed("audit", options.seed),
             device=device,
         )
-        save_audit(prepared.directory.root, named, result.model_dump(mode="json"))
+        save_audit(prepared.directory.root, trial.identity, result)
         found[key] = (title, result)
     return list(found.values())
 

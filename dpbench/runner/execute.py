@@ -58,7 +58,8 @@ def _run_jobs(
 
 
 def _keep(prepared: Prepared, cell: Cell, progress: Progress) -> Result:
-    result = assemble(cell, prepared.store, progress)
+    secure = prepared.config.settings.secure_rng
+    result = assemble(cell, prepared.store, progress, secure=secure)
     save_result(prepared.directory.root, result)
     return result
 

@@ -1,4 +1,4 @@
-"""From a selection to a plan with everything needed to carry it out."""
+"""From a request to a plan with everything needed to carry it out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Plan, fingerprint, make_plan
-from dpbench.planning.trials import Selection, Trial, plan_trials
+from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
 from dpbench.stages import GeneratorTask, save_partition
@@ -33,7 +33,7 @@ class Prepared:
 
 def prepare(
     config: Config,
-    selection: Selection,
+    request: Request,
     directory: RunDirectory,
     options: Options,
     notice: Callable[[str], None] = lambda _text: None,
@@ -44,7 +44,7 @@ def prepare(
         DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
             Inception weights that are not the released ones.
     """
-    trials = plan_trials(config, selection)
+    trials = plan_trials(config, request)
     if not trials:
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     directory.require_writable()
