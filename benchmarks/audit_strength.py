@@ -27,7 +27,7 @@ from dpbench.privacy.audit import AuditResult, run_audit
 from dpbench.privacy.handle import PrivateLatents
 
 sys.path.append(str(Path(__file__).parent.parent / "plugins" / "dpbench-gaussian"))
-from dpbench_gaussian import Gaussian, GaussianParams  # noqa: E402
+from dpbench_gaussian import Gaussian, GaussianParams
 
 DIM, DELTA = 16, 1e-6
 
@@ -165,9 +165,9 @@ def main() -> None:
         "",
         f"`{command()}`; {machine()}.",
         "",
-        f"Lower bounds at 95% confidence (the two share the error), δ = {DELTA:g}, 100 records,",
-        f"latents of {DIM} dimensions, one canary far out. The Gaussian-DP fit assumes that missing",
-        "a canary trades against false alarms as for two Gaussians; where no mechanism is",
+        f"Lower bounds at 95% confidence (together), δ = {DELTA:g}, 100 records,",
+        f"latents of {DIM} dimensions, one canary far out. The Gaussian-DP fit assumes that",
+        "missing a canary trades against false alarms as for two Gaussians; where no mechanism is",
         "subsampled, the ledger itself claims that, and the fit may refute it.",
         "",
         *table(heads, body),

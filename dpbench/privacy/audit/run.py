@@ -28,6 +28,8 @@ __all__ = ["Effort", "run_audit", "run_audits"]
 _GUESSED_SHARES = (0.1, 0.25, 0.5, 1.0)
 #: Half of the runs choose the test, but of many this many and an eighth will do.
 _ENOUGH_TO_CHOOSE = 1000
+#: Part of the error that goes to the Gaussian-DP fit: it needs little, Clopper-Pearson needs all.
+_FIT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,12 @@ def _bounded(
 
     def epsilon(counts: Counts) -> Any:
         c = counts
-        return epsilon_from_rates(c.hits, c.positives, c.alarms, c.negatives, delta, error / 2)
+        paid = (1 - _FIT_SHARE) * error
+        return epsilon_from_rates(c.hits, c.positives, c.alarms, c.negatives, delta, paid)
 
     def mu(counts: Counts) -> Any:
-        return gdp_mu(counts.hits, counts.positives, counts.alarms, counts.negatives, error / 2)
+        c = counts
+        return gdp_mu(c.hits, c.positives, c.alarms, c.negatives, _FIT_SHARE * error)
 
     name, counts = _count(epsilon, chosen_by, counted_by)
     _, gaussian = _count(mu, chosen_by, counted_by)
