@@ -89,11 +89,11 @@ class Case:
 
 VAE_ALONE = VAEParams(prior="normal", hidden=(8,), latent=4, steps=20, batch=50)
 CASES = [
-    Case("noisy mean, one release", NoisyMean, Params(), 1.0, 100_000, 0.8),
-    Case("dpbench-gaussian, one release", Gaussian, GaussianParams(), 1.0, 100_000, 0.8),
-    Case("mixture, its first release", OneShotMixture, Params(), 1.0, 100_000, 0.8),
-    Case("VAE, DP-SGD alone, 20 steps", VAE, VAE_ALONE, 1.0, 12_000, 0.4),
-    Case("VAE, DP-SGD alone, 20 steps", VAE, VAE_ALONE, 10.0, 12_000, 0.4),
+    Case("noisy mean, one release", NoisyMean, Params(), 1.0, 200_000, 0.8),
+    Case("dpbench-gaussian, one release", Gaussian, GaussianParams(), 1.0, 200_000, 0.8),
+    Case("mixture, its first release", OneShotMixture, Params(), 1.0, 200_000, 0.8),
+    Case("VAE, DP-SGD alone, 20 steps", VAE, VAE_ALONE, 1.0, 16_000, 0.4),
+    Case("VAE, DP-SGD alone, 20 steps", VAE, VAE_ALONE, 10.0, 16_000, 0.4),
 ]
 
 

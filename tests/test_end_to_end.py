@@ -167,7 +167,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     result = dpbench(*arguments)
     assert result.exit_code == 0, result.output
     assert "Everything is cached" not in result.output
-    assert "linear-look-slow, 1 trials: done" in result.output
+    assert "linear-look-slow, 1 trial: done" in result.output
     assert "linear-look-MEAN, 1 trials: done" not in result.output
     for path, stat in before.items():
         now = path.stat()

@@ -90,29 +90,21 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    for name in (cell.trained or "", *cell.jobs):
-        if name in progress.failed:
-            return "failed", progress.failed[name]
+    losses = [progress.lost[artifact] for artifact in cell.needs if artifact in progress.lost]
+    for loss in losses:
+        if loss.origin in cell.needs:
+            return "failed", loss.reason
+    if losses:
+        return "skipped", f"{losses[0].title} failed: {losses[0].reason}"
     if cell.trial is not None:
         if not trained:
-            upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
-            return "skipped", _upstream(upstream, progress)
+            return "skipped", "something it needs was not computed"
         problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
         if problem:
             return "over-budget", problem
-    for job_id in cell.jobs:
-        if job_id in progress.skipped:
-            return "skipped", _upstream(progress.skipped[job_id], progress)
-    if cell.trial is not None and collapsed(metrics.get("min_class_share", 1.0)):
-        return "collapsed", "a private class holds less than 1% of the samples"
+        if collapsed(metrics.get("min_class_share", 1.0)):
+            return "collapsed", "a private class holds less than 1% of the samples"
     return "ok", None
-
-
-def _upstream(job_id: str | None, progress: Progress) -> str:
-    if job_id is None:
-        return "something it needs was not computed"
-    title = progress.jobs[job_id].title if job_id in progress.jobs else job_id
-    return f"{title} failed: {progress.failed.get(job_id, 'unknown')}"
 
 
 def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from dpbench.results import save_audit
 from dpbench.runner.executors import local_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.stages import LatentsTask, PublicTask
-from dpbench.store import content_key
+from dpbench.store import ArtifactId, content_key
 
 __all__ = ["audit", "companies"]
 
@@ -107,11 +106,11 @@ def _title(trial: Trial) -> str:
 
 
 def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
-    upstream = {
-        job_id: job
-        for job_id, job in prepared.plan.jobs.items()
-        if isinstance(job.task, PublicTask | LatentsTask)
-    }
+    upstream = prepared.plan.towards(
+        ArtifactId("latents", cell.artifacts["latents"])
+        for cell in prepared.plan.cells
+        if cell.trial is not None
+    )
     if not upstream:
         return
     with local_executor(prepared.config, prepared.directory, device) as executor:

@@ -11,10 +11,13 @@ from dpbench.planning.plan import Options, Plan, fingerprint, make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
-from dpbench.stages import GeneratorTask, save_partition
-from dpbench.store import Store
+from dpbench.stages import save_partition
+from dpbench.store import ArtifactId, Store
 
 __all__ = ["Prepared", "keep_trained", "prepare"]
+
+#: Stages whose artifacts scoring takes as they are.
+TRAINED = ("public", "latents", "generator")
 
 
 @dataclass
@@ -75,19 +78,12 @@ def _require_small_delta(trials: list[Trial], dataset: str, size: int) -> None:
 def keep_trained(prepared: Prepared) -> int:
     """Drop from a plan every trial that would need training; return how many."""
     plan = prepared.plan
-    missing = {
-        lane.key
-        for job in plan.jobs.values()
-        if isinstance(job.task, GeneratorTask)
-        for lane in job.task.lanes
-    }
+    missing, _ = plan.count("generator")
+    untrained = {artifact for artifact in plan.writers() if artifact.stage in TRAINED}
     plan.cells = [
         cell
         for cell in plan.cells
-        if cell.trained not in missing
-        and not any(plan.jobs[j].task.stage in ("public", "latents") for j in cell.jobs)
+        if untrained.isdisjoint(map(ArtifactId._make, cell.artifacts.items()))
     ]
-    wanted = {job_id for cell in plan.cells for job_id in cell.jobs}
-    needed = {need for job_id in wanted for need in plan.jobs[job_id].needs}
-    plan.jobs = {k: job for k, job in plan.jobs.items() if k in wanted | needed}
-    return len(missing)
+    plan.jobs = plan.towards(artifact for cell in plan.cells for artifact in cell.needs)
+    return missing

@@ -95,7 +95,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
     """Run a stand-in for a task in this process; return the outcome and the report's path."""
 
     def run(body: Callable[..., dict[str, str]]) -> object:
-        monkeypatch.setattr(stages, "run", body)
+        monkeypatch.setattr(stages.EvaluatorTask, "run", body)
         task = stages.EvaluatorTask("key", "data", "domain", 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "report")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dpbench.api import PrivateGenerator
-from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.session import PrivateSession
 
 __all__ = [
     "Observation",
@@ -76,7 +76,7 @@ def sample_scores(samples: Tensor, canaries: Tensor, centre: Tensor) -> dict[str
 
 def observe(
     generator: PrivateGenerator,
-    private: PrivateLatents,
+    session: PrivateSession,
     canaries: Tensor,
     centre: Tensor,
     count: int,
@@ -84,8 +84,8 @@ def observe(
 ) -> Observation:
     """Gather every score that ``generator`` offers, and its state as one vector."""
     fixed: dict[str, Tensor] = {}
-    if private.alignment is not None and len(private.ledger.mechanisms):
-        fixed["white-box: alignment of releases"] = private.alignment.cpu()
+    if session.evidence is not None and session.ledger.mechanisms:
+        fixed["white-box: alignment of releases"] = session.evidence.alignment.cpu()
     fixed |= sample_scores(generator.sample(count, rng), canaries, centre)
     own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
     if own is not None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator, derive_seed
-from dpbench.privacy.accounting import compose
 from dpbench.privacy.audit.scores import Observation, StateScore, observe
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.session import PrivateSession
 
 __all__ = ["Subject", "Trainer"]
 
@@ -72,40 +72,43 @@ class Trainer:
 
     def _call(self, records: Tensor, runs: Sequence[int], world: str) -> list[list[Observation]]:
         """Train one copy of the company for each of ``runs``, all in one call."""
-        records = records[records.isfinite().all(1)]  # TEMPORARY
         members = [(at, subject) for _ in runs for at, subject in enumerate(self.company)]
-        seeds = [
-            derive_seed(self.seed, "audit", world, run, at)
-            for run in runs
-            for at in range(len(self.company))
-        ]
-        contexts = [Context(seed, self.device) for seed in seeds]
+        seats = [(world, run, at) for run in runs for at in range(len(self.company))]
+        contexts = [Context(derive_seed("audit", self.seed, *seat), self.device) for seat in seats]
         generators = [self.cls(subject.params, records.shape[1]) for _, subject in members]
-        privates = [
-            PrivateLatents(records, subject.budget, subject.clip, context)
-            for (_, subject), context in zip(members, contexts, strict=True)
+        sessions = [
+            self._session(records, subject, context, derive_seed("audit-noise", self.seed, *seat))
+            for (_, subject), context, seat in zip(members, contexts, seats, strict=True)
         ]
-        for private in privates:
-            private.watch(self.canaries)
-        self.cls.fit_lanes(generators, privates, self.public, contexts)
+        handles = [session.handle for session in sessions]
+        self.cls.fit_lanes(generators, handles, self.public, contexts)
         found: list[list[Observation]] = [[] for _ in self.company]
-        for (at, subject), generator, private, context in zip(
-            members, generators, privates, contexts, strict=True
-        ):
-            self._note(at, tuple(private.ledger.mechanisms), subject.budget.delta)
-            found[at].append(self._observe(generator, private, context))
+        for (at, _), generator, session in zip(members, generators, sessions, strict=True):
+            self._note(at, session)
+            found[at].append(self._observe(generator, session))
         return found
 
-    def _note(self, at: int, ledger: tuple[Mechanism, ...], delta: float) -> None:
+    def _session(
+        self, records: Tensor, subject: Subject, context: Context, noise_seed: int
+    ) -> PrivateSession:
+        return PrivateSession(
+            records,
+            subject.budget,
+            subject.clip,
+            context,
+            noise_seed=noise_seed,
+            canaries=self.canaries,
+        )
+
+    def _note(self, at: int, session: PrivateSession) -> None:
+        ledger = tuple(session.ledger.mechanisms)
         if at in self.claims and self.claims[at][1] == ledger:
             return
-        epsilon = compose(ledger, delta).epsilon
+        epsilon = session.spent.epsilon
         if at not in self.claims or epsilon > self.claims[at][0]:
             self.claims[at] = (epsilon, ledger)
 
-    def _observe(
-        self, generator: PrivateGenerator, private: PrivateLatents, context: Context
-    ) -> Observation:
-        rng = context.generator("audit-samples")
+    def _observe(self, generator: PrivateGenerator, session: PrivateSession) -> Observation:
+        rng = session.context.generator("audit-samples")
         centre = self.public.mean(0)
-        return observe(generator, private, self.canaries, centre, self.samples, rng)
+        return observe(generator, session, self.canaries, centre, self.samples, rng)
