@@ -136,7 +136,7 @@ def rows(share: float) -> Iterator[list[str]]:
             f"{minutes:.1f}",
             found.score,
         ]
-        print(" | ".join(("", *map(str, [*found.__dict__.values()]))), file=sys.stderr, flush=True)
+        print(f"{case.title}: {found}", file=sys.stderr, flush=True)
 
 
 def false_alarms(repeats: int, runs: int) -> tuple[int, int]:
@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path)
     parser.add_argument("--share", type=float, default=1.0, help="part of the trainings")
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--repeat-runs", type=int, default=400)
     options = parser.parse_args()
     torch.set_num_threads(1)

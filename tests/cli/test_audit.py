@@ -75,9 +75,8 @@ clip = [2.0]
 
 
 def test_what_a_grid_runs_is_what_is_audited(dpbench: Run) -> None:
-    with Path("benchmarks.toml").open("a") as config:
-        config.write(ANOTHER)
-    assert dpbench("run", "--grid", "other", "--no-controls").exit_code == 0
+    ran = dpbench("run", "--grid", "other", "--no-controls", extra=ANOTHER)
+    assert ran.exit_code == 0, ran.output
     options = ("--kind", "one-run", "--canaries", 20)
     result = dpbench("audit", "*MEAN", "--grid", "other", *options, "--format", "json")
     assert result.exit_code == 0, result.output

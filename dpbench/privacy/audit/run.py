@@ -43,7 +43,7 @@ class Effort:
         records: private latents kept; fewer leave the canary less to hide behind.
         confidence: of the bound.
         samples: latents drawn from each generator for black-box scores.
-        lanes: generators trained together, at least one of each subject.
+        lanes: runs of a trial without company that are trained together.
     """
 
     kind: AuditKind = "many-run"

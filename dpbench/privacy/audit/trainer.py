@@ -34,8 +34,9 @@ class Subject:
 class Trainer:
     """Trains all of a ``company`` in each call, and observes every member of it.
 
-    A call holds whole copies of the company, each with seeds of its own, as many
-    as ``lanes`` allows: whatever members share in a run, they share here.
+    A call holds the company once, as in a run: whatever members share there, they
+    share here, and runs share nothing. A trial without company is trained beside
+    ``lanes - 1`` others of its runs.
 
     Attributes:
         claims: for each subject, the epsilon and the ledger of its costliest training.
@@ -60,7 +61,7 @@ class Trainer:
         With ``learned`` scores an observation keeps those instead of the state.
         """
         runs = list(runs)
-        copies = max(1, self.lanes // len(self.company))
+        copies = self.lanes if len(self.company) == 1 else 1
         found: list[list[Observation]] = [[] for _ in self.company]
         for start in range(0, len(runs), copies):
             for at, seen in enumerate(self._call(records, runs[start : start + copies], world)):
@@ -71,7 +72,7 @@ class Trainer:
         return found
 
     def _call(self, records: Tensor, runs: Sequence[int], world: str) -> list[list[Observation]]:
-        """Train one copy of the company for each of ``runs``, all in one call."""
+        """Train the company once for each of ``runs``, all in one call."""
         members = [(at, subject) for _ in runs for at, subject in enumerate(self.company)]
         seats = [(world, run, at) for run in runs for at in range(len(self.company))]
         contexts = [Context(derive_seed("audit", self.seed, *seat), self.device) for seat in seats]
