@@ -29,7 +29,7 @@ from dpbench.api import Context, PublicModel, to_float
 from dpbench.extractors.descent import DescentParams, descend
 from dpbench.planning.config import load_config
 from dpbench.plugins import registry
-from dpbench.runner.run import load_dataset
+from dpbench.runner.data import load_dataset
 
 EXTRACTORS = {"ae": "gradient", "wgan": "projected-gradient"}
 LEVELS = (30, 100, 300, 1000, 3000, 10_000, 20_000, 50_000, 100_000)

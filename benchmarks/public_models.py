@@ -35,7 +35,7 @@ from dpbench.metrics.views import View
 from dpbench.planning.config import load_config
 from dpbench.plugins import registry
 from dpbench.privacy.handle import Budget, PrivateLatents
-from dpbench.runner.run import load_dataset
+from dpbench.runner.data import load_dataset
 from dpbench.stages import decode
 from dpbench.stages.standardise import Standardiser
 

@@ -18,9 +18,12 @@ from dpbench import plugins
 from dpbench.cli.main import cli
 from dpbench.planning.config import Config, load_config
 from dpbench.planning.plan import Options
-from dpbench.planning.trials import Selection
+from dpbench.planning.trials import Request
 from dpbench.results import Result
-from dpbench.runner import run as runner
+from dpbench.runner.directory import RunDirectory
+from dpbench.runner.execute import execute
+from dpbench.runner.prepare import Prepared
+from dpbench.runner.prepare import prepare as prepare_run
 from dpbench.stages.data import load_partition
 from dpbench.stages.evaluator import load_references
 from dpbench.stages.public import _fitted_model
@@ -135,7 +138,7 @@ def configure(tmp_path: Path, fakes: plugins.Registry) -> Callable[..., Config]:
     return write
 
 
-Prepare = Callable[..., runner.Prepared]
+Prepare = Callable[..., Prepared]
 
 
 @pytest.fixture
@@ -145,7 +148,8 @@ def prepare(tmp_path: Path, configure: Callable[..., Config]) -> Prepare:
     def make(extra: str = "", base: str = TINY, fresh: bool = False, **selection: Any) -> Any:
         options = Options(fresh=fresh, controls=False)
         config = configure(extra, base)
-        return runner.prepare(config, Selection(**selection), tmp_path / "runs", options)
+        directory = RunDirectory(tmp_path / "runs")
+        return prepare_run(config, Request(**selection), directory, options)
 
     return make
 
@@ -163,7 +167,7 @@ def carry_out(prepare: Prepare, forget: Callable[[], None]) -> Carry:
         forget()
         prepared = prepare(extra, **more)
         executor = fake_plugins.InProcess(prepared.store.root, dies_on)
-        return runner.execute(prepared, executor), executor
+        return execute(prepared, executor), executor
 
     return run
 
@@ -182,7 +186,8 @@ def dpbench(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        runner, "local_executor", lambda _c, runs, *_: fake_plugins.InProcess(runs / "artifacts")
+        "dpbench.runner.executors.local_executor",
+        lambda _config, directory, *_: fake_plugins.InProcess(directory.store.root),
     )
     config = Path("benchmarks.toml")
 

@@ -58,25 +58,29 @@ def command(
     from rich.table import Table
 
     from dpbench.cli.console import command_line, table_console
+    from dpbench.executors.device import choose_device
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
-    from dpbench.planning.trials import Selection
+    from dpbench.planning.trials import Request
     from dpbench.plugins import registry
     from dpbench.privacy.audit import AuditKind
-    from dpbench.runner import run as runner
     from dpbench.runner.audits import AuditOptions, audit
+    from dpbench.runner.directory import RunDirectory
+    from dpbench.runner.prepare import prepare
 
     notes = Console(stderr=True)
-    prepared = runner.prepare(
+    directory = RunDirectory(runs)
+    prepared = prepare(
         load_config(config, registry()),
-        Selection((method,), dataset, epsilon, clip=clip, seeds=(0,)),
-        runs,
+        Request((method,), dataset, epsilon, clip=clip, seeds=(0,)),
+        directory,
         Options(controls=False),
     )
     options = AuditOptions(cast(AuditKind, kind), trainings, canaries, records, seed)
     started = time.monotonic()
-    found = audit(prepared, runner.choose_device(device), options, notes.print)
-    runner.record_run(runs, command_line(), time.monotonic() - started, len(found))
+    with directory.lock():
+        found = audit(prepared, choose_device(device), options, notes.print)
+        directory.record(command_line(), time.monotonic() - started, len(found))
     if style == "json":
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
         click.echo(json.dumps(rows, indent=2))

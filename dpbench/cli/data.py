@@ -25,13 +25,13 @@ def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None
     from dpbench.datasets import describe
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
-    from dpbench.runner import run as runner
+    from dpbench.runner.data import cache_directory, make_dataset
 
     settings = load_config(config, registry())
     rows = []
     for name in names or sorted({settings.settings.dataset, *settings.settings.datasets}):
-        dataset = runner.make_dataset(settings, settings.component("datasets", name))
-        rows.append(describe(dataset, runner.cache_directory(), fetch=fetch) | {"name": name})
+        dataset = make_dataset(settings, settings.component("datasets", name))
+        rows.append(describe(dataset, cache_directory(), fetch=fetch) | {"name": name})
     if style == "json":
         click.echo(json.dumps(rows, indent=2))
         return

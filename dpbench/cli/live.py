@@ -16,18 +16,14 @@ from rich.table import Table
 from dpbench.leaderboard.words import duration
 from dpbench.planning.plan import Job
 from dpbench.results import Result
-from dpbench.runner.run import Prepared
+from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
+from dpbench.stages import STAGES
 
 __all__ = ["LiveView", "print_plan", "say"]
 
-STAGES = {
-    "evaluator": "evaluators",
-    "public": "public models",
-    "latents": "latents",
-    "generator": "private generators",
-    "score": "scores",
-}
+#: What a reader calls the artifacts of each stage; one that is not listed has its own name.
+TITLES = {task.stage: task.plural for task in STAGES}
 
 
 def say(console: Console, line: str) -> None:
@@ -42,7 +38,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     names = ", ".join(sorted(methods))
     say(console, f"{len(prepared.trials)} trials of {len(methods)} methods: {names}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
-    for stage, title in STAGES.items():
+    for stage, title in TITLES.items():
         todo, cached = plan.count(stage)
         table.add_row(title, str(todo), str(cached))
     console.print(table)
@@ -79,32 +75,22 @@ class LiveView:
         if self.console.is_terminal:
             self._live.update(self._table(progress))
         elif job is not None:
-            ended = progress.failed.get(job.id)
-            word = f"failed: {ended}" if ended else "done"
-            if job.id in progress.skipped:
-                word = "skipped"
             elapsed = duration(time.monotonic() - self._started)
-            total = len(progress.jobs)
-            number = len(progress.done) + len(progress.failed) + len(progress.skipped)
-            say(self.console, f"[{elapsed}] {number}/{total} {job.title}: {word}")
+            number = f"{progress.ended}/{len(progress.jobs)}"
+            say(self.console, f"[{elapsed}] {number} {job.title}: {_fate(job, progress)}")
 
     def _table(self, progress: Progress) -> Table:
         left = progress.seconds_left()
         elapsed = duration(time.monotonic() - self._started)
         title = f"{elapsed} so far, " + (f"about {duration(left)} left" if left else "estimating")
         table = Table("stage", "", "done", "failed", "left", title=title, title_justify="left")
-        by_stage: dict[str, Counter[str]] = {stage: Counter() for stage in STAGES}
-        for job_id, job in progress.jobs.items():
-            counts = by_stage[job.task.stage]
-            counts["total"] += 1
-            counts["done"] += job_id in progress.done
-            counts["failed"] += job_id in progress.failed or job_id in progress.skipped
-        for stage, counts in by_stage.items():
-            if counts["total"]:
-                rest = counts["total"] - counts["done"] - counts["failed"]
-                bar = ProgressBar(total=counts["total"], completed=counts["total"] - rest, width=24)
-                failed = f"[red]{counts['failed']}[/red]" if counts["failed"] else "0"
-                table.add_row(STAGES[stage], bar, str(counts["done"]), failed, str(rest))
+        counts = progress.counts()
+        for stage in sorted(counts, key=[*TITLES, *counts].index):
+            count = counts[stage]
+            bar = ProgressBar(total=count.total, completed=count.total - count.left, width=24)
+            failed = f"[red]{count.failed}[/red]" if count.failed else "0"
+            title = TITLES.get(stage, stage)
+            table.add_row(title, bar, str(count.done), failed, str(count.left))
         for job_id, fraction in progress.running.items():
             bar = ProgressBar(total=1.0, completed=fraction, width=24)
             table.add_row(
@@ -121,3 +107,11 @@ class LiveView:
             if result.status not in ("ok", "collapsed"):
                 where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
                 say(self.console, f"{result.status}: {where}: {result.reason}")
+
+
+def _fate(job: Job, progress: Progress) -> str:
+    if job.id in progress.failed:
+        return f"failed: {progress.failed[job.id]}"
+    if job.id in progress.split:
+        return f"failed: {progress.split[job.id]}; its trials run again one by one"
+    return "skipped" if job.id in progress.skipped else "done"

@@ -12,8 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from dpbench.executors.base import Executor
-    from dpbench.planning.trials import Selection
-    from dpbench.runner.run import Prepared
+    from dpbench.planning.trials import Request
+    from dpbench.runner.prepare import Prepared
 
 __all__ = [
     "Chosen",
@@ -60,11 +60,11 @@ class Chosen:
     runs: Path
 
     @property
-    def selection(self) -> Selection:
+    def request(self) -> Request:
         """The trials asked for."""
-        from dpbench.planning.trials import Selection
+        from dpbench.planning.trials import Request
 
-        return Selection(
+        return Request(
             self.grids,
             self.dataset,
             self.epsilon,
@@ -150,8 +150,9 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
         ray_address: str | None,
         **options: Any,
     ) -> None:
+        from dpbench.executors.device import choose_device
         from dpbench.executors.ray import require_ray
-        from dpbench.runner import run as runner
+        from dpbench.runner.executors import local_executor, ray_executor
 
         if ray_address is not None and executor != "ray":
             raise click.UsageError("--ray-address is for --executor ray: add it")
@@ -159,10 +160,10 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
             require_ray()  # before any data is fetched
 
         def make(prepared: Prepared) -> Executor:
-            config, runs = prepared.config, prepared.runs
+            config, directory = prepared.config, prepared.directory
             if executor == "ray":
-                return runner.ray_executor(config, runs, device, workers, ray_address)
-            return runner.local_executor(config, runs, runner.choose_device(device), workers)
+                return ray_executor(config, directory, device, workers, ray_address)
+            return local_executor(config, directory, choose_device(device), workers)
 
         command(*arguments, make_executor=make, **options)
 

@@ -34,21 +34,25 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.leaderboard import print_leaderboard, write_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
-    from dpbench.runner import run as runner
+    from dpbench.runner.data import cache_directory
+    from dpbench.runner.directory import RunDirectory
+    from dpbench.runner.execute import execute
+    from dpbench.runner.prepare import prepare
 
     console = Console(stderr=False)
     started = time.monotonic()
-    prepared = runner.prepare(
+    directory = RunDirectory(chosen.runs)
+    prepared = prepare(
         load_config(chosen.config, registry()),
-        chosen.selection,
-        chosen.runs,
+        chosen.request,
+        directory,
         Options(
             inception_weights=chosen.weights,
-            cache=str(runner.cache_directory()),
+            cache=str(cache_directory()),
             controls=controls,
             fresh=fresh,
         ),
@@ -57,13 +61,14 @@ def command(
     print_plan(prepared, console)
     if dry_run:
         return
-    runs = chosen.runs
     executor = make_executor(prepared)
-    with LiveView(console) as view:
-        results = runner.execute(prepared, executor, view.update)
-    seconds = time.monotonic() - started
-    runner.record_run(runs, command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
-    write_leaderboard(runs, runs / "leaderboard")
-    view.close(results, seconds, runs / "leaderboard")
+    with directory.lock():
+        with LiveView(console) as view:
+            results = execute(prepared, executor, view.update)
+        seconds = time.monotonic() - started
+        directory.record(command_line(), seconds, len(prepared.plan.jobs))
+    board = load(directory.root).only({result.key for result in results})
+    print_leaderboard(board, console)
+    write_leaderboard(directory.root, directory.leaderboard)
+    view.close(results, seconds, directory.leaderboard)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

@@ -26,29 +26,34 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, say
-    from dpbench.leaderboard import print_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
-    from dpbench.runner import run as runner
+    from dpbench.runner.data import cache_directory
+    from dpbench.runner.directory import RunDirectory
+    from dpbench.runner.execute import execute
+    from dpbench.runner.prepare import keep_trained, prepare
 
     console = Console()
     started = time.monotonic()
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    prepared = runner.prepare(
+    directory = RunDirectory(chosen.runs)
+    prepared = prepare(
         load_config(chosen.config, registry()).with_metrics(names),
-        chosen.selection,
-        chosen.runs,
-        Options(inception_weights=chosen.weights, cache=str(runner.cache_directory())),
+        chosen.request,
+        directory,
+        Options(inception_weights=chosen.weights, cache=str(cache_directory())),
         notice=functools.partial(say, console),
     )
-    untrained = runner.keep_trained(prepared)
+    untrained = keep_trained(prepared)
     if untrained:
         say(console, f"{untrained} trials are not trained yet and left out: dpbench run")
     executor = make_executor(prepared)
-    with LiveView(console) as view:
-        results = runner.execute(prepared, executor, view.update)
-    seconds = time.monotonic() - started
-    runner.record_run(chosen.runs, command_line(), seconds, len(prepared.plan.jobs))
-    print_leaderboard(results, console)
+    with directory.lock(), LiveView(console) as view:
+        results = execute(prepared, executor, view.update)
+        seconds = time.monotonic() - started
+        directory.record(command_line(), seconds, len(prepared.plan.jobs))
+    board = load(directory.root).only({result.key for result in results})
+    print_leaderboard(board, console)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

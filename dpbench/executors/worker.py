@@ -12,10 +12,9 @@ from pathlib import Path
 
 import torch
 
-from dpbench import stages
 from dpbench.api import Context
 from dpbench.errors import DpbenchError
-from dpbench.stages import GeneratorTask, Task
+from dpbench.stages import Task
 from dpbench.store import Store
 
 __all__ = ["execute", "prepare", "read_report"]
@@ -55,10 +54,9 @@ def execute(task: Task, root: Path, device: str, report: Path) -> tuple[dict[str
 
     on_progress(0.0)
     store = Store(root)
-    seed = task.lanes[0].seed if isinstance(task, GeneratorTask) else task.seed
-    context = Context(seed=seed, device=torch.device(device), on_progress=on_progress)
+    context = Context(seed=task.seed, device=torch.device(device), on_progress=on_progress)
     try:
-        return stages.run(task, store, context), None
+        return task.run(store, context), None
     except DpbenchError as error:
         return {}, str(error)
     except MemoryError:

@@ -12,7 +12,6 @@ import pytest
 from click.testing import Result
 
 from dpbench.metrics.evaluators.weights import WeightsError
-from dpbench.runner import run as runner
 
 Run = Callable[..., Result]
 
@@ -199,7 +198,7 @@ def test_missing_inception_weights_stop_a_run_before_it_trains(
     def refuse(*_: object, **__: object) -> None:
         raise WeightsError("the Inception weights cannot be fetched: name a file")
 
-    monkeypatch.setattr(runner, "inception_weights_file", refuse)
+    monkeypatch.setattr("dpbench.runner.data.inception_weights_file", refuse)
     extra = '[protocols.canonical]\nevaluator = "inception"\nsamples = 16\n'
     result = dpbench("run", "--protocol", "canonical", extra=extra)
     assert result.exit_code == 2

@@ -19,8 +19,10 @@ from dpbench.executors import worker
 from dpbench.executors.base import Outcome
 from dpbench.executors.local import LocalExecutor, default_workers
 from dpbench.planning.config import Config
-from dpbench.runner import run as runner
-from dpbench.runner.run import Prepared
+from dpbench.runner.directory import RunDirectory
+from dpbench.runner.execute import execute
+from dpbench.runner.executors import local_executor
+from dpbench.runner.prepare import Prepared
 from dpbench.store import Store
 
 FAULTS = """
@@ -52,8 +54,8 @@ def test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on(
 ) -> None:
     def outcomes(limits: str, *names: str) -> dict[str, tuple[str, str]]:
         prepared = prepare(FAULTS + limits, grids=tuple(f"linear-look-{name}" for name in names))
-        executor = runner.local_executor(prepared.config, prepared.runs, "cpu", workers=2)
-        results = runner.execute(prepared, executor)
+        executor = local_executor(prepared.config, prepared.directory, "cpu", workers=2)
+        results = execute(prepared, executor)
         return {r.method.rpartition("-")[2]: (r.status, r.reason or "") for r in results}
 
     first = outcomes(MEMORY, "dies", "greedy", "MEAN")
@@ -78,8 +80,8 @@ def test_one_worker_a_core_and_one_for_a_gpu() -> None:
 def test_limits_come_from_the_configuration(
     configure: Callable[..., Config], tmp_path: Path
 ) -> None:
-    with runner.local_executor(
-        configure("[limits]\nseconds = 5\n"), tmp_path, "cpu", 3
+    with local_executor(
+        configure("[limits]\nseconds = 5\n"), RunDirectory(tmp_path), "cpu", 3
     ) as executor:
         assert isinstance(executor, LocalExecutor)
         assert (executor.seconds, executor.slots) == (5, 3)
@@ -89,11 +91,11 @@ def test_limits_come_from_the_configuration(
 
 
 @pytest.fixture
-def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """Run a stand-in for a task in this process; return the outcome and the report's path."""
 
     def run(body: Callable[..., dict[str, str]]) -> object:
-        monkeypatch.setattr(stages, "run", body)
+        monkeypatch.setattr(stages.EvaluatorTask, "run", body)
         task = stages.EvaluatorTask("key", "data", "domain", 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "report")
 
@@ -101,7 +103,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ob
 
 
 def test_a_stage_gets_its_seed_and_device_and_reports_progress(
-    execute: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
@@ -111,7 +113,7 @@ def test_a_stage_gets_its_seed_and_device_and_reports_progress(
         context.progress(1, 4)
         return {"lane": "wrong shape"}
 
-    assert execute(stage) == ({"lane": "wrong shape"}, None)
+    assert work(stage) == ({"lane": "wrong shape"}, None)
     assert (tmp_path / "report").read_text().split()[1] == "0.2500"
 
 
@@ -126,12 +128,12 @@ def test_a_stage_gets_its_seed_and_device_and_reports_progress(
     ],
 )
 def test_every_error_becomes_one_line(
-    execute: Callable[..., object], error: Exception, line: str
+    work: Callable[..., object], error: Exception, line: str
 ) -> None:
     def stage(*_: object) -> dict[str, str]:
         raise error
 
-    failures, message = execute(stage)  # type: ignore[misc]
+    failures, message = work(stage)  # type: ignore[misc]
     assert failures == {}
     assert message.startswith(line)
     assert "\n" not in message

@@ -19,8 +19,9 @@ from dpbench import plugins, stages
 from dpbench.errors import DpbenchError
 from dpbench.executors import ray as on_ray
 from dpbench.results import Result
-from dpbench.runner import run as runner
-from dpbench.runner.run import Prepared
+from dpbench.runner.execute import execute
+from dpbench.runner.executors import ray_executor
+from dpbench.runner.prepare import Prepared
 
 #: Ray's own, not ours: it leaves sockets, files and child processes to the garbage collector.
 ON_RAY = [
@@ -101,7 +102,7 @@ def test_a_node_with_other_code_says_whose(tmp_path: Path, fakes: plugins.Regist
 
 
 def test_a_sound_node_runs_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "run", lambda *_: {"lane": "wrong shape"})
+    monkeypatch.setattr(stages.EvaluatorTask, "run", lambda *_: {"lane": "wrong shape"})
     report = tmp_path / "0"
     assert on_worker(tmp_path, report, on_ray._codes()) == ({"lane": "wrong shape"}, None)
     assert report.exists()
@@ -112,8 +113,8 @@ class _Ray:
 
     def __call__(self, prepared: Prepared, **options: Any) -> dict[str, Result]:
         options = {"workers": 2, "address": "local"} | options
-        executor = runner.ray_executor(prepared.config, prepared.runs, "auto", **options)
-        results = runner.execute(prepared, executor)
+        executor = ray_executor(prepared.config, prepared.directory, "auto", **options)
+        results = execute(prepared, executor)
         return {r.method.rpartition("-")[2]: r for r in results}
 
 
@@ -139,10 +140,10 @@ class TestOnRay:
 
         here, _ = carry_out(SWEEP, grids=("sweep",))
         prepared = prepare(SWEEP, grids=("sweep",))
-        shutil.rmtree(prepared.runs)
+        shutil.rmtree(prepared.directory.root)
         prepared = prepare(SWEEP, grids=("sweep",))
-        executor = runner.ray_executor(prepared.config, prepared.runs, "auto", 2, "local")
-        there = runner.execute(prepared, executor)
+        executor = ray_executor(prepared.config, prepared.directory, "auto", 2, "local")
+        there = execute(prepared, executor)
         assert not ray.is_initialized()  # what it started is gone
         assert executor.device == "cpu"
         assert len(there) == 8
@@ -150,7 +151,7 @@ class TestOnRay:
         for ours, theirs in zip(here, there, strict=True):
             left_out = {"seconds"}
             assert theirs.model_dump(exclude=left_out) == ours.model_dump(exclude=left_out)
-        assert not list((prepared.runs / "artifacts" / "tmp").iterdir())
+        assert not list((prepared.store.root / "tmp").iterdir())
 
     def test_dying_greedy_and_hanging_trials_fail_and_the_rest_goes_on(
         self, ray_run: _Ray, prepare: Callable[..., Prepared]
@@ -185,8 +186,8 @@ class TestOnRay:
         prepared = prepare(FAULTS.format(flag=flag), grids=("linear-look-waits",))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         doomed = cluster.add_node(num_cpus=1)
-        executor = runner.ray_executor(
-            prepared.config, prepared.runs, "auto", address=cluster.address
+        executor = ray_executor(
+            prepared.config, prepared.directory, "auto", address=cluster.address
         )
         struck: list[Any] = []
 
@@ -201,7 +202,7 @@ class TestOnRay:
                 flag.touch()
 
         try:
-            (result,) = runner.execute(prepared, executor, strike)
+            (result,) = execute(prepared, executor, strike)
         finally:
             cluster.shutdown()
         assert [running.node_deaths for running in struck] == [1]
@@ -228,6 +229,6 @@ class TestOnRay:
     ) -> None:
         prepared = prepare()
         for device, words in (("cuda", "has no GPU"), ("cuda:1", "cannot be chosen")):
-            executor = runner.ray_executor(prepared.config, prepared.runs, device, 1, "local")
+            executor = ray_executor(prepared.config, prepared.directory, device, 1, "local")
             with pytest.raises(DpbenchError, match=words):
-                runner.execute(prepared, executor)
+                execute(prepared, executor)

@@ -9,7 +9,7 @@ from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.selection import selection_cost
 from dpbench.privacy.statement import privacy_statement
-from dpbench.results import Result
+from dpbench.results import Privacy, Result
 
 Z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 AUDIT = AuditResult(
@@ -36,10 +36,7 @@ def used(epsilon: float = 1.0) -> PrivateLatents:
 
 
 def result(private: PrivateLatents, **fields) -> Result:
-    privacy = {
-        "spent": private.spent.model_dump(mode="json"),
-        "ledger": private.ledger.model_dump(mode="json"),
-    }
+    privacy = Privacy(spent=private.spent, ledger=private.ledger)
     values = {"status": "ok", "method": "ae-enc-X", "dataset": "mnist", "clip": 1.0, "seed": 0}
     return Result(**(values | fields), delta=1e-6, privacy=privacy, protocol={"name": "default"})
 
@@ -77,7 +74,7 @@ def test_it_says_over_budget_audit_and_selection() -> None:
     private = used()
     cost = selection_cost([private.ledger.mechanisms] * 3, 1e-6)
     text = privacy_statement(
-        result(private, status="over-budget", reason="spent", audit=AUDIT.model_dump(mode="json")),
+        result(private, status="over-budget", reason="spent", audit=AUDIT),
         cost,
     )
     assert "Not as configured" in text

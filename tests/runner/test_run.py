@@ -11,11 +11,17 @@ import filelock
 import pytest
 import torch
 
+from dpbench.api import Partition
 from dpbench.errors import DpbenchError
+from dpbench.executors.device import choose_device
 from dpbench.planning.config import Config
+from dpbench.planning.plan import Options
+from dpbench.planning.trials import Request
 from dpbench.results import Result, load_results
-from dpbench.runner import run as runner
-from dpbench.runner.run import Prepared
+from dpbench.runner.directory import RunDirectory
+from dpbench.runner.execute import execute
+from dpbench.runner.prepare import Prepared, keep_trained
+from dpbench.runner.prepare import prepare as prepare_run
 
 Carry = Callable[..., tuple[list[Result], fake_plugins.InProcess]]
 Prepare = Callable[..., Prepared]
@@ -214,9 +220,7 @@ def test_results_appear_as_trials_end(prepare: Prepare, tmp_path: Path) -> None:
     prepared = prepare(seeds=(0, 1))
     seen: list[int] = []
     executor = fake_plugins.InProcess(prepared.store.root)
-    runner.execute(
-        prepared, executor, lambda _p, _j: seen.append(len(load_results(tmp_path / "runs")))
-    )
+    execute(prepared, executor, lambda _p, _j: seen.append(len(load_results(tmp_path / "runs"))))
     assert seen == sorted(seen)
     assert set(seen) == {0, 1, 2}
 
@@ -232,7 +236,7 @@ def test_an_interrupted_run_keeps_what_had_ended(
 
     prepared = prepare()
     with pytest.raises(KeyboardInterrupt):
-        runner.execute(prepared, Interrupted(prepared.store.root))
+        execute(prepared, Interrupted(prepared.store.root))
     before = files(tmp_path / "runs")
     results, executor = carry_out()
     assert executor.stages == ["generator", "score"]
@@ -258,7 +262,7 @@ def test_two_runs_do_not_share_a_directory(prepare: Prepare, tmp_path: Path) -> 
         filelock.FileLock(tmp_path / "runs" / ".lock"),
         pytest.raises(DpbenchError, match=r"another run is using .*: wait for it, or .*--runs"),
     ):
-        runner.execute(prepared, fake_plugins.InProcess(prepared.store.root))
+        execute(prepared, fake_plugins.InProcess(prepared.store.root))
 
 
 @pytest.mark.parametrize(
@@ -275,9 +279,9 @@ def test_grids_that_cannot_be_run_are_refused(
     if "methods" not in extra:
         base += 'methods = ["linear-look-MEAN"]\n'
     config = configure(base=base)
-    options = runner.Options()
+    options = Options()
     with pytest.raises(DpbenchError, match=message):
-        runner.prepare(config, runner.Selection(), tmp_path / "runs", options)
+        prepare_run(config, Request(), RunDirectory(tmp_path / "runs"), options)
 
 
 def test_a_part_without_images_is_refused(
@@ -287,7 +291,7 @@ def test_a_part_without_images_is_refused(
 
     def lopsided(self: Any, cache: Path) -> Any:
         partition = load(self, cache)
-        return runner.Partition(
+        return Partition(
             labelling=partition.labelling.of_classes(()),
             public=partition.public,
             private=partition.private,
@@ -315,18 +319,18 @@ def test_scoring_needs_what_is_trained(carry_out: Carry, prepare: Prepare) -> No
     carry_out()
     more = '[protocols.more]\nsamples = 32\nmetrics = ["brightness"]\n'
     prepared = prepare(more, seeds=(0, 1), protocols=("more",))
-    assert runner.keep_trained(prepared) == 1
+    assert keep_trained(prepared) == 1
     assert [cell.trial.seed for cell in prepared.plan.cells if cell.trial] == [0]
     executor = fake_plugins.InProcess(prepared.store.root)
-    (result,) = runner.execute(prepared, executor)
+    (result,) = execute(prepared, executor)
     assert executor.stages == ["score"]
     assert result.protocol["name"] == "more"
 
 
 def test_devices_are_checked_before_work_starts() -> None:
-    assert runner.choose_device("cpu") == "cpu"
-    assert runner.choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(DpbenchError, match=r"device 'cuda:99' cannot be used .*: try --device cpu"):
-        runner.choose_device("cuda:99")
+        choose_device("cuda:99")
     with pytest.raises(DpbenchError, match="device 'gpu' cannot be used"):
-        runner.choose_device("gpu")
+        choose_device("gpu")

@@ -1,0 +1,116 @@
+"""From the artifacts of a finished cell to its row of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpbench.metrics.classes import collapsed
+from dpbench.planning.plan import Cell
+from dpbench.planning.trials import Trial
+from dpbench.privacy.accounting import Spent
+from dpbench.privacy.ledger import Ledger
+from dpbench.privacy.status import privacy_problem
+from dpbench.results import CONTROL, Privacy, Result, Status
+from dpbench.runner.scheduler import Progress
+from dpbench.store import CorruptArtifact, Store
+
+__all__ = ["assemble"]
+
+
+def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = False) -> Result:
+    """Gather a cell's result from the artifacts that are there.
+
+    ``secure`` says that the run draws from the secret source: its rows are a release.
+    """
+    trial = cell.trial
+    fields: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "settings": cell.settings,
+        "public": cell.public,
+        "extractor": cell.extractor,
+        "method": f"{CONTROL}{cell.control}",
+        "artifacts": {**cell.artifacts, **{f"score.{k}": v for k, v in cell.scores.items()}},
+    }
+    trained: dict[str, Any] = {}
+    if trial is not None:
+        trained = _meta(store, "generator", cell.trained or "")
+        fields |= _trial_fields(trial, trained)
+    metrics: dict[str, float] = {}
+    unavailable: dict[str, str] = {}
+    protocol: dict[str, Any] = {}
+    for name, key in cell.scores.items():
+        meta = _meta(store, "score", key)
+        if not meta:
+            continue
+        protocol = meta["protocol"]
+        metrics |= meta.get("values", {})
+        if "unavailable" in meta:
+            unavailable[name] = meta["unavailable"]
+    status, reason = _status(cell, trained, metrics, progress)
+    if status == "ok" and unavailable and not metrics:
+        status, reason = (
+            "failed",
+            f"no figure could be computed: {next(iter(unavailable.values()))}",
+        )
+    return Result(
+        **fields,
+        secure=secure,
+        status=status,
+        reason=reason,
+        metrics=metrics if status != "diverged" else {},
+        unavailable=unavailable,
+        protocol={"name": cell.protocol.name, **protocol},
+    )
+
+
+def _privacy(trained: dict[str, Any]) -> Privacy | None:
+    if "ledger" not in trained:
+        return None
+    return Privacy(
+        spent=Spent.model_validate(trained["spent"]),
+        ledger=Ledger.model_validate(trained["ledger"]),
+    )
+
+
+def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
+    privacy = _privacy(trained)
+    spent = privacy.spent.epsilon if privacy else None
+    return {
+        **dict(trial.identity),
+        "grids": trial.grids,
+        "epsilon": trial.epsilon if trial.epsilon is not None else spent,
+        "epsilon_spent": spent,
+        "privacy": privacy,
+        "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
+    }
+
+
+def _status(
+    cell: Cell, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
+) -> tuple[Status, str | None]:
+    if trained.get("diverged"):
+        return "diverged", "training reached NaN or infinity: lower the learning rate"
+    losses = [progress.lost[artifact] for artifact in cell.needs if artifact in progress.lost]
+    for loss in losses:
+        if loss.origin in cell.needs:
+            return "failed", loss.reason
+    if losses:
+        return "skipped", f"{losses[0].title} failed: {losses[0].reason}"
+    if cell.trial is not None:
+        if not trained:
+            return "skipped", "something it needs was not computed"
+        problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
+        if problem:
+            return "over-budget", problem
+        if collapsed(metrics.get("min_class_share", 1.0)):
+            return "collapsed", "a private class holds less than 1% of the samples"
+    return "ok", None
+
+
+def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
+    if not key or not store.has(stage, key):
+        return {}
+    try:
+        return store.load(stage, key).meta
+    except CorruptArtifact:
+        return {}

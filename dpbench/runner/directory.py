@@ -1,0 +1,115 @@
+"""One directory of runs: its paths, its lock, its history."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import psutil
+import torch
+
+from dpbench import __version__
+from dpbench.errors import DpbenchError
+from dpbench.results import Run, append_history
+from dpbench.store import Store, StoreNotWritable
+
+__all__ = ["DirectoryInUse", "RunDirectory", "versions"]
+
+
+class DirectoryInUse(DpbenchError):
+    """Another run, score or audit holds the directory's lock."""
+
+
+class RunDirectory:
+    """Where artifacts, results, audits, logs and history of one benchmark lie.
+
+    Whatever writes below it (but for the data that a plan reads) holds :meth:`lock`.
+
+    Attributes:
+        root: the directory that ``--runs`` names.
+        store: the artifacts below it.
+        logs: what tasks printed, and tracebacks.
+        leaderboard: the page that a run writes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Store(root / "artifacts")
+        self.logs = root / "logs"
+        self.leaderboard = root / "leaderboard"
+        self._lock = filelock.FileLock(root / ".lock")
+
+    def require_writable(self) -> None:
+        """Raise :class:`StoreNotWritable` unless files can be made here."""
+        try:
+            self.store.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreNotWritable(
+                f"the runs directory {self.root} cannot be written to ({error.strerror}): "
+                "name another with --runs"
+            ) from error
+
+    @contextlib.contextmanager
+    def lock(self, patience: float = 0.0) -> Iterator[None]:
+        """Be the only one that writes here; may be held inside itself.
+
+        Raises:
+            DirectoryInUse: somebody else holds it, after ``patience`` seconds still.
+        """
+        self.require_writable()
+        try:
+            self._lock.acquire(timeout=patience)
+        except filelock.Timeout:
+            raise DirectoryInUse(
+                f"another run is using {self.root}: wait for it, or name another directory "
+                "with --runs"
+            ) from None
+        try:
+            if self._lock.lock_counter == 1:
+                self._sweep()
+            yield
+        finally:
+            self._lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what a killed run was writing; nothing under these names is ever read."""
+        shutil.rmtree(self.store.root / "tmp", ignore_errors=True)
+        for folder in ("results", "audits"):
+            for scratch in (self.root / folder).glob(".*.json.*"):
+                scratch.unlink(missing_ok=True)
+
+    def record(self, command: str, seconds: float, computed: int) -> None:
+        """Append to ``history.json`` what made the results: command, versions, machine, time.
+
+        ``computed`` is the number of jobs; a run that found everything cached made nothing.
+        """
+        if not computed:
+            return
+        run = Run(
+            command=command,
+            versions=versions(),
+            wall_seconds=round(seconds, 1),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            jobs=computed,
+        )
+        with self.lock():
+            append_history(self.root, run)
+
+
+def versions() -> dict[str, str]:
+    """Name what produced a table: this package, its main dependencies, the machine."""
+    return {
+        "dpbench": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }

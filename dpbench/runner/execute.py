@@ -1,0 +1,67 @@
+"""Carry out a plan; every finished cell is kept as a result at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dpbench.executors.base import Executor
+from dpbench.planning.plan import Cell, Job
+from dpbench.results import Result, save_result
+from dpbench.runner.assemble import assemble
+from dpbench.runner.prepare import Prepared
+from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.store import ArtifactId
+
+__all__ = ["execute"]
+
+#: Seconds to wait for others who look at a finished directory as well.
+PATIENCE = 10.0
+
+
+def execute(
+    prepared: Prepared,
+    executor: Executor,
+    on_change: Callable[[Progress, Job | None], None] = lambda _p, _j: None,
+) -> list[Result]:
+    """Carry out a plan, alone in its directory; every finished cell is kept at once.
+
+    Returns the results of all cells of the plan, in its order.
+
+    Raises:
+        DirectoryInUse: another run is using the directory.
+    """
+    with prepared.directory.lock(0 if prepared.plan.jobs else PATIENCE):
+        expected = prepared.plan.writers()
+        for cell in prepared.plan.cells:
+            if expected.keys().isdisjoint(cell.needs):
+                _keep(prepared, cell, Progress({}))
+        progress = _run_jobs(prepared, executor, on_change)
+        return [_keep(prepared, cell, progress) for cell in prepared.plan.cells]
+
+
+def _run_jobs(
+    prepared: Prepared, executor: Executor, on_change: Callable[[Progress, Job | None], None]
+) -> Progress:
+    shown_in: dict[ArtifactId, list[Cell]] = {}
+    for cell in prepared.plan.cells:
+        for artifact in cell.needs:
+            shown_in.setdefault(artifact, []).append(cell)
+
+    def changed(progress: Progress, job: Job | None) -> None:
+        left = job.task.writes() if job else ()
+        for cell in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
+            if progress.settled(cell.needs):
+                _keep(prepared, cell, progress)
+        on_change(progress, job)
+
+    for stage, key in prepared.plan.stale:
+        prepared.store.remove(stage, key)
+    with executor:
+        return run_jobs(prepared.plan.jobs, executor, changed)
+
+
+def _keep(prepared: Prepared, cell: Cell, progress: Progress) -> Result:
+    secure = prepared.config.settings.secure_rng
+    result = assemble(cell, prepared.store, progress, secure=secure)
+    save_result(prepared.directory.root, result)
+    return result

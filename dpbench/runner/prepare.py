@@ -1,0 +1,89 @@
+"""From a request to a plan with everything needed to carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dpbench.errors import DpbenchError
+from dpbench.planning.config import Config
+from dpbench.planning.plan import Options, Plan, fingerprint, make_plan
+from dpbench.planning.trials import Request, Trial, plan_trials
+from dpbench.runner.data import load_dataset, with_weights
+from dpbench.runner.directory import RunDirectory
+from dpbench.stages import save_partition
+from dpbench.store import ArtifactId, Store
+
+__all__ = ["Prepared", "keep_trained", "prepare"]
+
+#: Stages whose artifacts scoring takes as they are.
+TRAINED = ("public", "latents", "generator")
+
+
+@dataclass
+class Prepared:
+    """A plan with everything needed to carry it out."""
+
+    config: Config
+    trials: list[Trial]
+    plan: Plan
+    directory: RunDirectory
+
+    @property
+    def store(self) -> Store:
+        return self.directory.store
+
+
+def prepare(
+    config: Config,
+    request: Request,
+    directory: RunDirectory,
+    options: Options,
+    notice: Callable[[str], None] = lambda _text: None,
+) -> Prepared:
+    """Fetch the data and plan the run; writes nothing but the data itself.
+
+    Raises:
+        DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
+            Inception weights that are not the released ones.
+    """
+    trials = plan_trials(config, request)
+    if not trials:
+        raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
+    directory.require_writable()
+    options = with_weights(config, trials, options)
+    data: dict[str, str] = {}
+    for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
+        notice(f"data: {component.name}")
+        partition = load_dataset(config, component)
+        key = fingerprint(partition)
+        data[component.name] = key
+        _require_small_delta(trials, component.name, len(partition.private))
+        if not directory.store.check("data", key):
+            with directory.lock():
+                save_partition(directory.store, key, partition)
+    plan = make_plan(config, trials, data, directory.store, options)
+    return Prepared(config, trials, plan, directory)
+
+
+def _require_small_delta(trials: list[Trial], dataset: str, size: int) -> None:
+    for trial in trials:
+        if trial.dataset.name == dataset and trial.delta >= 1 / size:
+            raise DpbenchError(
+                f"delta = {trial.delta:g} is not below 1/N = {1 / size:.2g} "
+                f"({size} private images of {dataset}): choose a smaller delta"
+            )
+
+
+def keep_trained(prepared: Prepared) -> int:
+    """Drop from a plan every trial that would need training; return how many."""
+    plan = prepared.plan
+    missing, _ = plan.count("generator")
+    untrained = {artifact for artifact in plan.writers() if artifact.stage in TRAINED}
+    plan.cells = [
+        cell
+        for cell in plan.cells
+        if untrained.isdisjoint(map(ArtifactId._make, cell.artifacts.items()))
+    ]
+    plan.jobs = plan.towards(artifact for cell in plan.cells for artifact in cell.needs)
+    return missing
