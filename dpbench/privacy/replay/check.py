@@ -19,6 +19,7 @@ from dpbench.api import PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.replay.fits import Fitter, ReplayLane
+from dpbench.privacy.replay.memorised import memorised
 from dpbench.privacy.replay.observed import COMPARED, NOT_COMPARED, Observed, difference
 from dpbench.privacy.replay.remembered import Remembered
 from dpbench.privacy.replay.tape import Playback, Recording
@@ -95,6 +96,8 @@ class _Check:
             return self.verdict("not-replayed", f"the fit to be replayed fails: {failed}")
         if problem := next(filter(None, map(self.misstated, range(len(self.lanes)))), None):
             return self.verdict("failed", problem)
+        if any(map(self.memorises, range(len(self.lanes)))):
+            return self.verdict("failed", "a private record can be read off what is handed out")
         if any(seen.ledger["trust"] == "self-declared" for seen in self.recorded):
             return self.verdict(
                 "not-replayed", "the generator asks for the latents themselves and adds its own noise"
@@ -118,6 +121,11 @@ class _Check:
         if (name := tape.unaccounted(ledger)) is not None:
             return f"{name!r} is released more often than the ledger says"
         return tape.noise.problem()
+
+    def memorises(self, lane: int) -> bool:
+        epsilon = self.lanes[lane].budget.epsilon
+        worlds = self.worlds
+        return memorised(self.recorded[lane], worlds.planted, worlds.decoys, epsilon)
 
     def changed(self, chosen: Sequence[int], neighbour: bool) -> str | None:
         """Replay ``chosen`` lanes together; return what differs from the recorded fit."""

@@ -22,7 +22,7 @@ from dpbench.privacy.session import PrivateSession
 
 __all__ = ["Fitter", "ReplayLane"]
 
-_SAMPLES = 64
+_SAMPLES = 256
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbench.api import derive_seed
 from dpbench.privacy.audit.scores import far_latents
+from dpbench.privacy.replay.memorised import DECOYS
 
 __all__ = ["Worlds", "make_worlds"]
 
@@ -17,13 +18,16 @@ __all__ = ["Worlds", "make_worlds"]
 class Worlds:
     """Three sets of equally many latents ``[n, d]``.
 
-    ``recorded`` holds private records and one far-out latent, ``neighbour`` the same
-    without the latter (a null record in its place), ``other`` has no record in common.
+    ``recorded`` holds private records and the far-out latent ``planted`` ``[d]``,
+    ``neighbour`` the same with a null record in its place, ``other`` has no record in
+    common with both. ``decoys`` are drawn as ``planted`` was, and are nowhere.
     """
 
     recorded: Tensor
     neighbour: Tensor
     other: Tensor
+    planted: Tensor
+    decoys: Tensor
 
 
 def make_worlds(private: Tensor, public: Tensor, records: int, seed: int) -> Worlds:
@@ -31,10 +35,11 @@ def make_worlds(private: Tensor, public: Tensor, records: int, seed: int) -> Wor
     rng = torch.Generator().manual_seed(derive_seed(seed, "replay-worlds"))
     order = torch.randperm(len(private), generator=rng)[:records]
     recorded = private[order].clone()
-    planted = int(torch.randint(len(recorded), (1,), generator=rng))
-    recorded[planted] = far_latents(public, 1, rng)[0].to(recorded)
+    place = int(torch.randint(len(recorded), (1,), generator=rng))
+    far = far_latents(public, 1 + DECOYS, rng).to(recorded)
+    recorded[place] = far[0]
     neighbour = recorded.clone()
-    neighbour[planted] = torch.nan
+    neighbour[place] = torch.nan
     # Mirrored and shrunk: every statistic changes, and every contribution stays defined.
     other = -0.5 * neighbour.roll(1, 0)
-    return Worlds(recorded, neighbour, other)
+    return Worlds(recorded, neighbour, other, far[0], far[1:])
