@@ -12,7 +12,7 @@ from dpbench.privacy.ledger import Ledger
 from dpbench.results.identity import TrialIdentity
 from dpbench.store import content_key
 
-__all__ = ["CONTROL", "SCHEMA_VERSION", "Privacy", "Replay", "Result", "Run", "Status"]
+__all__ = ["CONTROL", "SCHEMA_VERSION", "Choice", "Privacy", "Replay", "Result", "Run", "Status"]
 
 CONTROL = "control:"
 SCHEMA_VERSION: Final = 2
@@ -49,6 +49,22 @@ class Privacy(Strict):
     replay: Replay | None = None
 
 
+class Choice(Strict):
+    """By what rule one trial is chosen among those of its cell.
+
+    Attributes:
+        rule: ``scores``: the best by exact private scores, outside any finite
+            epsilon; ``first`` or ``named``: a clip stated before any score was
+            seen; ``noisy``: by noisy scores, paid for.
+        chosen: by a rule other than ``scores``, this is the trial.
+        epsilon: with the choice, where that is more than the trial's own.
+    """
+
+    rule: Literal["scores", "first", "named", "noisy"] = "scores"
+    chosen: bool = False
+    epsilon: float | None = Field(default=None, ge=0)
+
+
 class _Scored(BaseModel):
     """The fields of a protocol that readers rely on, where it has them."""
 
@@ -79,6 +95,7 @@ class Result(TrialIdentity):
         unavailable: reason by metric, for figures that could not be computed.
         privacy: ``None`` for controls and for what was never trained.
         audit: the most that an audit of the trial found, with any seed.
+        choice: how it stands to the other trials of its method and target.
         protocol: everything that makes scores comparable; at least ``name``.
         seconds: compute time by stage; a group's time is shared by its lanes.
         artifacts: keys in the store.
@@ -94,6 +111,7 @@ class Result(TrialIdentity):
     unavailable: dict[str, str] = Field(default_factory=dict)
     privacy: Privacy | None = None
     audit: AuditResult | None = None
+    choice: Choice = Choice()
     protocol: dict[str, Any]
     seconds: dict[str, float] = Field(default_factory=dict)
     artifacts: dict[str, str] = Field(default_factory=dict)
