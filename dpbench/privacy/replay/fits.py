@@ -53,7 +53,7 @@ class Fitter:
                 lane.seed,
                 self.device,
                 on_progress=seen.progress.append,
-                on_snapshot=lambda step, z, seen=seen: seen.snapshots.append((step, z)),
+                on_snapshot=seen.picture,
             )
             for lane, seen in zip(lanes, found, strict=True)
         ]
@@ -73,6 +73,7 @@ class Fitter:
             for lane, seen, session, generator in zip(
                 lanes, found, sessions, generators, strict=True
             ):
+                seen.budget = session.budget
                 seen.ledger = session.ledger.model_dump(mode="json")
                 self._publish(lane, generator, seen)
         return found

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dpbench.privacy.handle import Budget
+
 __all__ = ["COMPARED", "NOT_COMPARED", "Observed", "difference"]
 
 COMPARED = (
@@ -41,9 +43,14 @@ class Observed:
     snapshots: list[tuple[int, Tensor]] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
     error: str | None = None
+    budget: Budget | None = None
     ledger: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
     samples: dict[str, Tensor] = field(default_factory=dict)
+
+    def picture(self, step: int, latents: Tensor) -> None:
+        """Keep one snapshot."""
+        self.snapshots.append((step, latents.clone()))
 
 
 def difference(

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Remembered"]
+__all__ = ["Remembered", "remembered"]
 
 _PLAIN = (type(None), bool, int, float, str, bytes, tuple, list, set, dict, Tensor)
 _SHARED = {"dpbench", "builtins", "abc", "typing", "torch", "pydantic"}
@@ -36,6 +36,16 @@ class Remembered:
             for value in list(vars(holder).values()):
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
+
+
+_first: dict[type[Any], Remembered] = {}
+
+
+def remembered(cls: type[Any]) -> Remembered:
+    """Return what ``cls`` remembered when it was first asked for in this process."""
+    if cls not in _first:
+        _first[cls] = Remembered(cls)
+    return _first[cls]
 
 
 def _holders(cls: type[Any]) -> Iterator[type[Any] | ModuleType]:

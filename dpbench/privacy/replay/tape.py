@@ -32,7 +32,7 @@ class Recording:
     def __init__(self) -> None:
         self.mechanisms: list[Mechanism] = []
         self.noise = NoiseCheck()
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
 
     def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
         """Record one release and return it."""

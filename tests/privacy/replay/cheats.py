@@ -102,11 +102,8 @@ class OneTensorOfNoise(Animal):
 
     def fit(self, private, public, context) -> None:
         private._session.source = lambda name: WeakSource(1.0, stuck=True)
-        means = []
-        for turn in range(20):
-            sigma = private.noise_multiplier(share=1 / (20 - turn))
-            means.append(released(private, sigma, f"turn {turn}"))
-        self.mean = torch.stack(means).mean(0)
+        sigma = private.noise_multiplier(steps=20)
+        self.mean = torch.stack([released(private, sigma, f"turn {k}") for k in range(20)]).mean(0)
 
 
 class OneTensorOfNoiseRaw(Animal):

@@ -92,7 +92,9 @@ class GroupedSums(Animal):
         centres = public[:5]
 
         def contribution(z):
-            return (-torch.cdist(z, centres)).softmax(1), torch.cat([z, torch.ones_like(z[:, :1])], 1)
+            return (-torch.cdist(z, centres)).softmax(1), torch.cat(
+                [z, torch.ones_like(z[:, :1])], 1
+            )
 
         sums = release_grouped_sum(
             private,

@@ -41,9 +41,7 @@ class Animal(PrivateGenerator):
 def noisy_mean(private: Any, share: float = 1.0, name: str = "mean") -> Tensor:
     """Release the mean for ``share`` of what is left of the budget."""
     sigma = private.noise_multiplier(share=share)
-    total = private.release_sum(
-        lambda z: z, clip=private.clip, noise_multiplier=sigma, name=name
-    )
+    total = private.release_sum(lambda z: z, clip=private.clip, noise_multiplier=sigma, name=name)
     return total / private.size
 
 
