@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dpbench.leaderboard.sections import Section, Target, make_sections
 from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, trial
@@ -15,7 +16,7 @@ def only(results: list) -> Section:
     return section
 
 
-def seeds(method: str, figures: list[float], **changes: object) -> list:
+def seeds(method: str, figures: list[float], **changes: Any) -> list:
     return [trial(method, fid=fid, seed=seed, **changes) for seed, fid in enumerate(figures)]
 
 
