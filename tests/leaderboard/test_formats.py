@@ -15,7 +15,8 @@ from dpbench.leaderboard import Leaderboard, render
 from dpbench.leaderboard.report import By, make_report
 from dpbench.leaderboard.terminal import terminal
 from dpbench.leaderboard.words import delta_text, number, significant
-from dpbench.results import Choice, ReplayVerdict, Result, SetAside
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import Choice, Result, SetAside
 from leaderboard.fabricate import INCEPTION, audit, controls, grid, privacy, trial
 
 #: What a report knows beside the fields of a result.

@@ -6,7 +6,8 @@ import math
 
 from dpbench.leaderboard.notes import unranked
 from dpbench.leaderboard.sections import Section, Target, make_sections
-from dpbench.results import Choice, ReplayVerdict
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import Choice
 from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, privacy, trial
 
 TEN = Target(10.0, None, 1e-6)

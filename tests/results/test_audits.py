@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from leaderboard.fabricate import audit, trial
 
-from dpbench.results import ReplayVerdict, read_results, save_audit, save_result
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import read_results, save_audit, save_result
 
 
 def test_an_audit_is_of_all_seeds_and_protocols_of_its_trial_alone(tmp_path: Path) -> None:
