@@ -8,7 +8,8 @@ from typing import Any
 from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.planning.plan import MAX_LANES, Cell
+from dpbench.planning.lanes import MAX_LANES
+from dpbench.planning.plan import Cell
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
