@@ -123,20 +123,22 @@ def _norms(traces: Sequence[LinearTrace], records: int) -> Tensor:
     squares = _squares(traces[0], records)
     for trace in traces[1:]:
         squares.add_(_squares(trace, records))
-    return squares.sqrt_()
+    norms: Tensor = squares.sqrt_()
+    return norms
 
 
 def _squares(trace: LinearTrace, records: int) -> Tensor:
     """Return the squared norm of each record's gradient in one layer, ``[L, records]``."""
     wide = torch.linalg.vector_norm(trace.inputs, dim=-1).square_().add_(1)
-    rows = torch.linalg.vector_norm(trace.delta, dim=-1).square_().mul_(wide)
+    rows: Tensor = torch.linalg.vector_norm(trace.delta, dim=-1).square_().mul_(wide)
     if rows.shape[1] == records:
         return rows
     inputs, delta = (x.unflatten(1, (records, -1)) for x in (trace.inputs, trace.delta))
     gram = (inputs @ inputs.mT).add_(1).mul_(delta @ delta.mT).sum((2, 3))
     # Rows may cancel: rounding must not make the sum look shorter than it is.
     slack = rows.sqrt_().unflatten(1, (records, -1)).sum(2).square_()
-    return gram.clamp_min_(0).add_(slack, alpha=1e-6)
+    bound: Tensor = gram.clamp_min_(0).add_(slack, alpha=1e-6)
+    return bound
 
 
 def _by_row(values: Tensor, trace: LinearTrace) -> Tensor:

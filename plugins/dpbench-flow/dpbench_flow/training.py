@@ -88,9 +88,7 @@ class _Draws:
             times[lane, :size] = (strata + within) / self.count
 
 
-def _traces(
-    net: VelocityNet, params: LaneBuffer, draw: _Draws, batch: Tensor
-) -> list[LinearTrace]:
+def _traces(net: VelocityNet, params: LaneBuffer, draw: _Draws, batch: Tensor) -> list[LinearTrace]:
     """Trace the loss of flow matching less what the guide explains."""
     lanes, width, dim = batch.shape
     noise = batch.new_zeros(lanes, width, draw.count, dim)

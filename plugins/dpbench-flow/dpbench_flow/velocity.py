@@ -39,7 +39,8 @@ class Guide:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """Return velocities ``[B, d]`` at points ``[B, d]`` and times ``[B, 1]``."""
-        return torch.cat([self._some(*part) for part in zip(x.split(_ROWS), t.split(_ROWS))])
+        parts = zip(x.split(_ROWS), t.split(_ROWS), strict=True)
+        return torch.cat([self._some(*part) for part in parts])
 
     def _some(self, x: Tensor, t: Tensor) -> Tensor:
         count, dim = self._means.shape
@@ -77,9 +78,9 @@ class VelocityNet:
     def traces(
         self, params: LaneBuffer, x: Tensor, t: Tensor, target: Tensor, draws: int
     ) -> list[LinearTrace]:
-        """Trace ``0.5 |network - target|^2``, averaged over a record's ``draws`` rows."""
+        """Trace half the mean squared error over coordinates and a record's ``draws`` rows."""
         tape = self.mlp.forward(params, self.embed(x, t))
-        return self.mlp.backward(params, tape, (tape.output - target).div_(draws))[0]
+        return self.mlp.backward(params, tape, (tape.output - target).div_(draws * self.dim))[0]
 
     def velocity(self, params: LaneBuffer, guide: Guide) -> Velocity:
         """Return the velocity of one lane: the guide's and the network's."""

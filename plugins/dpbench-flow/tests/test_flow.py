@@ -33,13 +33,13 @@ PUBLIC = torch.randn(1000, DIM, generator=torch.Generator().manual_seed(1))
 
 
 def session(epsilon: float, seed: int = 0, clip: float = 1.0) -> PrivateSession:
-    return PrivateSession(
-        PRIVATE, Budget(epsilon, 1e-6), clip, Context(seed), noise_seed=seed + 9
-    )
+    return PrivateSession(PRIVATE, Budget(epsilon, 1e-6), clip, Context(seed), noise_seed=seed + 9)
 
 
-def fitted(cls: Any, epsilon: float, seed: int = 0, **params: Any) -> tuple[Any, PrivateLatents]:
-    handle = session(epsilon, seed).handle
+def fitted(
+    cls: Any, epsilon: float, seed: int = 0, clip: float = 1.0, **params: Any
+) -> tuple[Any, PrivateLatents]:
+    handle = session(epsilon, seed, clip).handle
     generator = cls(cls.Params(**{**SMALL, **params}), DIM)
     generator.fit(handle, PUBLIC, handle.context)
     return generator, handle
@@ -95,9 +95,11 @@ def test_gradients_take_all_of_the_budget_unless_a_start_is_released() -> None:
 
 
 def test_without_noise_it_finds_the_clusters() -> None:
-    generator, _ = fitted(Flow, math.inf, steps=150, learning_rate=1e-2)
+    start = distance(torch.randn(4000, DIM, generator=rng()))
+    settings = {"hidden": (64, 64), "steps": 150, "learning_rate": 1e-2}
+    generator, _ = fitted(Flow, math.inf, clip=10.0, **settings)
     made = generator.sample(4000, rng())
-    assert distance(made) < 0.15
+    assert distance(made) < 0.3 * start
     assert abs(float((made[:, 0] < 0).float().mean()) - 0.7) < 0.08
 
 

@@ -1,4 +1,4 @@
-"""Gaussians and mixtures of them, released by a few noisy sums: private generators without training.
+"""Gaussians and mixtures of them, released by a few noisy sums: generators without training.
 
 Everything after the release is post-processing, so the whole budget buys it.
 """
