@@ -278,4 +278,5 @@ def _solve(epsilon_of: Callable[[float], float], target: float) -> float | None:
         left, right = right, right + 1.5
         if right > math.log(_MOST_NOISE):
             return None
-    return math.exp(brentq(gap, left, right, xtol=1e-5))
+    root: float = brentq(gap, left, right, xtol=1e-5)  # type: ignore[no-untyped-call]
+    return math.exp(root)
