@@ -82,8 +82,11 @@ def test_it_is_short_and_needs_dp_accounting_alone() -> None:
         name.split(".")[0]
         for node in ast.walk(ast.parse(text))
         for name in (
-            [alias.name for alias in node.names] if isinstance(node, ast.Import)
-            else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
         )
     }
     assert imported - set(sys.stdlib_module_names) == {"dp_accounting"}

@@ -87,7 +87,9 @@ def main(paths: list[str]) -> int:
             found = recompute(uses, delta)
             verdict = "agrees" if agrees(stated, found) else "DIFFERS"
             wrong += verdict == "DIFFERS"
-            print(f"{verdict}: stated {stated:.5g}, recomputed {found:.5g}, delta {delta:g}: {title}")
+            print(
+                f"{verdict}: stated {stated:.5g}, recomputed {found:.5g}, delta {delta:g}: {title}"
+            )
     return int(wrong > 0)
 
 
