@@ -111,6 +111,6 @@ def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
     if not key or not store.has(stage, key):
         return {}
     try:
-        return store.load(stage, key).meta
+        return store.meta(stage, key)
     except CorruptArtifact:
         return {}
