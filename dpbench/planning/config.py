@@ -96,12 +96,18 @@ class GridConfig(Strict):
 
 
 class Settings(Strict):
-    """The file as it stands; plugin tables are checked against the registry later."""
+    """The file as it stands; plugin tables are checked against the registry later.
+
+    ``select`` says which trial stands for a method at a target: the best by exact private
+    ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the clip
+    named here (rules that cost nothing), or the winner of a ``noisy`` count, paid for.
+    """
 
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
     default_protocols: list[str] = Field(default=["default"], min_length=1)
     secure_rng: bool = False
+    select: Literal["scores", "first", "noisy"] | Positive = "scores"
     latents: Latents = Latents()
     limits: Limits = Limits()
     datasets: PluginTables = {}
