@@ -11,7 +11,7 @@ from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
 from dpbench.results import AUDITED, save_audit
-from dpbench.runner.executors import local_executor
+from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.stages import LatentsTask, PublicTask
@@ -48,7 +48,7 @@ def audit(
         if isinstance(job.task, PublicTask | LatentsTask)
     }
     if upstream:
-        with local_executor(prepared.config, prepared.directory, device) as executor:
+        with make_executor(prepared.config, prepared.directory, device=device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
         if progress.failed:
             raise DpbenchError(next(iter(progress.failed.values())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dpbench.executors.base import Executor
+from dpbench.api import Executor
 from dpbench.planning.plan import Cell, Job
 from dpbench.results import Result, save_result
 from dpbench.runner.assemble import assemble
@@ -12,9 +12,6 @@ from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 
 __all__ = ["execute"]
-
-#: Seconds to wait for others who look at a finished directory as well.
-PATIENCE = 10.0
 
 
 def execute(
@@ -29,7 +26,7 @@ def execute(
     Raises:
         DirectoryInUse: another run is using the directory.
     """
-    with prepared.directory.lock(0 if prepared.plan.jobs else PATIENCE):
+    with prepared.directory.lock(prepared.patience):
         for cell in prepared.plan.cells:
             if not cell.jobs:
                 _keep(prepared, cell, Progress({}))

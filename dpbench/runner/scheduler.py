@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from dpbench.executors.base import Executor, Outcome
+from dpbench.api import Executor, Outcome
 from dpbench.planning.plan import Job
 from dpbench.stages import GeneratorTask, outputs
 

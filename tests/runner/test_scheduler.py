@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dpbench.executors.base import Executor, Outcome
+from dpbench.api import Executor, Outcome, Params, Workplace
 from dpbench.metrics.protocol import Protocol
 from dpbench.planning.config import Component
 from dpbench.planning.plan import Job
@@ -23,7 +23,7 @@ class Scripted(Executor):
     """Ends tasks one at a time, in order, as a script says; keeps what was at work when."""
 
     def __init__(self, slots: int = 1, errors: Callable[[str, Task], str | None] | None = None):
-        super().__init__(Path())
+        super().__init__(Params(), Workplace(Path(), Path()))
         self._slots, self.errors = slots, errors or (lambda _i, _t: None)
         self.failures: dict[str, dict[str, str]] = {}
         self.order: list[str] = []
