@@ -45,7 +45,7 @@ from dpbench.generators.training_lane import LaneGenerator
 from dpbench.generators.vae import VAE
 from dpbench.planning.config import load_config
 from dpbench.planning.plan import Options, make_plan
-from dpbench.planning.trials import Selection, plan_trials
+from dpbench.planning.trials import Request, plan_trials
 from dpbench.plugins import registry
 from dpbench.store import Store
 
@@ -100,13 +100,13 @@ class Planned:
 def planning(wanted: int, repeats: int) -> Planned:
     """Plan at least ``wanted`` trials of the grid ``all`` over several seeds."""
     config = load_config(None, registry())
-    per_seed = len(plan_trials(config, Selection(seeds=(0,))))
+    per_seed = len(plan_trials(config, Request(seeds=(0,))))
     seeds = tuple(range(-(-wanted // per_seed)))
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(repeats):
             started = time.process_time()
-            trials = plan_trials(config, Selection(seeds=seeds))
+            trials = plan_trials(config, Request(seeds=seeds))
             between = time.process_time()
             data = {config.settings.dataset: "0" * 32}
             plan = make_plan(config, trials, data, Store(Path(folder)), Options())

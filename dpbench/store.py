@@ -15,7 +15,7 @@ import shutil
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,7 +23,15 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 
-__all__ = ["Artifact", "CorruptArtifact", "Store", "StoreNotWritable", "content_key", "write_json"]
+__all__ = [
+    "Artifact",
+    "ArtifactId",
+    "CorruptArtifact",
+    "Store",
+    "StoreNotWritable",
+    "content_key",
+    "write_json",
+]
 
 
 #: Made once: planning a large grid hashes a hundred thousand descriptions.
@@ -41,6 +49,16 @@ class StoreNotWritable(DpbenchError):
 def content_key(description: Any) -> str:
     """Hash a JSON-able description to 32 hex digits; the order of keys is irrelevant."""
     return hashlib.sha256(_CANONICAL.encode(description).encode()).hexdigest()[:32]
+
+
+class ArtifactId(NamedTuple):
+    """Where an artifact lies in the store, whether it is there or not."""
+
+    stage: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.key}"
 
 
 @dataclass(frozen=True)

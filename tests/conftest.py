@@ -18,7 +18,7 @@ from dpbench import plugins
 from dpbench.cli.main import cli
 from dpbench.planning.config import Config, load_config
 from dpbench.planning.plan import Options
-from dpbench.planning.trials import Selection
+from dpbench.planning.trials import Request
 from dpbench.results import Result
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
@@ -150,7 +150,7 @@ def prepare(tmp_path: Path, configure: Callable[..., Config]) -> Prepare:
         options = Options(fresh=fresh, controls=False)
         config = configure(extra, base)
         directory = RunDirectory(tmp_path / "runs")
-        return prepare_run(config, Selection(**selection), directory, options)
+        return prepare_run(config, Request(**selection), directory, options)
 
     return make
 

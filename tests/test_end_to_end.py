@@ -20,7 +20,7 @@ from fakes import write_npz
 
 from dpbench import plugins
 from dpbench.planning.config import load_config
-from dpbench.planning.trials import Selection, plan_trials
+from dpbench.planning.trials import Request, plan_trials
 
 ROOT = Path(__file__).parent.parent
 SIX = {"ae-enc-GAN", "ae-enc-VAE", "ae-grad-GAN", "ae-grad-VAE", "wgan-GAN", "wgan-VAE"}
@@ -103,11 +103,11 @@ def test_the_example_plugin_widens_the_grid_by_three_rows_and_runs(
     Path("benchmarks.toml").write_text(OWN)
     monkeypatch.setenv(plugins.ONLY_VARIABLE, "")
     forget()
-    before = {trial.method.name for trial in plan_trials(load(), Selection())}
+    before = {trial.method.name for trial in plan_trials(load(), Request())}
     install_gaussian(distribution, monkeypatch)
     monkeypatch.setenv(plugins.ONLY_VARIABLE, "dpbench-gaussian")
     forget()
-    after = {trial.method.name for trial in plan_trials(load(), Selection())}
+    after = {trial.method.name for trial in plan_trials(load(), Request())}
     (label,) = {name.rpartition("-")[2] for name in after - before}
     assert after - before == {f"ae-enc-{label}", f"ae-grad-{label}", f"wgan-{label}"}
 
@@ -167,7 +167,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     result = dpbench(*arguments)
     assert result.exit_code == 0, result.output
     assert "Everything is cached" not in result.output
-    assert "linear-look-slow, 1 trials: done" in result.output
+    assert "linear-look-slow, 1 trial: done" in result.output
     assert "linear-look-MEAN, 1 trials: done" not in result.output
     for path, stat in before.items():
         now = path.stat()

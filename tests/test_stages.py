@@ -53,8 +53,8 @@ def store(tmp_path: Path, fakes: Registry) -> Store:
 
 @pytest.fixture
 def extracted(store: Store) -> Store:
-    stages.run(PublicTask("model", DATA, linear(), 1), store, CONTEXT)
-    stages.run(LatentsTask("z", DATA, "model", linear(), look(), LATENTS, 2), store, CONTEXT)
+    PublicTask("model", DATA, linear(), 1).run(store, CONTEXT)
+    LatentsTask("z", DATA, "model", linear(), look(), LATENTS, 2).run(store, CONTEXT)
     return store
 
 
@@ -63,7 +63,7 @@ def lane(key: str, lane_seed: int = 0, **params: Any) -> Lane:
 
 
 def train(store: Store, *lanes: Lane) -> dict[str, str]:
-    return stages.run(GeneratorTask("z", mean(), lanes), store, CONTEXT)
+    return GeneratorTask("z", mean(), lanes).run(store, CONTEXT)
 
 
 def test_a_partition_comes_back_from_the_store(store: Store, tmp_path: Path) -> None:
@@ -88,18 +88,16 @@ def test_latents_do_not_depend_on_other_private_images(store: Store, tmp_path: P
     data = fake_plugins.TinyData(None).load(tmp_path)
     fewer = LabelledImages(data.private.images[:50], data.private.labels[:50])
     stages.save_partition(store, "fewer", replace(data, private=fewer))
-    stages.run(PublicTask("model", DATA, linear(), 1), store, CONTEXT)
+    PublicTask("model", DATA, linear(), 1).run(store, CONTEXT)
     for key, of in (("all", DATA), ("some", "fewer")):
-        stages.run(LatentsTask(key, of, "model", linear(), look(), LATENTS, 2), store, CONTEXT)
+        LatentsTask(key, of, "model", linear(), look(), LATENTS, 2).run(store, CONTEXT)
     both, some = (store.load("latents", key).tensors for key in ("all", "some"))
     torch.testing.assert_close(both["private"][:50], some["private"])
     assert torch.equal(both["public"], some["public"])
 
 
 def test_a_stage_repeats_under_its_seed(extracted: Store) -> None:
-    stages.run(
-        LatentsTask("again", DATA, "model", linear(), look(), LATENTS, 2), extracted, CONTEXT
-    )
+    LatentsTask("again", DATA, "model", linear(), look(), LATENTS, 2).run(extracted, CONTEXT)
     first, second = (extracted.load("latents", key).tensors for key in ("z", "again"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -114,7 +112,7 @@ def test_a_stage_repeats_under_its_seed(extracted: Store) -> None:
 def test_wrong_latents_are_refused(extracted: Store, fault: str, message: str) -> None:
     task = LatentsTask("bad", DATA, "model", linear(), look(fault=fault), LATENTS, 2)
     with pytest.raises(DpbenchError, match=message):
-        stages.run(task, extracted, CONTEXT)
+        task.run(extracted, CONTEXT)
     assert not extracted.has("latents", "bad")
 
 
@@ -126,7 +124,7 @@ def test_a_public_model_that_reaches_nan_is_refused(
 
     monkeypatch.setattr(fake_plugins.LinearModel, "fit", explode)
     with pytest.raises(DpbenchError, match="public model 'linear' holds NaN or infinity"):
-        stages.run(PublicTask("bad", DATA, linear(), 1), store, CONTEXT)
+        PublicTask("bad", DATA, linear(), 1).run(store, CONTEXT)
     assert not store.has("public", "bad")
 
 
@@ -181,7 +179,7 @@ def test_divergence_is_kept_as_such(extracted: Store, fault: str) -> None:
 def evaluated(extracted: Store) -> Store:
     train(extracted, lane("good"))
     task = stages.EvaluatorTask("evaluator", DATA, "domain", 3)
-    stages.run(task, extracted, CONTEXT)
+    task.run(extracted, CONTEXT)
     return extracted
 
 
@@ -208,7 +206,7 @@ def brightness(fault: str = "none") -> Component:
 
 
 def test_scores_say_under_which_protocol(evaluated: Store) -> None:
-    stages.run(score("trial", (brightness(), "b")), evaluated, CONTEXT)
+    score("trial", (brightness(), "b")).run(evaluated, CONTEXT)
     meta = evaluated.load("score", "b").meta
     assert 0 < meta["values"]["brightness"] < 255
     assert meta["protocol"]["samples"] == meta["count"] == 40
@@ -224,7 +222,7 @@ def test_scores_say_under_which_protocol(evaluated: Store) -> None:
 def test_the_controls_are_what_they_are_called(
     evaluated: Store, source: stages.Source, like: str
 ) -> None:
-    stages.run(score(source, (brightness(), "b")), evaluated, CONTEXT)
+    score(source, (brightness(), "b")).run(evaluated, CONTEXT)
     shown = evaluated.load("features", f"samples-{source}-0").tensors["preview"]
     partition = stages.load_partition(evaluated, DATA)
     if source == "reconstruction":
@@ -241,7 +239,7 @@ def test_the_controls_are_what_they_are_called(
 
 
 def test_the_public_prior_needs_no_private_image(evaluated: Store) -> None:
-    stages.run(score("public-prior", (brightness(), "b")), evaluated, CONTEXT)
+    score("public-prior", (brightness(), "b")).run(evaluated, CONTEXT)
     shown = evaluated.load("features", "samples-public-prior-0").tensors["preview"]
     assert shown.shape == (40, 1, 16, 16)
     assert len(shown.flatten(1).unique(dim=0)) == 40
@@ -257,7 +255,7 @@ def test_the_public_prior_needs_no_private_image(evaluated: Store) -> None:
 )
 def test_a_metric_that_fails_costs_no_other(evaluated: Store, fault: str, reason: str) -> None:
     task = score("trial", (brightness(fault), "bad"), (brightness(), "good"))
-    stages.run(task, evaluated, CONTEXT)
+    task.run(evaluated, CONTEXT)
     bad, good = (evaluated.load("score", key).meta for key in ("bad", "good"))
     assert reason in bad["unavailable"]
     assert "values" not in bad
@@ -267,23 +265,23 @@ def test_a_metric_that_fails_costs_no_other(evaluated: Store, fault: str, reason
 def test_a_metric_more_on_known_samples_needs_no_forward_pass(
     evaluated: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stages.run(score("trial", (brightness(), "b")), evaluated, CONTEXT)
+    score("trial", (brightness(), "b")).run(evaluated, CONTEXT)
     fid = Component("metric", "fid", "fid", {})
     monkeypatch.setattr("dpbench.metrics.views.evaluate", lambda *_: pytest.fail("a forward pass"))
-    stages.run(score("trial", (fid, "f")), evaluated, CONTEXT)
+    score("trial", (fid, "f")).run(evaluated, CONTEXT)
     assert evaluated.load("score", "f").meta["values"]["fid"] >= 0
 
 
 def test_corrupt_features_are_computed_again(evaluated: Store) -> None:
-    stages.run(score("trial", (brightness(), "b")), evaluated, CONTEXT)
+    score("trial", (brightness(), "b")).run(evaluated, CONTEXT)
     path = evaluated.path("features", "samples-trial-0") / "tensors.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    stages.run(score("trial", (Component("metric", "fid", "fid", {}), "f")), evaluated, CONTEXT)
+    score("trial", (Component("metric", "fid", "fid", {}), "f")).run(evaluated, CONTEXT)
     assert evaluated.check("features", "samples-trial-0")
     assert "values" in evaluated.load("score", "f").meta
 
 
 def test_a_diverged_trial_is_never_scored(evaluated: Store) -> None:
     train(evaluated, lane("bad", lane="nan"))
-    stages.run(score("trial", (brightness(), "b"), trained="bad"), evaluated, CONTEXT)
+    score("trial", (brightness(), "b"), trained="bad").run(evaluated, CONTEXT)
     assert not evaluated.has("score", "b")

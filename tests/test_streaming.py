@@ -63,14 +63,15 @@ def run_everything(store: Store) -> Store:
     mean = component("generator", "mean", {})
     latents = {"standardise": "whiten", "public_images": 100, "augment": True}
     context = Context(1)
-    for task in (
+    tasks: list[stages.Task] = [
         EvaluatorTask("evaluator", "data", "domain", 3),
         PublicTask("model", "data", linear, 1),
         LatentsTask("z", "data", "model", linear, encoder, latents, 2),
         GeneratorTask("z", mean, (Lane("trained", {}, 1.0, None, 1e-5, 1.0, 0),)),
-    ):
-        assert stages.run(task, store, context) == {}
-    task = ScoreTask(
+    ]
+    for task in tasks:
+        assert task.run(store, context) == {}
+    scoring = ScoreTask(
         source="trial",
         samples="samples",
         data="data",
@@ -85,7 +86,7 @@ def run_everything(store: Store) -> Store:
         generator=mean,
         trained="trained",
     )
-    stages.run(task, store, context)
+    scoring.run(store, context)
     return store
 
 

@@ -12,7 +12,11 @@ __all__ = ["LabelledImages", "Partition", "to_float", "to_uint8"]
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Turn ``uint8`` images into ``float32`` in ``[0, 1]``."""
+    """Turn ``uint8`` images into ``float32`` in ``[0, 1]``.
+
+    >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
     return images.to(torch.float32).div_(255)
 
 
@@ -20,13 +24,22 @@ def to_uint8(images: Tensor) -> Tensor:
     """Quantise ``[0, 1]`` images to ``uint8``: clamp, then round to nearest.
 
     Real and generated images pass through the same rule before any metric.
+
+    >>> to_uint8(torch.tensor([-0.5, 0.5, 2.0])).tolist()
+    [0, 128, 255]
     """
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images`` uint8 ``[N, C, H, W]`` with ``labels`` int64 ``[N]``."""
+    """``images`` uint8 ``[N, C, H, W]`` with ``labels`` int64 ``[N]``.
+
+    >>> images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    >>> digits = LabelledImages(images, torch.tensor([0, 1, 2, 1]))
+    >>> len(digits), len(digits.of_classes((1,)))
+    (4, 2)
+    """
 
     images: Tensor
     labels: Tensor

@@ -24,7 +24,8 @@ class Column:
 
     Args:
         better: ``"higher"``, ``"lower"``, or ``"none"`` where neither is better.
-        low, high: the range of possible values.
+        low: the least possible value.
+        high: the greatest possible value.
         digits: decimals shown in tables.
         title: table heading; the key is used when empty.
     """

@@ -10,7 +10,13 @@ __all__ = ["Params", "Plugin"]
 
 
 class Params(BaseModel):
-    """Base of a plugin's hyperparameters: validated, immutable, unknown keys refused."""
+    """Base of a plugin's hyperparameters: validated, immutable, unknown keys refused.
+
+    >>> class MineParams(Params):
+    ...     radius: float = 8.0
+    >>> MineParams(radius=2).radius
+    2.0
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

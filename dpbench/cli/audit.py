@@ -61,7 +61,7 @@ def command(
     from dpbench.executors.device import choose_device
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
-    from dpbench.planning.trials import Selection
+    from dpbench.planning.trials import Request
     from dpbench.plugins import registry
     from dpbench.privacy.audit import AuditKind
     from dpbench.runner.audits import AuditOptions, audit
@@ -72,7 +72,7 @@ def command(
     directory = RunDirectory(runs)
     prepared = prepare(
         load_config(config, registry()),
-        Selection((method,), dataset, epsilon, clip=clip, seeds=(0,)),
+        Request((method,), dataset, epsilon, clip=clip, seeds=(0,)),
         directory,
         Options(controls=False),
     )

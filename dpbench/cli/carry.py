@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -23,7 +23,7 @@ __all__ = ["carry_out", "exit_code"]
 
 def carry_out(
     prepared: Prepared, executor: Executor, console: Console, started: float
-) -> list[Result]:
+) -> Leaderboard:
     """Execute a plan under a live view, and enter it into the directory's history.
 
     Returns the rows of the plan's cells as the leaderboard reads them, audits included.
@@ -42,15 +42,11 @@ def carry_out(
             results = execute(prepared, executor, changed)
             seconds = time.monotonic() - started
             directory.record(command_line(), seconds, len(prepared.plan.jobs))
-    return list(_rows(load(directory.root), results).results)
+    if not results:
+        return Leaderboard(())
+    return load(directory.root).only({result.key for result in results})
 
 
-def _rows(board: Leaderboard, results: list[Result]) -> Leaderboard:
-    """Keep the rows of this run."""
-    keys = {result.key for result in results}
-    return replace(board, results=tuple(row for row in board.results if row.key in keys))
-
-
-def exit_code(results: list[Result]) -> int:
+def exit_code(results: Iterable[Result]) -> int:
     """Return 0 if every trial gave a figure, else 1."""
     return 0 if all(result.status in ("ok", "collapsed") for result in results) else 1

@@ -18,7 +18,7 @@ FORMATS = ["table", "markdown", "csv", "json", "latex"]
 @runs_option
 @click.option("--dataset", help="Only this data set.")
 @click.option("--protocol", help="Only this protocol.")
-@click.option("--settings", help="Only these settings: default, or a grid's name.")
+@click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
 @click.option("--method", "methods", multiple=True, help="Only methods like this glob; repeatable.")
 @click.option(
     "--by",
@@ -48,15 +48,11 @@ def command(
     from dpbench.leaderboard import load, print_leaderboard
 
     board = load(runs)
-    if board.left_out:
-        click.echo(
-            f"note: {board.left_out} file(s) under {runs / 'results'} left out: not results of "
-            "this version of dpbench; `dpbench run` writes them anew",
-            err=True,
-        )
+    for file in board.set_aside:
+        click.echo(f"note: left out {runs / str(file)}", err=True)
     board = board.filter(methods=methods, **filters)
     if style == "table":
-        print_leaderboard(board.results, Console(), by)
+        print_leaderboard(board, Console(), by)
     else:
         click.echo(board.render(style, by), nl=style == "json")
     if directory is not None:

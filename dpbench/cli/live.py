@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,17 +19,12 @@ from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
-from dpbench.stages import outputs
+from dpbench.stages import STAGES
 
-__all__ = ["LiveView", "artifact_counts", "plural", "print_end", "print_plan", "say"]
+__all__ = ["LiveView", "plural", "print_end", "print_plan", "say"]
 
-STAGES = {
-    "evaluator": "evaluators",
-    "public": "public models",
-    "latents": "latents",
-    "generator": "private generators",
-    "score": "scores",
-}
+#: What a reader calls the artifacts of each stage; one that is not listed has its own name.
+TITLES = {task.stage: task.plural for task in STAGES}
 
 
 def say(console: Console, line: str) -> None:
@@ -48,7 +44,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     counts = f"{plural(len(prepared.trials), 'trial')} of {plural(len(methods), 'method')}"
     say(console, f"{counts}: {', '.join(methods)}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
-    for stage, title in STAGES.items():
+    for stage, title in TITLES.items():
         todo, cached = plan.count(stage)
         table.add_row(title, str(todo), str(cached))
     console.print(table)
@@ -85,25 +81,22 @@ class LiveView:
         if self.console.is_terminal:
             self._live.update(self._table(progress))
         elif job is not None:
-            ended = progress.failed.get(job.id)
-            word = f"failed: {ended}" if ended else "done"
-            if job.id in progress.skipped:
-                word = "skipped"
             elapsed = duration(time.monotonic() - self._started)
-            total = len(progress.jobs)
-            number = sum(_ended(progress, job_id) for job_id in progress.jobs)
-            say(self.console, f"[{elapsed}] {number}/{total} {job.title}: {word}")
+            number = f"{progress.ended}/{len(progress.jobs)}"
+            say(self.console, f"[{elapsed}] {number} {job.title}: {_fate(job, progress)}")
 
     def _table(self, progress: Progress) -> Table:
         left = progress.seconds_left()
         elapsed = duration(time.monotonic() - self._started)
         title = f"{elapsed} so far, " + (f"about {duration(left)} left" if left else "estimating")
         table = Table("stage", "", "done", "failed", "left", title=title, title_justify="left")
-        for stage, counts in artifact_counts(progress).items():
-            total, rest = counts.total(), counts["left"]
-            bar = ProgressBar(total=total, completed=total - rest, width=24)
-            failed = f"[red]{counts['failed']}[/red]" if counts["failed"] else "0"
-            table.add_row(STAGES.get(stage, stage), bar, str(counts["done"]), failed, str(rest))
+        counts = progress.counts()
+        for stage in sorted(counts, key=[*TITLES, *counts].index):
+            count = counts[stage]
+            bar = ProgressBar(total=count.total, completed=count.total - count.left, width=24)
+            failed = f"[red]{count.failed}[/red]" if count.failed else "0"
+            title = TITLES.get(stage, stage)
+            table.add_row(title, bar, str(count.done), failed, str(count.left))
         for job_id, fraction in progress.running.items():
             bar = ProgressBar(total=1.0, completed=fraction, width=24)
             table.add_row(
@@ -112,30 +105,7 @@ class LiveView:
         return table
 
 
-def artifact_counts(progress: Progress) -> dict[str, Counter[str]]:
-    """Count artifacts by stage as ``done``, ``failed`` or ``left``, in the units of the plan."""
-    state: dict[tuple[str, str], str] = {}
-    for job_id, job in progress.jobs.items():  # the parts of a group come after it
-        for stage, key in outputs(job.task):
-            failed = key in progress.failed or job_id in {*progress.failed, *progress.skipped}
-            word = "done" if job_id in progress.done else "left"
-            state[stage, key] = "failed" if failed else word
-    counts: dict[str, Counter[str]] = {}
-    for stage in sorted({stage for stage, _ in state}, key=_place):
-        counts[stage] = Counter(word for (of, _), word in state.items() if of == stage)
-    return counts
-
-
-def _place(stage: str) -> tuple[int, str]:
-    known = list(STAGES)
-    return (known.index(stage) if stage in known else len(known)), stage
-
-
-def _ended(progress: Progress, job_id: str) -> bool:
-    return job_id in progress.done or job_id in progress.failed or job_id in progress.skipped
-
-
-def print_end(console: Console, results: list[Result], seconds: float, written: Path) -> None:
+def print_end(console: Console, results: Sequence[Result], seconds: float, written: Path) -> None:
     """Print what became of the trials, and where the leaderboard lies."""
     counts = Counter(result.status for result in results if not result.is_control)
     words = ", ".join(f"{number} {status}" for status, number in counts.items())
@@ -144,3 +114,11 @@ def print_end(console: Console, results: list[Result], seconds: float, written: 
         if result.status not in ("ok", "collapsed"):
             where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
             say(console, f"{result.status}: {where}: {result.reason}")
+
+
+def _fate(job: Job, progress: Progress) -> str:
+    if job.id in progress.failed:
+        return f"failed: {progress.failed[job.id]}"
+    if job.id in progress.split:
+        return f"failed: {progress.split[job.id]}; its trials run again one by one"
+    return "skipped" if job.id in progress.skipped else "done"

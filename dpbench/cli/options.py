@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from dpbench.api import Executor
     from dpbench.planning.config import Config
-    from dpbench.planning.trials import Selection
+    from dpbench.planning.trials import Request
     from dpbench.runner.directory import RunDirectory
 
 __all__ = [
@@ -61,11 +61,11 @@ class Chosen:
     runs: Path
 
     @property
-    def selection(self) -> Selection:
+    def request(self) -> Request:
         """The trials asked for."""
-        from dpbench.planning.trials import Selection
+        from dpbench.planning.trials import Request
 
-        return Selection(
+        return Request(
             self.grids,
             self.dataset,
             self.epsilon,

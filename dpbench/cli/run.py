@@ -48,7 +48,7 @@ def command(
     executor = make_executor(config, directory)
     prepared = prepare(
         config,
-        chosen.selection,
+        chosen.request,
         directory,
         Options(
             inception_weights=chosen.weights,
@@ -61,8 +61,8 @@ def command(
     print_plan(prepared, console)
     if dry_run:
         return
-    results = carry_out(prepared, executor, console, started)
-    print_leaderboard(results, console)
+    board = carry_out(prepared, executor, console, started)
+    print_leaderboard(board, console)
     write_leaderboard(directory.root, directory.leaderboard)
-    print_end(console, results, time.monotonic() - started, directory.leaderboard)
-    raise SystemExit(exit_code(results))
+    print_end(console, board.results, time.monotonic() - started, directory.leaderboard)
+    raise SystemExit(exit_code(board.results))

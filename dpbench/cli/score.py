@@ -42,7 +42,7 @@ def command(
     executor = make_executor(config, directory)
     prepared = prepare(
         config,
-        chosen.selection,
+        chosen.request,
         directory,
         Options(inception_weights=chosen.weights, cache=str(cache_directory())),
         notice=functools.partial(say, console),
@@ -50,6 +50,6 @@ def command(
     untrained = keep_trained(prepared)
     if untrained:
         say(console, f"not trained yet and left out: {plural(untrained, 'trial')} (dpbench run)")
-    results = carry_out(prepared, executor, console, started)
-    print_leaderboard(results, console)
-    raise SystemExit(exit_code(results))
+    board = carry_out(prepared, executor, console, started)
+    print_leaderboard(board, console)
+    raise SystemExit(exit_code(board.results))

@@ -34,13 +34,13 @@ def command(
     randomness, the cost of choosing among the trials shown, and what is not covered.
     """
     from dpbench.leaderboard import load
-    from dpbench.privacy.ledger import Ledger
     from dpbench.privacy.selection import selection_cost
     from dpbench.privacy.statement import privacy_statement
+    from dpbench.results import rivals
 
     board = load(runs).filter(dataset=dataset, settings=settings, methods=[method])
     found = {
-        result.key: result
+        result.identity_key: result
         for result in board.results
         if result.privacy
         and (not epsilon or result.epsilon in epsilon)
@@ -50,12 +50,9 @@ def command(
     if not found:
         raise click.UsageError("no finished trial matches: see `dpbench leaderboard --by clip`")
     for result in found.values():
-        rivals = [
-            Ledger.model_validate(other.privacy["ledger"]).mechanisms
-            for other in board.results
-            if other.privacy
-            and (other.method, other.epsilon, other.dataset, other.settings)
-            == (result.method, result.epsilon, result.dataset, result.settings)
-        ]
-        choice = selection_cost(rivals, result.delta) if len(rivals) > 1 and result.delta else None
+        trials = rivals(board.results, result)
+        ledgers = [trial.privacy.ledger.mechanisms for trial in trials if trial.privacy]
+        choice = (
+            selection_cost(ledgers, result.delta) if len(ledgers) > 1 and result.delta else None
+        )
         click.echo(privacy_statement(result, choice))

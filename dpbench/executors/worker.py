@@ -11,12 +11,11 @@ from typing import TextIO
 
 import torch
 
-from dpbench import stages
 from dpbench.api import Context
 from dpbench.errors import DpbenchError, one_line
 from dpbench.executors.log import printed_to
 from dpbench.executors.state import ProcessState, seed_everything
-from dpbench.stages import GeneratorTask, Task
+from dpbench.stages import Task
 from dpbench.store import Store
 
 __all__ = ["Ended", "execute"]
@@ -62,11 +61,10 @@ def _attempt(
     output: TextIO,
     on_progress: Callable[[float], None],
 ) -> Ended:
-    seed = task.lanes[0].seed if isinstance(task, GeneratorTask) else task.seed
-    seed_everything(None if getattr(task, "secure_rng", False) else seed)
-    context = Context(seed=seed, device=device, on_progress=_sometimes(on_progress))
+    seed_everything(None if getattr(task, "secure_rng", False) else task.seed)
+    context = Context(seed=task.seed, device=device, on_progress=_sometimes(on_progress))
     try:
-        return stages.run(task, store, context), None
+        return task.run(store, context), None
     except DpbenchError as error:
         return {}, one_line(error)
     except MemoryError:

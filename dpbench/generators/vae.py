@@ -134,7 +134,7 @@ class _Training:
         self.numbers = StepNumbers(self.device, self.replay.captures)
         self.engine: DPSGDLanes | ReferenceLane
         if self.params.engine == "opacus":
-            module = VAEModule(self.net, self.draws[0])
+            module = VAEModule(self.net)
             self.engine = ReferenceLane(
                 self.weights,
                 privates[0],
@@ -143,6 +143,7 @@ class _Training:
                 module.linears,
                 lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
                 view=view,
+                randomness=self.net.latent,
             )
         else:
             fixed = self.replay.captures

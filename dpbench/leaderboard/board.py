@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from dpbench.leaderboard import formats, notes, records
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.leaderboard.tables import Table, best_tables, sweep_tables
 from dpbench.leaderboard.words import protocol_text
-from dpbench.results import Result, load_results
+from dpbench.results import DEFAULT, Result, SetAside, read_results
 
 __all__ = ["By", "Format", "Leaderboard", "load", "print_leaderboard", "write_leaderboard"]
 
@@ -38,17 +38,22 @@ class Leaderboard:
     Attributes:
         results: trials and controls, in the order in which they are shown.
         runs: where they were read from; pictures need the artifacts there.
-        left_out: files under ``runs`` that are no results of this version.
+        set_aside: files under ``runs`` that cannot be read, with the reason.
     """
 
     results: tuple[Result, ...]
     runs: Path | None = None
-    left_out: int = 0
+    set_aside: tuple[SetAside, ...] = ()
 
     @cached_property
     def sections(self) -> list[Section]:
         """The results in comparable parts: one data set, settings and protocol each."""
         return make_sections(self.results)
+
+    def only(self, keys: Collection[str]) -> Leaderboard:
+        """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""
+        kept = tuple(result for result in self.results if result.key in keys)
+        return replace(self, results=kept)
 
     def filter(
         self,
@@ -67,9 +72,9 @@ class Leaderboard:
         for option, wanted, field in (
             ("dataset", dataset, lambda r: r.dataset),
             ("protocol", protocol, lambda r: r.protocol["name"]),
-            ("settings", settings, lambda r: r.settings),
         ):
             kept = _equal(kept, option, wanted, field)
+        kept = _of_settings(kept, settings)
         if methods:
             kept = _matching(kept, methods)
         return replace(self, results=tuple(kept))
@@ -81,9 +86,9 @@ class Leaderboard:
     def render(self, format: Format = "table", by: By = "method", width: int = PLAIN_WIDTH) -> str:
         """Return the leaderboard as text; csv and json hold every trial, whatever ``by``."""
         if format == "json":
-            return records.to_json(self.results)
+            return records.json_text(self.results)
         if format == "csv":
-            return records.to_csv(self.results)
+            return records.csv_text(self.results)
         if format == "table":
             console = Console(file=io.StringIO(), width=width, color_system=None)
             console.print(self.rich(by, width))
@@ -147,6 +152,15 @@ def _equal(
     return [result for result in results if field(result) == wanted]
 
 
+def _of_settings(results: list[Result], wanted: str | None) -> list[Result]:
+    """Keep settings named by their digest, or by a grid that mentioned them."""
+    if wanted is not None:
+        named = {r.settings for r in results if wanted in r.grids and r.settings != DEFAULT}
+    if wanted is None or not named:
+        return _equal(results, "settings", wanted, lambda r: r.settings)
+    return [result for result in results if result.settings in named]
+
+
 def _matching(results: list[Result], patterns: Sequence[str]) -> list[Result]:
     """Keep methods that match, and those controls that stand beside them."""
 
@@ -179,22 +193,20 @@ def load(runs: Path) -> Leaderboard:
     Raises:
         DpbenchError: there are none.
     """
-    results = load_results(runs)
-    files = len(list((runs / "results").glob("*.json")))
-    if not results:
+    rows = read_results(runs)
+    if not rows.results:
+        bad = f" that can be read ({rows.set_aside[0]})" if rows.set_aside else ""
         raise DpbenchError(
-            f"no results under {runs}{' that this version reads' if files else ''}: "
-            f"make some with `dpbench run --grid smoke --runs {runs}`"
+            f"no results under {runs}{bad}: make some with `dpbench run --grid smoke --runs {runs}`"
         )
-    return Leaderboard(tuple(results), runs, files - len(results))
+    return Leaderboard(rows.results, runs, rows.set_aside)
 
 
-def print_leaderboard(results: Iterable[Result], console: Console, by: By = "method") -> None:
-    """Print the leaderboard of ``results``.
+def print_leaderboard(board: Leaderboard, console: Console, by: By = "method") -> None:
+    """Print ``board``.
 
     Off a terminal it is plain, and 120 columns wide unless ``COLUMNS`` is set.
     """
-    board = Leaderboard(tuple(results))
     if console.is_terminal:
         console.print(board.rich(by, console.width))
     else:

@@ -57,12 +57,7 @@ def notes(section: Section) -> list[str]:
 
 
 def _disagrees(result: Result) -> bool:
-    spent = result.privacy.get("spent", {})
-    try:
-        low, high = sorted((float(spent["opacus"]), float(spent["dp_accounting"])))
-    except (KeyError, TypeError, ValueError):
-        return False
-    return low < 0.98 * high
+    return result.privacy is not None and result.privacy.spent.disagrees
 
 
 def _missing_figures(section: Section) -> list[str]:
@@ -103,9 +98,9 @@ def unranked(section: Section) -> list[str]:
 
 def _refutation(candidate: Candidate) -> str:
     audits = [result.audit for result in candidate.results if result.audit]
-    worst = max(audits, key=lambda audit: float(audit["epsilon_lower"]))
-    bound, claim = float(worst["epsilon_lower"]), float(worst["epsilon_claimed"])
-    return f"an audit found ε ≥ {significant(bound)} where {significant(claim)} is claimed"
+    worst = max(audits, key=lambda audit: (audit.refuted, audit.epsilon_lower))
+    bound, claim = significant(worst.epsilon_lower), significant(worst.epsilon_claimed)
+    return f"an audit found ε ≥ {bound} where {claim} is claimed"
 
 
 def _where(method: str, target: str, results: list[Result]) -> str:

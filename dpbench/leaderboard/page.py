@@ -17,7 +17,7 @@ from dpbench.leaderboard import formats, notes, pictures, plots
 from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import best_tables
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, protocol_text
-from dpbench.results import Result, read_history
+from dpbench.results import Result, Run, read_history
 from dpbench.store import Store
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _page(board: Leaderboard, sections: list[dict[str, Any]]) -> str:
     )
     text = environment.get_template("README.md.j2").render(
         sections=sections,
-        made=_made(read_history(board.runs)) if board.runs else [],
+        made=_made(read_history(board.runs)[0]) if board.runs else [],
         statuses=[(s, meaning, counts[s]) for s, meaning in STATUSES.items()],
         deltas=" or ".join(map(delta_text, sorted({r.delta for r in trials if r.delta}))),
         audited=any(result.audit for result in trials),
@@ -141,18 +141,17 @@ def _page(board: Leaderboard, sections: list[dict[str, Any]]) -> str:
 
 
 def _is_seeded(result: Result) -> bool:
-    ledger = result.privacy.get("ledger", {})
-    return "seeded" in (result.privacy.get("rng"), ledger.get("rng"))
+    return result.privacy is not None and result.privacy.ledger.rng == "seeded"
 
 
-def _made(history: list[dict[str, Any]]) -> list[list[str]]:
+def _made(history: list[Run]) -> list[list[str]]:
     """Return a row for each run: command, time, when it ended, what it ran on."""
     return [
         [
-            f"`{run['command']}`",
-            duration(run["wall_seconds"]),
-            run["finished"],
-            ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
+            f"`{run.command}`",
+            duration(run.wall_seconds),
+            run.finished,
+            ", ".join(f"{name} {value}" for name, value in run.versions.items()),
         ]
         for run in history
     ]

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-import pandas as pd
+from dpbench.results import Result, to_json
 
-from dpbench.results import Result
-
-__all__ = ["to_csv", "to_json"]
+__all__ = ["csv_text", "json_text"]
 
 
-def to_json(results: Iterable[Result]) -> str:
+def json_text(results: Iterable[Result]) -> str:
     """Return a JSON list of trials and controls; an infinite epsilon is ``"inf"``."""
-    records = [result.model_dump(mode="json") for result in results]
-    return json.dumps(records, indent=2, ensure_ascii=False)
+    return json.dumps([to_json(result) for result in results], indent=2, ensure_ascii=False)
 
 
-def to_csv(results: Iterable[Result]) -> str:
+def csv_text(results: Iterable[Result]) -> str:
     """Return one line per trial or control; nested fields are named ``metrics.fid``.
 
     Lists are JSON; what a row does not have is empty.
     """
-    frame = pd.json_normalize([result.model_dump(mode="json") for result in results])
+    rows = [dict(_flat("", to_json(result))) for result in results]
     # A field's columns stand where the schema puts the field, in order of name.
     place = {name: number for number, name in enumerate(Result.model_fields)}
-    names = sorted(frame.columns, key=lambda name: (place[name.partition(".")[0]], name))
-    frame = frame[names].map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
-    # An empty object flattens to itself: to a CSV it is nothing.
-    return str(frame.map(lambda cell: None if cell == {} else cell).to_csv(index=False))
+    names = {name for row in rows for name in row}
+    file = io.StringIO()
+    ordered = sorted(names, key=lambda name: (place[name.partition(".")[0]], name))
+    writer = csv.DictWriter(file, ordered, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield columns and what stands in them; an empty object is nothing to a CSV."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}" if name else key, inner)
+    else:
+        yield name, json.dumps(value) if isinstance(value, list) else value

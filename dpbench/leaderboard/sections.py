@@ -70,8 +70,7 @@ class Candidate:
     @property
     def refuted(self) -> bool:
         """An audit found more epsilon than the ledger states."""
-        audits = (result.audit for result in self.results if result.audit)
-        return any(float(a["epsilon_lower"]) > float(a["epsilon_claimed"]) for a in audits)
+        return any(result.audit.refuted for result in self.results if result.audit)
 
     @property
     def collapsed(self) -> bool:

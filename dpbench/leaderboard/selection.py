@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dpbench.leaderboard.sections import Candidate
-from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.selection import composed_epsilon
 
 __all__ = ["selection_epsilon"]
@@ -20,9 +19,6 @@ def selection_epsilon(candidates: Sequence[Candidate]) -> float | None:
     if len(candidates) < 2:
         return None
     looked_at = [r for candidate in candidates for r in candidate.results if r.metrics]
-    ledgers = [
-        [Mechanism.model_validate(m) for m in r.privacy.get("ledger", {}).get("mechanisms", ())]
-        for r in looked_at
-    ]
+    ledgers = [r.privacy.ledger.mechanisms if r.privacy else [] for r in looked_at]
     delta = candidates[0].target.delta
     return composed_epsilon(ledgers, delta) if ledgers and all(ledgers) and delta else None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
@@ -281,12 +280,11 @@ def _ruled(table: Table) -> Table:
 
 def audit_text(candidate: Candidate) -> str:
     """Return the largest audited lower bound of epsilon."""
-    bounds = [float(r.audit["epsilon_lower"]) for r in candidate.results if r.audit]
+    bounds = [r.audit.epsilon_lower for r in candidate.results if r.audit]
     return significant(max(bounds)) if bounds else MISSING
 
 
 def trust_text(candidate: Candidate) -> str:
     """Return who accounts for the trials: the harness's ``ledger``, or themselves."""
-    ledgers: Sequence[dict[str, Any]] = [r.privacy.get("ledger", {}) for r in candidate.results]
-    words = sorted({ledger["trust"] for ledger in ledgers if "trust" in ledger}, reverse=True)
+    words = sorted({r.privacy.ledger.trust for r in candidate.results if r.privacy}, reverse=True)
     return ", ".join(words) or MISSING

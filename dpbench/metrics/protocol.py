@@ -52,7 +52,3 @@ class Protocol(BaseModel):
             "reference": self.reference,
             "quantisation": QUANTISATION,
         }
-
-    def heading(self, title: str) -> str:
-        """Name a figure of the evaluator as what it is: ``FID (domain)``, or plain ``FID``."""
-        return title if self.evaluator == "inception" else f"{title} ({self.evaluator})"

@@ -26,12 +26,6 @@ class Interval:
     low: float | None = None
     high: float | None = None
 
-    def text(self, digits: int = 2) -> str:
-        """Print as ``12.3 ± 0.4`` (half the interval), or ``12.3 (n = 1)``."""
-        if self.high is None:
-            return f"{self.mean:.{digits}f} (n = {self.count})"
-        return f"{self.mean:.{digits}f} ± {self.high - self.mean:.{digits}f}"
-
 
 def summarise(values: Iterable[float]) -> Interval | None:
     """Summarise the finite ``values`` of one figure over seeds; ``None`` if there are none."""

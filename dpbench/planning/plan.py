@@ -22,9 +22,8 @@ from dpbench.stages import (
     ScoreTask,
     Source,
     Task,
-    outputs,
 )
-from dpbench.store import Store, content_key
+from dpbench.store import ArtifactId, Store, content_key
 
 __all__ = ["Cell", "Job", "Options", "Plan", "fingerprint", "make_plan"]
 
@@ -50,13 +49,25 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """A task, the ids of the jobs it waits for, and a guess at its cost in seconds."""
+    """A task with a name for readers and a guess at its cost in seconds."""
 
     id: str
     title: str
     task: Task
-    needs: tuple[str, ...]
     cost: float
+
+    def parts(self) -> list[Job]:
+        """Return the jobs to try after this one failed as a whole; none if it has no parts."""
+        tasks = self.task.split()
+        return [
+            Job(
+                f"{self.id}/{number}",
+                f"{self.title} ({number} of {len(tasks)}, alone)",
+                task,
+                self.cost / len(tasks),
+            )
+            for number, task in enumerate(tasks, 1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,18 @@ class Cell:
     dataset: str
     settings: str
     scores: dict[str, str]
-    jobs: tuple[str, ...]
     trial: Trial | None = None
     control: Source | None = None
     public: str | None = None
     extractor: str | None = None
     trained: str | None = None
     artifacts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> list[ArtifactId]:
+        """The artifacts whose content the row shows: the trained generator and the scores."""
+        trained = [ArtifactId("generator", self.trained)] if self.trained else []
+        return [*trained, *(ArtifactId("score", key) for key in self.scores.values())]
 
 
 @dataclass
@@ -90,12 +106,27 @@ class Plan:
     cells: list[Cell] = field(default_factory=list)
     cached: dict[str, int] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
-    stale: list[tuple[str, str]] = field(default_factory=list)
+    stale: list[ArtifactId] = field(default_factory=list)
 
     def count(self, stage: str) -> tuple[int, int]:
-        """Return (to do, cached) for a stage, in units a reader counts."""
-        todo = sum(len(outputs(j.task)) for j in self.jobs.values() if j.task.stage == stage)
+        """Return (to do, cached) for a stage, in artifacts."""
+        todo = sum(a.stage == stage for a in self.writers())
         return todo, self.cached.get(stage, 0)
+
+    def writers(self) -> dict[ArtifactId, Job]:
+        """Return by which job each artifact still to be computed is written."""
+        return {artifact: job for job in self.jobs.values() for artifact in job.task.writes()}
+
+    def towards(self, wanted: Iterable[ArtifactId]) -> dict[str, Job]:
+        """Return the jobs, by id, without which the artifacts ``wanted`` would not come."""
+        writers, found = self.writers(), dict[str, Job]()
+        queue = list(wanted)
+        while queue:
+            job = writers.get(queue.pop())
+            if job is not None and job.id not in found:
+                found[job.id] = job
+                queue += job.task.reads()
+        return {job_id: job for job_id, job in self.jobs.items() if job_id in found}
 
 
 def fingerprint(partition: Partition) -> str:
@@ -126,9 +157,8 @@ class _Planner:
     ) -> None:
         self.config, self.data, self.store, self.options = config, data, store, options
         self.result = Plan()
-        self.known: dict[tuple[str, str], bool] = {}
-        self.groups: dict[str, tuple[GeneratorTask, tuple[str, ...], float, str]] = {}
-        self.group_of: dict[str, str] = {}
+        self.known: dict[ArtifactId, bool] = {}
+        self.groups: dict[str, tuple[GeneratorTask, float, str]] = {}
         self.sample_seeds: dict[str, int] = {}
         self.remembered: dict[str, Any] = {}
 
@@ -152,7 +182,7 @@ class _Planner:
 
     def there(self, stage: str, key: str) -> bool:
         """Look for an artifact once; a corrupt one is removed and counts as missing."""
-        slot = (stage, key)
+        slot = ArtifactId(stage, key)
         if slot not in self.known:
             exists = self.store.has(stage, key)
             if exists and self.options.fresh:
@@ -166,19 +196,17 @@ class _Planner:
                 self.result.cached[stage] = self.result.cached.get(stage, 0) + 1
         return self.known[slot]
 
-    def add(self, task: Task, job_id: str, title: str, needs: Iterable[str], cost: float) -> None:
-        if job_id not in self.result.jobs:
-            waits = tuple(dict.fromkeys(need for need in needs if need in self.result.jobs))
-            self.result.jobs[job_id] = Job(job_id, title, task, waits, cost)
+    def add(self, task: Task, key: str, title: str, cost: float) -> None:
+        job_id = f"{task.stage}/{key}"
+        self.result.jobs.setdefault(job_id, Job(job_id, title, task, cost))
 
-    def evaluator(self, dataset: str, name: str) -> tuple[str, str]:
-        """Return the key and job id of an evaluator."""
+    def evaluator(self, dataset: str, name: str) -> str:
+        """Return the key of an evaluator."""
         data = self.data[dataset]
         described = {"evaluator": name, "data": data, "version": EVALUATOR_VERSION}
         if name == "inception":
             described["weights"] = self.options.inception_sha256
         key = content_key(described)
-        job_id = f"evaluator/{key}"
         if not self.there("evaluator", key):
             task = EvaluatorTask(
                 key=key,
@@ -188,22 +216,21 @@ class _Planner:
                 weights=self.options.inception_weights,
                 cache=self.options.cache,
             )
-            self.add(task, job_id, f"{name} evaluator of {dataset}", (), 40)
-        return key, job_id
+            self.add(task, key, f"{name} evaluator of {dataset}", 40)
+        return key
 
-    def public(self, trial: Trial) -> tuple[str, str]:
+    def public(self, trial: Trial) -> str:
         component, data = trial.method.public, self.data[trial.dataset.name]
         described = {**self.describe(component), "data": data, "version": STAGE_VERSION}
         key = content_key(described)
-        job_id = f"public/{key}"
         if not self.there("public", key):
             cls = self.config.registry.get("public", component.plugin).cls
             task = PublicTask(key, data, component, derive_seed("public", content_key(described)))
-            self.add(task, job_id, f"{component.name} on {trial.dataset.name}", (), cls.cost)
-        return key, job_id
+            self.add(task, key, f"{component.name} on {trial.dataset.name}", cls.cost)
+        return key
 
-    def latents(self, trial: Trial) -> tuple[str, str]:
-        public_key, public_job = self.public(trial)
+    def latents(self, trial: Trial) -> str:
+        public_key = self.public(trial)
         component = trial.method.extractor
         described = {
             **self.describe(component),
@@ -212,7 +239,6 @@ class _Planner:
             "version": STAGE_VERSION,
         }
         key = content_key(described)
-        job_id = f"latents/{key}"
         if not self.there("latents", key):
             cls = self.config.registry.get("extractor", component.plugin).cls
             task = LatentsTask(
@@ -225,12 +251,12 @@ class _Planner:
                 seed=derive_seed("latents", content_key(described)),
             )
             title = f"{trial.method.public.name} latents by {component.name}"
-            self.add(task, job_id, title, (public_job,), cls.cost)
-        return key, job_id
+            self.add(task, key, title, cls.cost)
+        return key
 
     def train(self, trial: Trial) -> str:
         """Return the key of a trial's trained generator, planning it if need be."""
-        latents_key, latents_job = self.once("latents", trial, self.latents)
+        latents_key = self.once("latents", trial, self.latents)
         component = trial.method.generator
         epsilon = math.inf if trial.epsilon is None else trial.epsilon
         secure = self.config.settings.secure_rng
@@ -257,7 +283,7 @@ class _Planner:
                 clip=trial.clip,
                 seed=derive_seed("generator", content_key(described)),
             )
-            self.group(trial, latents_key, latents_job, lane)
+            self.group(trial, latents_key, lane)
         return key
 
     def diverged(self, trained: str) -> bool:
@@ -289,7 +315,7 @@ class _Planner:
             self.remembered[slot] = (compute(trial), trial)  # keep the objects, so ids stay theirs
         return self.remembered[slot][0]
 
-    def group(self, trial: Trial, latents_key: str, latents_job: str, lane: Lane) -> None:
+    def group(self, trial: Trial, latents_key: str, lane: Lane) -> None:
         component = trial.method.generator
         cls = self.config.registry.get("generator", component.plugin).cls
         shared = {k: v for k, v in lane.params.items() if k not in cls.lane_params}
@@ -298,26 +324,25 @@ class _Planner:
         while slot in self.groups and len(self.groups[slot][0].lanes) >= MAX_LANES:
             slot += "+"
         if slot in self.groups:
-            task, needs, cost, title = self.groups[slot]
+            task, cost, title = self.groups[slot]
             if lane.key in {known.key for known in task.lanes}:
                 return
             task = replace(task, lanes=(*task.lanes, lane))
         else:
             secure = self.config.settings.secure_rng
             task = GeneratorTask(latents_key, component, (lane,), secure)
-            needs, cost, title = (latents_job,), cls.cost, trial.method.name
-        self.groups[slot] = (task, needs, cost, title)
-        self.group_of[lane.key] = slot
+            cost, title = cls.cost, trial.method.name
+        self.groups[slot] = (task, cost, title)
 
     def flush_groups(self) -> None:
-        for slot, (task, needs, cost, title) in self.groups.items():
-            name = f"{title}, {len(task.lanes)} trials"
-            self.add(task, f"generator/{slot}", name, needs, cost * (0.5 + 0.1 * len(task.lanes)))
+        for slot, (task, cost, title) in self.groups.items():
+            count = len(task.lanes)
+            name = f"{title}, {count} trial{'s' * (count > 1)}"
+            self.add(task, slot, name, cost * (0.5 + 0.1 * count))
 
     def score_trial(self, trial: Trial, trained: str, protocol: Protocol) -> None:
-        public_key, _ = self.once("public", trial, self.public)
-        latents_key, _ = self.once("latents", trial, self.latents)
-        slot = self.group_of.get(trained)
+        public_key = self.once("public", trial, self.public)
+        latents_key = self.once("latents", trial, self.latents)
         self.score(
             ScoreTask(
                 source="trial",
@@ -339,7 +364,6 @@ class _Planner:
                 dataset=trial.dataset.name,
                 settings=trial.settings,
                 scores={},
-                jobs=(f"generator/{slot}",) if slot else (),
                 trial=trial,
                 trained=trained,
                 artifacts={"public": public_key, "latents": latents_key, "generator": trained},
@@ -350,18 +374,16 @@ class _Planner:
     def controls(self, trial: Trial, protocol: Protocol) -> None:
         """Plan the rows that cost or give no privacy, once per what they depend on."""
         data = self.data[trial.dataset.name]
-        public_key, public_job = self.once("public", trial, self.public)
-        latents_key, latents_job = self.once("latents", trial, self.latents)
-        sources: list[tuple[Source, dict[str, Any], tuple[str, ...]]] = [
-            ("real", {}, ()),
-            ("public-images", {}, ()),
-        ]
+        public_key = self.once("public", trial, self.public)
+        latents_key = self.once("latents", trial, self.latents)
         through = {"model": trial.method.public, "public": public_key, "latents": latents_key}
-        sources += [
-            ("reconstruction", through, (public_job, latents_job)),
-            ("public-prior", through, (public_job, latents_job)),
+        sources: list[tuple[Source, dict[str, Any]]] = [
+            ("real", {}),
+            ("public-images", {}),
+            ("reconstruction", through),
+            ("public-prior", through),
         ]
-        for source, upstream, needs in sources:
+        for source, upstream in sources:
             samples = content_key([source, data, upstream.get("latents"), STAGE_VERSION])
             slot = f"{samples}/{protocol.name}/{trial.settings}"
             if slot in self.remembered:
@@ -383,7 +405,6 @@ class _Planner:
                 dataset=trial.dataset.name,
                 settings=trial.settings,
                 scores={},
-                jobs=tuple(job for job in needs if job in self.result.jobs),
                 control=source,
                 public=trial.method.public.name if upstream else None,
                 extractor=trial.method.extractor.name if upstream else None,
@@ -394,11 +415,11 @@ class _Planner:
     def score(self, task: ScoreTask, cell: Cell, title: str) -> None:
         """Add the scoring job of a cell, for those metrics that are still missing."""
         protocol = cell.protocol
-        evaluator_key, evaluator_job = self.cache(
+        evaluator_key = self.cache(
             ("evaluator", cell.dataset, protocol.evaluator),
             lambda: self.evaluator(cell.dataset, protocol.evaluator),
         )
-        labeller_key, labeller_job = self.cache(
+        labeller_key = self.cache(
             ("evaluator", cell.dataset, "domain"), lambda: self.evaluator(cell.dataset, "domain")
         )
         metrics = self.cache(("metrics", protocol.name), lambda: self.metrics(protocol))
@@ -413,7 +434,6 @@ class _Planner:
                 missing.append((component, key))
         if task.trained and self.diverged(task.trained):
             missing = []
-        job_id = f"score/{features}/{protocol.name}"
         if missing and self.options.fresh:
             self.there("features", features)
         if missing:
@@ -424,13 +444,11 @@ class _Planner:
                 labeller=labeller_key,
                 metrics=tuple(missing),
             )
-            needs = (*cell.jobs, evaluator_job, labeller_job)
-            self.add(full, job_id, title, needs, 4)
+            self.add(full, f"{features}/{protocol.name}", title, 4)
         self.result.cells.append(
             replace(
                 cell,
                 scores=scores,
-                jobs=(*cell.jobs, *((job_id,) if missing else ())),
                 artifacts={**cell.artifacts, "features": features},
             )
         )

@@ -6,13 +6,17 @@ import fnmatch
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Component, Config, GridConfig
+from dpbench.results.identity import DEFAULT, TrialIdentity
+from dpbench.store import content_key
 
-__all__ = ["Method", "Selection", "Trial", "enumerate_methods", "plan_trials"]
+__all__ = ["Method", "Request", "Trial", "enumerate_methods", "plan_trials"]
+
+COMPONENTS = ("public", "extractors", "generators")
 
 
 @dataclass(frozen=True)
@@ -27,43 +31,48 @@ class Method:
 
 @dataclass(frozen=True)
 class Trial:
-    """One cell of a grid: a method at one epsilon (or noise), clip and seed.
+    """One trial of a grid: what names it, with the components that it is made of.
 
-    ``epsilon`` is ``None`` where ``noise_multiplier`` drives the noise.
-    ``settings`` is ``"default"``, or the grid's name where it overrides
-    hyperparameters; rows of different settings never share a table.
+    ``identity.epsilon`` is ``None`` where ``noise_multiplier`` drives the noise.
+    ``grids`` are the names of those that mention the trial.
     """
 
+    identity: TrialIdentity
     method: Method
     dataset: Component
-    epsilon: float | None
-    noise_multiplier: float | None
-    delta: float
-    clip: float
-    seed: int
-    settings: str
-    latents: dict[str, Any] = field(hash=False)
+    latents: dict[str, Any]
     protocols: tuple[str, ...] = ("default",)
-    axes: tuple[tuple[str, Any], ...] = ()
+    grids: tuple[str, ...] = ()
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What names this trial to a reader; two trials of one run never share it."""
-        return {
-            "dataset": self.dataset.name,
-            "settings": self.settings,
-            "method": self.method.name,
-            "epsilon": self.epsilon,
-            "noise_multiplier": self.noise_multiplier,
-            "delta": self.delta,
-            "clip": self.clip,
-            "seed": self.seed,
-            "axes": [list(axis) for axis in self.axes],
-        }
+    def epsilon(self) -> float | None:
+        return self.identity.epsilon
+
+    @property
+    def noise_multiplier(self) -> float | None:
+        return self.identity.noise_multiplier
+
+    @property
+    def delta(self) -> float:
+        assert self.identity.delta is not None  # a control alone has none
+        return self.identity.delta
+
+    @property
+    def clip(self) -> float:
+        assert self.identity.clip is not None
+        return self.identity.clip
+
+    @property
+    def seed(self) -> int:
+        return self.identity.seed or 0
+
+    @property
+    def settings(self) -> str:
+        return self.identity.settings
 
 
 @dataclass(frozen=True)
-class Selection:
+class Request:
     """What the command line asks for; empty fields leave the grid's own axes."""
 
     grids: tuple[str, ...] = ("all",)
@@ -111,7 +120,7 @@ def _label(config: Config, component: Component) -> str:
     return label
 
 
-def plan_trials(config: Config, selection: Selection) -> list[Trial]:
+def plan_trials(config: Config, request: Request) -> list[Trial]:
     """Enumerate the trials of all selected grids, without repeats.
 
     A selected name is a grid's, or else a method name or glob, which takes the
@@ -120,72 +129,119 @@ def plan_trials(config: Config, selection: Selection) -> list[Trial]:
     Raises:
         DpbenchError: a name that is neither, or an axis value out of range.
     """
-    _check(selection)
+    _check(request)
     trials: dict[str, Trial] = {}
-    for name in selection.grids:
-        for trial in _trials_of(config, name, selection):
-            trials.setdefault(repr(trial), trial)
+    for name in request.grids:
+        for trial in _trials_of(config, name, request):
+            known = trials.get(key := trial.identity.identity_key)
+            trials[key] = trial if known is None else _joined(known, trial)
     return list(trials.values())
 
 
-def _check(selection: Selection) -> None:
-    for epsilon in selection.epsilon:
+def _joined(first: Trial, second: Trial) -> Trial:
+    """Make one of what two grids say of the same trial."""
+    protocols = tuple(dict.fromkeys((*first.protocols, *second.protocols)))
+    grids = tuple(dict.fromkeys((*first.grids, *second.grids)))
+    return replace(first, protocols=protocols, grids=grids)
+
+
+def _check(request: Request) -> None:
+    for epsilon in request.epsilon:
         if not epsilon > 0:
             raise DpbenchError(f"epsilon must be positive (or inf), got {epsilon}")
     for name, values in (
-        ("clip", selection.clip),
-        ("noise multiplier", selection.noise_multiplier),
+        ("clip", request.clip),
+        ("noise multiplier", request.noise_multiplier),
     ):
         for value in values:
             if not (value > 0 and math.isfinite(value)):
                 raise DpbenchError(f"{name} must be positive and finite, got {value}")
 
 
-def _trials_of(config: Config, name: str, selection: Selection) -> Iterator[Trial]:
-    settings = config.settings
-    if name in settings.grids:
-        grid, heading = settings.grids[name], name
-    else:
-        grid, heading = _grid_of_method(config, name), "all"
-    dataset_name = selection.dataset or grid.dataset or settings.dataset
-    if dataset_name not in config.names("datasets"):
-        known = config.names("datasets")
-        raise DpbenchError(
-            f"unknown dataset {dataset_name!r}{did_you_mean(dataset_name, known)} "
-            f"(known: {', '.join(known)})"
-        )
-    protocols = selection.protocols or tuple(grid.protocols or settings.default_protocols)
-    for protocol in protocols:
-        if protocol not in settings.protocols:
-            raise DpbenchError(
-                f"unknown protocol {protocol!r}{did_you_mean(protocol, settings.protocols)}"
-            )
-    dataset = config.component("datasets", dataset_name)
-    latents = (grid.latents or settings.latents).model_dump()
-    noises: Sequence[tuple[float | None, float | None]] = (
-        [(float(epsilon), None) for epsilon in selection.epsilon]
-        if selection.epsilon
-        else [(e, None) for e in grid.epsilon] + [(None, s) for s in grid.noise_multiplier]
-    )
+def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
+    grid, heading = _grid_named(config, name)
+    dataset = config.component("datasets", _dataset_name(config, grid, request))
+    protocols = _protocols(config, grid, request)
+    latents = (grid.latents or config.settings.latents).model_dump()
+    settings = _settings(config, grid)
     for axes, method in _methods_with_axes(config, grid):
         if not any(_matches(method.name, pattern) for pattern in grid.methods):
             continue
         for (epsilon, noise), clip, seed in itertools.product(
-            noises, selection.clip or grid.clip, selection.seeds or grid.seeds
+            _noises(grid, request), request.clip or grid.clip, request.seeds or grid.seeds
         ):
-            yield Trial(
-                method=method,
-                dataset=dataset,
+            identity = TrialIdentity(
+                method=method.name,
+                public=method.public.name,
+                extractor=method.extractor.name,
+                generator=method.generator.name,
+                dataset=dataset.name,
+                settings=settings,
                 epsilon=epsilon,
                 noise_multiplier=noise,
-                delta=grid.delta or settings.delta,
-                clip=float(clip),
+                delta=grid.delta or config.settings.delta,
+                clip=clip,
                 seed=seed,
-                settings=heading if grid.overrides else "default",
-                latents=latents,
-                protocols=protocols,
-                axes=axes,
+                axes=dict(axes),
             )
+            yield Trial(identity, method, dataset, latents, protocols, (heading,))
+
+
+def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:
+    """Return a grid and its name; a method's name or glob is a part of the grid ``all``."""
+    grids = config.settings.grids
+    return (grids[name], name) if name in grids else (_grid_of_method(config, name), "all")
+
+
+def _dataset_name(config: Config, grid: GridConfig, request: Request) -> str:
+    name = request.dataset or grid.dataset or config.settings.dataset
+    known = config.names("datasets")
+    if name not in known:
+        raise DpbenchError(
+            f"unknown dataset {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})"
+        )
+    return name
+
+
+def _protocols(config: Config, grid: GridConfig, request: Request) -> tuple[str, ...]:
+    names = request.protocols or tuple(grid.protocols or config.settings.default_protocols)
+    for name in names:
+        if name not in config.settings.protocols:
+            raise DpbenchError(
+                f"unknown protocol {name!r}{did_you_mean(name, config.settings.protocols)}"
+            )
+    return names
+
+
+def _noises(grid: GridConfig, request: Request) -> Sequence[tuple[float | None, float | None]]:
+    """Return pairs of epsilon and noise multiplier, one of them ``None``."""
+    epsilons, noises = request.epsilon, request.noise_multiplier
+    if not (epsilons or noises):
+        epsilons, noises = tuple(grid.epsilon), tuple(grid.noise_multiplier)
+    return [(epsilon, None) for epsilon in epsilons] + [(None, noise) for noise in noises]
+
+
+def _settings(config: Config, grid: GridConfig) -> str:
+    """Name the hyperparameters: ``default``, or a digest of those that are not as configured.
+
+    Two grids that say the same of them have the same name, whatever they are called.
+    """
+    changed: dict[str, Any] = {}
+    for section in COMPONENTS:
+        for name, table in getattr(grid, section).items():
+            component = config.component(section, name, table)
+            if component != _configured(config, section, name):
+                changed[f"{section}.{name}"] = [component.plugin, component.params]
+    if grid.latents and grid.latents != config.settings.latents:
+        changed["latents"] = grid.latents.model_dump()
+    if grid.axes:
+        changed["axes"] = grid.axes
+    return content_key(changed)[:8] if changed else DEFAULT
+
+
+def _configured(config: Config, section: str, name: str) -> Component | None:
+    """Return a component without a grid's overrides; ``None`` where only the grid has it."""
+    return config.component(section, name) if name in config.names(section) else None
 
 
 def _methods_with_axes(

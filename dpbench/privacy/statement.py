@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dpbench.privacy.accounting import Spent
-from dpbench.privacy.audit import AuditResult
 from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions
 
 if TYPE_CHECKING:
+    from dpbench.privacy.accounting import Spent
+    from dpbench.privacy.audit import AuditResult
     from dpbench.privacy.selection import SelectionCost
     from dpbench.results import Result
 
@@ -34,17 +34,15 @@ def privacy_statement(result: Result, selection: SelectionCost | None = None) ->
     ``selection`` adds what choosing this trial among others by its scores costs.
     A control, or a trial that spent nothing, gets the statement that it has none.
     """
-    if not result.privacy.get("ledger"):
+    if result.privacy is None:
         return f"# Privacy of {result.method}\n\nNo private mechanism was used or recorded.\n"
-    ledger = Ledger.model_validate(result.privacy["ledger"])
-    spent = Spent.model_validate(result.privacy["spent"])
-    audit = AuditResult.model_validate(result.audit) if result.audit else None
+    ledger, spent = result.privacy.ledger, result.privacy.spent
     sections = {
         "Guarantee": _guarantee(spent, result),
         "Accounting": _accounting(spent, ledger),
         "Mechanisms": _mechanisms(ledger),
         "Sampling": _sampling(ledger),
-        "Audit": [_audit(audit)],
+        "Audit": [_audit(result.audit)],
         "Randomness": [_randomness(ledger)],
         "Selection": [_selection(selection)],
         "Not covered": [f"- {line}" for line in _NOT_COVERED],

@@ -1,25 +1,31 @@
 """The one schema of results, and where they are kept."""
 
-from dpbench.results.files import (
-    AUDITED,
-    CONTROL,
-    HISTORY,
-    Result,
-    Status,
-    load_results,
-    read_history,
-    save_audit,
-    save_result,
-)
+from dpbench.results.audits import save_audit
+from dpbench.results.files import Rows, load_results, read_results, save_result
+from dpbench.results.history import HISTORY, append_history, read_history
+from dpbench.results.identity import DEFAULT, TrialIdentity, rivals
+from dpbench.results.reading import SetAside, to_json
+from dpbench.results.schema import CONTROL, Choice, Privacy, Replay, Result, Run, Status
 
 __all__ = [
-    "AUDITED",
     "CONTROL",
+    "DEFAULT",
     "HISTORY",
+    "Choice",
+    "Privacy",
+    "Replay",
     "Result",
+    "Rows",
+    "Run",
+    "SetAside",
     "Status",
+    "TrialIdentity",
+    "append_history",
     "load_results",
     "read_history",
+    "read_results",
+    "rivals",
     "save_audit",
     "save_result",
+    "to_json",
 ]

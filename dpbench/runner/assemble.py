@@ -7,16 +7,21 @@ from typing import Any
 from dpbench.metrics.classes import collapsed
 from dpbench.planning.plan import Cell
 from dpbench.planning.trials import Trial
+from dpbench.privacy.accounting import Spent
+from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.status import privacy_problem
-from dpbench.results import CONTROL, Result, Status
+from dpbench.results import CONTROL, Privacy, Result, Status
 from dpbench.runner.scheduler import Progress
 from dpbench.store import CorruptArtifact, Store
 
 __all__ = ["assemble"]
 
 
-def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
-    """Gather a cell's result from the artifacts that are there."""
+def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = False) -> Result:
+    """Gather a cell's result from the artifacts that are there.
+
+    ``secure`` says that the run draws from the secret source: its rows are a release.
+    """
     trial = cell.trial
     fields: dict[str, Any] = {
         "dataset": cell.dataset,
@@ -49,6 +54,7 @@ def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
         )
     return Result(
         **fields,
+        secure=secure,
         status=status,
         reason=reason,
         metrics=metrics if status != "diverged" else {},
@@ -57,21 +63,24 @@ def assemble(cell: Cell, store: Store, progress: Progress) -> Result:
     )
 
 
+def _privacy(trained: dict[str, Any]) -> Privacy | None:
+    if "ledger" not in trained:
+        return None
+    return Privacy(
+        spent=Spent.model_validate(trained["spent"]),
+        ledger=Ledger.model_validate(trained["ledger"]),
+    )
+
+
 def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
-    spent = trained.get("spent", {}).get("epsilon")
+    privacy = _privacy(trained)
+    spent = privacy.spent.epsilon if privacy else None
     return {
-        "method": trial.method.name,
-        "public": trial.method.public.name,
-        "extractor": trial.method.extractor.name,
-        "generator": trial.method.generator.name,
+        **dict(trial.identity),
+        "grids": trial.grids,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
-        "noise_multiplier": trial.noise_multiplier,
-        "delta": trial.delta,
-        "clip": trial.clip,
-        "seed": trial.seed,
-        "axes": dict(trial.axes),
         "epsilon_spent": spent,
-        "privacy": {k: trained[k] for k in ("spent", "ledger", "rng") if k in trained},
+        "privacy": privacy,
         "seconds": {"generator": trained["seconds"]} if "seconds" in trained else {},
     }
 
@@ -81,29 +90,21 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    for name in (cell.trained or "", *cell.jobs):
-        if name in progress.failed:
-            return "failed", progress.failed[name]
+    losses = [progress.lost[artifact] for artifact in cell.needs if artifact in progress.lost]
+    for loss in losses:
+        if loss.origin in cell.needs:
+            return "failed", loss.reason
+    if losses:
+        return "skipped", f"{losses[0].title} failed: {losses[0].reason}"
     if cell.trial is not None:
         if not trained:
-            upstream = next((progress.skipped[j] for j in cell.jobs if j in progress.skipped), None)
-            return "skipped", _upstream(upstream, progress)
+            return "skipped", "something it needs was not computed"
         problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
         if problem:
             return "over-budget", problem
-    for job_id in cell.jobs:
-        if job_id in progress.skipped:
-            return "skipped", _upstream(progress.skipped[job_id], progress)
-    if cell.trial is not None and collapsed(metrics.get("min_class_share", 1.0)):
-        return "collapsed", "a private class holds less than 1% of the samples"
+        if collapsed(metrics.get("min_class_share", 1.0)):
+            return "collapsed", "a private class holds less than 1% of the samples"
     return "ok", None
-
-
-def _upstream(job_id: str | None, progress: Progress) -> str:
-    if job_id is None:
-        return "something it needs was not computed"
-    title = progress.jobs[job_id].title if job_id in progress.jobs else job_id
-    return f"{title} failed: {progress.failed.get(job_id, 'unknown')}"
 
 
 def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:

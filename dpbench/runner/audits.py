@@ -10,12 +10,11 @@ from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
-from dpbench.results import AUDITED, save_audit
+from dpbench.results import save_audit
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.stages import LatentsTask, PublicTask
-from dpbench.store import content_key
+from dpbench.store import ArtifactId
 
 __all__ = ["AuditOptions", "audit"]
 
@@ -42,11 +41,11 @@ def audit(
     Public models and latents that are missing are computed first; the trials
     themselves need not be trained.
     """
-    upstream = {
-        job_id: job
-        for job_id, job in prepared.plan.jobs.items()
-        if isinstance(job.task, PublicTask | LatentsTask)
-    }
+    upstream = prepared.plan.towards(
+        ArtifactId("latents", cell.artifacts["latents"])
+        for cell in prepared.plan.cells
+        if cell.trial is not None
+    )
     if upstream:
         with make_executor(prepared.config, prepared.directory, device=device) as executor:
             progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
@@ -57,8 +56,7 @@ def audit(
         trial = cell.trial
         if trial is None:
             continue
-        named = {name: trial.identity[name] for name in AUDITED}
-        if (key := content_key(named)) in found:
+        if (key := trial.identity.candidate.identity_key) in found:
             continue
         title = f"{trial.method.name} at " + (
             f"epsilon {trial.epsilon:g}" if trial.epsilon else f"sigma {trial.noise_multiplier}"
@@ -83,7 +81,7 @@ def audit(
             seed=derive_seed("audit", options.seed),
             device=device,
         )
-        save_audit(prepared.directory.root, named, result.model_dump(mode="json"))
+        save_audit(prepared.directory.root, trial.identity, result)
         found[key] = (title, result)
     return list(found.values())
 

@@ -16,8 +16,8 @@ import torch
 
 from dpbench import __version__
 from dpbench.errors import DpbenchError
-from dpbench.results import HISTORY, read_history
-from dpbench.store import Store, StoreNotWritable, write_json
+from dpbench.results import Run, append_history
+from dpbench.store import Store, StoreNotWritable
 
 __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
 
@@ -93,15 +93,15 @@ class RunDirectory:
         """
         if not computed:
             return
-        entry = {
-            "command": command,
-            "versions": versions(),
-            "wall_seconds": round(seconds, 1),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "jobs": computed,
-        }
+        run = Run(
+            command=command,
+            versions=versions(),
+            wall_seconds=round(seconds, 1),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            jobs=computed,
+        )
         with self.lock():
-            write_json(self.root / HISTORY, [*read_history(self.root), entry])
+            append_history(self.root, run)
 
 
 def versions() -> dict[str, str]:

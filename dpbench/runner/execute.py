@@ -10,6 +10,7 @@ from dpbench.results import Result, save_result
 from dpbench.runner.assemble import assemble
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.store import ArtifactId
 
 __all__ = ["execute"]
 
@@ -27,8 +28,9 @@ def execute(
         DirectoryInUse: another run is using the directory.
     """
     with prepared.directory.lock(prepared.patience):
+        expected = prepared.plan.writers()
         for cell in prepared.plan.cells:
-            if not cell.jobs:
+            if expected.keys().isdisjoint(cell.needs):
                 _keep(prepared, cell, Progress({}))
         progress = _run_jobs(prepared, executor, on_change)
         return [_keep(prepared, cell, progress) for cell in prepared.plan.cells]
@@ -37,14 +39,15 @@ def execute(
 def _run_jobs(
     prepared: Prepared, executor: Executor, on_change: Callable[[Progress, Job | None], None]
 ) -> Progress:
-    waiting: dict[str, list[Cell]] = {}
+    shown_in: dict[ArtifactId, list[Cell]] = {}
     for cell in prepared.plan.cells:
-        for job_id in cell.jobs:
-            waiting.setdefault(job_id, []).append(cell)
+        for artifact in cell.needs:
+            shown_in.setdefault(artifact, []).append(cell)
 
     def changed(progress: Progress, job: Job | None) -> None:
-        for cell in waiting.get(job.id, ()) if job else ():
-            if all(_ended(job_id, progress) for job_id in cell.jobs):
+        left = job.task.writes() if job else ()
+        for cell in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
+            if progress.settled(cell.needs):
                 _keep(prepared, cell, progress)
         on_change(progress, job)
 
@@ -55,10 +58,7 @@ def _run_jobs(
 
 
 def _keep(prepared: Prepared, cell: Cell, progress: Progress) -> Result:
-    result = assemble(cell, prepared.store, progress)
+    secure = prepared.config.settings.secure_rng
+    result = assemble(cell, prepared.store, progress, secure=secure)
     save_result(prepared.directory.root, result)
     return result
-
-
-def _ended(job_id: str, progress: Progress) -> bool:
-    return job_id in progress.done or job_id in progress.failed or job_id in progress.skipped

@@ -1,4 +1,4 @@
-"""From a selection to a plan with everything needed to carry it out."""
+"""From a request to a plan with everything needed to carry it out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Plan, fingerprint, make_plan
-from dpbench.planning.trials import Selection, Trial, plan_trials
+from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
-from dpbench.stages import GeneratorTask, save_partition
-from dpbench.store import Store
+from dpbench.stages import save_partition
+from dpbench.store import ArtifactId, Store
 
 __all__ = ["Prepared", "keep_trained", "prepare"]
+
+#: Stages whose artifacts scoring takes as they are.
+TRAINED = ("public", "latents", "generator")
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Prepared:
 
 def prepare(
     config: Config,
-    selection: Selection,
+    request: Request,
     directory: RunDirectory,
     options: Options,
     notice: Callable[[str], None] = lambda _text: None,
@@ -49,7 +52,7 @@ def prepare(
         DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
             Inception weights that are not the released ones.
     """
-    trials = plan_trials(config, selection)
+    trials = plan_trials(config, request)
     if not trials:
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     directory.require_writable()
@@ -80,19 +83,12 @@ def _require_small_delta(trials: list[Trial], dataset: str, size: int) -> None:
 def keep_trained(prepared: Prepared) -> int:
     """Drop from a plan every trial that would need training; return how many."""
     plan = prepared.plan
-    missing = {
-        lane.key
-        for job in plan.jobs.values()
-        if isinstance(job.task, GeneratorTask)
-        for lane in job.task.lanes
-    }
+    missing, _ = plan.count("generator")
+    untrained = {artifact for artifact in plan.writers() if artifact.stage in TRAINED}
     plan.cells = [
         cell
         for cell in plan.cells
-        if cell.trained not in missing
-        and not any(plan.jobs[j].task.stage in ("public", "latents") for j in cell.jobs)
+        if untrained.isdisjoint(map(ArtifactId._make, cell.artifacts.items()))
     ]
-    wanted = {job_id for cell in plan.cells for job_id in cell.jobs}
-    needed = {need for job_id in wanted for need in plan.jobs[job_id].needs}
-    plan.jobs = {k: job for k, job in plan.jobs.items() if k in wanted | needed}
-    return len(missing)
+    plan.jobs = plan.towards(artifact for cell in plan.cells for artifact in cell.needs)
+    return missing

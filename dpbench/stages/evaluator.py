@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,28 +18,48 @@ from dpbench.metrics.evaluators.inception import load_inception
 from dpbench.metrics.frechet import Moments
 from dpbench.metrics.views import References, View, kept_rows
 from dpbench.stages.data import load_partition
-from dpbench.stages.tasks import EvaluatorTask
-from dpbench.store import Artifact, Store
+from dpbench.stages.task import Task
+from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["load_evaluator", "load_references", "run_evaluator"]
+__all__ = ["EvaluatorTask", "load_evaluator", "load_references"]
 
 
-def run_evaluator(task: EvaluatorTask, store: Store, context: Context) -> None:
-    partition = load_partition(store, task.data)
-    tensors: dict[str, Tensor] = {}
-    meta: dict[str, Any] = {"evaluator": task.evaluator}
-    if task.evaluator == "domain":
-        evaluator: Evaluator = train_domain_classifier(partition, context)
-        assert isinstance(evaluator, DomainEvaluator)
-        tensors |= {f"state.{k}": v for k, v in evaluator.state().items()}
-        meta["test_accuracy"] = evaluator.test_accuracy
-    else:
-        evaluator = _inception(task.weights, task.cache).to(context.device)
-        meta |= {"weights": task.weights, "cache": task.cache}
-    for name, images in _reference_images(partition).items():
-        view = View.sampled(images.images, evaluator)
-        tensors |= {f"{name}.{what}": tensor for what, tensor in _state(view).items()}
-    store.save("evaluator", task.key, Artifact(meta, tensors))
+@dataclass(frozen=True)
+class EvaluatorTask(Task):
+    """Train (or load) an evaluator and pass the reference images through it."""
+
+    key: str
+    data: str
+    evaluator: str
+    seed: int
+    weights: str | None = None
+    cache: str | None = None
+    stage: ClassVar[str] = "evaluator"
+    plural: ClassVar[str] = "evaluators"
+
+    def reads(self) -> Sequence[ArtifactId]:
+        return [ArtifactId("data", self.data)]
+
+    def writes(self) -> Sequence[ArtifactId]:
+        return [ArtifactId(self.stage, self.key)]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        partition = load_partition(store, self.data)
+        tensors: dict[str, Tensor] = {}
+        meta: dict[str, Any] = {"evaluator": self.evaluator}
+        if self.evaluator == "domain":
+            evaluator: Evaluator = train_domain_classifier(partition, context)
+            assert isinstance(evaluator, DomainEvaluator)
+            tensors |= {f"state.{k}": v for k, v in evaluator.state().items()}
+            meta["test_accuracy"] = evaluator.test_accuracy
+        else:
+            evaluator = _inception(self.weights, self.cache).to(context.device)
+            meta |= {"weights": self.weights, "cache": self.cache}
+        for name, images in _reference_images(partition).items():
+            view = View.sampled(images.images, evaluator)
+            tensors |= {f"{name}.{what}": tensor for what, tensor in _state(view).items()}
+        store.save(self.stage, self.key, Artifact(meta, tensors))
+        return {}
 
 
 def _state(view: View) -> dict[str, Tensor]:

@@ -4,82 +4,131 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, PrivateGenerator
+from dpbench.api import Context, PrivateGenerator, derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
-from dpbench.privacy.accounting import compose
-from dpbench.privacy.handle import Budget, PrivateLatents
-from dpbench.stages.tasks import GeneratorTask
-from dpbench.store import Artifact, Store
+from dpbench.privacy.handle import Budget
+from dpbench.privacy.session import PrivateSession
+from dpbench.stages.task import Task
+from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["SNAPSHOTS", "restore_generator", "run_generator"]
+__all__ = ["SNAPSHOTS", "GeneratorTask", "Lane", "restore_generator"]
 
 #: Name of the tensor that holds samples taken during training, beside a generator's state.
 SNAPSHOTS = "harness.snapshots"
 
 
-def run_generator(task: GeneratorTask, store: Store, context: Context) -> dict[str, str]:
-    """Train all lanes; return the reason by key for each lane that failed."""
-    latents = store.load("latents", task.latents).tensors
-    private, public = latents["private"], latents["public"]
-    cls = plugins.registry().get("generator", task.generator.plugin).cls
-    generators: list[PrivateGenerator] = []
-    privates: list[PrivateLatents] = []
-    contexts: list[Context] = []
-    snapshots: dict[str, list[tuple[int, Tensor]]] = {lane.key: [] for lane in task.lanes}
-    for lane in task.lanes:
-        taken = functools.partial(_take, snapshots[lane.key])
-        lane_context = replace(context, seed=lane.seed, on_snapshot=taken)
-        budget = Budget(lane.epsilon, lane.delta, lane.noise_multiplier)
-        generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
-        privates.append(
-            PrivateLatents(private, budget, lane.clip, lane_context, secure_rng=task.secure_rng)
+@dataclass(frozen=True)
+class Lane:
+    """One trial within a generator task; ``key`` names its artifact."""
+
+    key: str
+    params: dict[str, Any]
+    epsilon: float
+    noise_multiplier: float | None
+    delta: float
+    clip: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class GeneratorTask(Task):
+    """Train private generators of one architecture on one set of latents, together."""
+
+    latents: str
+    generator: Component
+    lanes: tuple[Lane, ...]
+    secure_rng: bool = False
+    stage: ClassVar[str] = "generator"
+    plural: ClassVar[str] = "private generators"
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]  # each lane gets its own
+        return self.lanes[0].seed
+
+    def reads(self) -> Sequence[ArtifactId]:
+        return [ArtifactId("latents", self.latents)]
+
+    def writes(self) -> Sequence[ArtifactId]:
+        return [ArtifactId(self.stage, lane.key) for lane in self.lanes]
+
+    def split(self) -> Sequence[Task]:
+        """Return one task for each lane, so that one bad trial cannot take the others along."""
+        if len(self.lanes) == 1:
+            return ()
+        return [replace(self, lanes=(lane,)) for lane in self.lanes]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        latents = store.load("latents", self.latents).tensors
+        private, public = latents["private"], latents["public"]
+        cls = plugins.registry().get("generator", self.generator.plugin).cls
+        generators: list[PrivateGenerator] = []
+        sessions: list[PrivateSession] = []
+        contexts: list[Context] = []
+        snapshots: dict[str, list[tuple[int, Tensor]]] = {lane.key: [] for lane in self.lanes}
+        for lane in self.lanes:
+            taken = functools.partial(_take, snapshots[lane.key])
+            lane_context = replace(context, seed=lane.seed, on_snapshot=taken)
+            generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
+            sessions.append(self._session(lane, private, lane_context))
+            contexts.append(lane_context)
+        started = time.perf_counter()
+        handles = [session.handle for session in sessions]
+        cls.fit_lanes(generators, handles, public, contexts)
+        seconds = (time.perf_counter() - started) / len(self.lanes)
+        failures: dict[str, str] = {}
+        for lane, generator, session in zip(self.lanes, generators, sessions, strict=True):
+            try:
+                artifact = _trained(self.generator, generator, session, seconds)
+                _add_snapshots(artifact, snapshots[lane.key])
+            except DpbenchError as error:
+                failures[lane.key] = str(error)
+            else:
+                store.save(self.stage, lane.key, artifact)
+        return failures
+
+    def _session(self, lane: Lane, private: Tensor, context: Context) -> PrivateSession:
+        return PrivateSession(
+            private,
+            Budget(lane.epsilon, lane.delta, lane.noise_multiplier),
+            lane.clip,
+            context,
+            noise_seed=derive_seed("noise", self.generator.plugin, lane.seed),
+            secure_rng=self.secure_rng,
         )
-        contexts.append(lane_context)
-    started = time.perf_counter()
-    cls.fit_lanes(generators, privates, public, contexts)
-    seconds = (time.perf_counter() - started) / len(task.lanes)
-    failures: dict[str, str] = {}
-    for lane, generator, handle in zip(task.lanes, generators, privates, strict=True):
-        try:
-            artifact = _trained(task.generator, generator, handle, seconds)
-            _add_snapshots(artifact, snapshots[lane.key])
-        except DpbenchError as error:
-            failures[lane.key] = str(error)
-        else:
-            store.save("generator", lane.key, artifact)
-    return failures
 
 
 def _trained(
-    component: Component, generator: PrivateGenerator, handle: PrivateLatents, seconds: float
+    component: Component, generator: PrivateGenerator, session: PrivateSession, seconds: float
 ) -> Artifact:
     """Check that a fitted generator can sample; gather its state and its ledger."""
-    if not handle.ledger.mechanisms:
+    ledger = session.ledger
+    if not ledger.mechanisms:
         raise DpbenchError(
             f"generator {component.name!r} used no private data: learn through the handle's "
             "mechanisms, or declare yours with raw()"
         )
     state = generator.state()
     sample = generator.sample(64, torch.Generator().manual_seed(0))
-    if sample.shape != (64, handle.dim):
+    if sample.shape != (64, generator.latent_dim):
         raise DpbenchError(
             f"generator {component.name!r} sampled shape {tuple(sample.shape)} instead of "
-            f"{(64, handle.dim)}: return [count, d]"
+            f"{(64, generator.latent_dim)}: return [count, d]"
         )
     finite = all(bool(torch.isfinite(t).all()) for t in (sample, *state.values()))
-    spent = compose(handle.ledger.mechanisms, handle.budget.delta)
     meta = {
         "diverged": not finite,
-        "spent": spent.model_dump(mode="json"),
-        "ledger": handle.ledger.model_dump(mode="json"),
-        "rng": handle.rng_mode,
+        "spent": session.spent.model_dump(mode="json"),
+        "ledger": ledger.model_dump(mode="json"),
+        "rng": ledger.rng,
         "seconds": seconds,
     }
     return Artifact(meta, state if finite else {})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,21 +15,39 @@ from dpbench.api import Context, PublicModel, to_uint8
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
 from dpbench.stages.data import load_partition
-from dpbench.stages.tasks import PublicTask
-from dpbench.store import Artifact, Store
+from dpbench.stages.task import Task
+from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["decode", "load_public_model", "require_finite", "run_public"]
+__all__ = ["PublicTask", "decode", "load_public_model", "require_finite"]
 
 DECODE_BATCH = 500
 
 
-def run_public(task: PublicTask, store: Store, context: Context) -> None:
-    partition = load_partition(store, task.data)
-    model = _public_model(task.model, partition.image_shape)
-    model.fit(partition.public.images, context)
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    require_finite(state.values(), f"public model {task.model.name!r}")
-    store.save("public", task.key, Artifact({"model": task.model.name}, state))
+@dataclass(frozen=True)
+class PublicTask(Task):
+    """Learn a public model from public images."""
+
+    key: str
+    data: str
+    model: Component
+    seed: int
+    stage: ClassVar[str] = "public"
+    plural: ClassVar[str] = "public models"
+
+    def reads(self) -> Sequence[ArtifactId]:
+        return [ArtifactId("data", self.data)]
+
+    def writes(self) -> Sequence[ArtifactId]:
+        return [ArtifactId(self.stage, self.key)]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        partition = load_partition(store, self.data)
+        model = _public_model(self.model, partition.image_shape)
+        model.fit(partition.public.images, context)
+        state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+        require_finite(state.values(), f"public model {self.model.name!r}")
+        store.save(self.stage, self.key, Artifact({"model": self.model.name}, state))
+        return {}
 
 
 def _public_model(component: Component, image_shape: tuple[int, int, int]) -> PublicModel:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,66 +13,118 @@ from torch import Tensor
 from dpbench import plugins
 from dpbench.api import Context, MetricUnavailable
 from dpbench.errors import DpbenchError
-from dpbench.metrics.views import View
+from dpbench.metrics.evaluators import Evaluator
+from dpbench.metrics.protocol import Protocol
+from dpbench.metrics.views import References, View
+from dpbench.planning.config import Component
 from dpbench.stages.data import load_partition
 from dpbench.stages.evaluator import load_references
 from dpbench.stages.generator import SNAPSHOTS, restore_generator
 from dpbench.stages.public import decode, load_public_model, require_finite
 from dpbench.stages.standardise import Standardiser
-from dpbench.stages.tasks import ScoreTask
-from dpbench.store import Artifact, Store
+from dpbench.stages.task import Task
+from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["run_score"]
+__all__ = ["ScoreTask", "Source"]
 
 #: Images kept of each scored set, for pictures.
 PREVIEW = 100
 
 
-def run_score(task: ScoreTask, store: Store, context: Context) -> None:
-    """Compute the metrics asked for; a metric that fails leaves its reason."""
-    if task.trained and store.load("generator", task.trained).meta["diverged"]:
-        return  # there is nothing to score
-    evaluator, references = load_references(
-        store,
-        task.data,
-        task.evaluator,
-        task.labeller,
-        task.protocol.reference,
-        str(context.device),
-    )
-    images = _source_images(task, store, context)
-    if store.check("features", task.samples):
-        cached = store.load("features", task.samples).tensors
-        view = View(images, evaluator, features=cached["features"], logits=cached["logits"])
-    else:
+Source = Literal["trial", "real", "public-images", "reconstruction", "public-prior"]
+
+
+@dataclass(frozen=True)
+class ScoreTask(Task):
+    """Score one source of images under one protocol; one artifact per metric.
+
+    ``metrics`` pairs each metric still to be computed with its artifact's key.
+    ``samples`` is the key under which the source's features are kept.
+    """
+
+    source: Source
+    samples: str
+    data: str
+    evaluator: str
+    labeller: str
+    protocol: Protocol
+    metrics: tuple[tuple[Component, str], ...]
+    seed: int
+    model: Component | None = None
+    public: str | None = None
+    latents: str | None = None
+    generator: Component | None = None
+    trained: str | None = None
+    stage: ClassVar[str] = "score"
+    plural: ClassVar[str] = "scores"
+
+    def reads(self) -> Sequence[ArtifactId]:
+        upstream = {"public": self.public, "latents": self.latents, "generator": self.trained}
+        return [
+            ArtifactId("data", self.data),
+            *dict.fromkeys(ArtifactId("evaluator", k) for k in (self.evaluator, self.labeller)),
+            *(ArtifactId(stage, key) for stage, key in upstream.items() if key),
+        ]
+
+    def writes(self) -> Sequence[ArtifactId]:
+        return [ArtifactId(self.stage, key) for _, key in self.metrics]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        """Compute the metrics asked for; a metric that fails leaves its reason."""
+        if self.trained and store.load("generator", self.trained).meta["diverged"]:
+            return {}  # there is nothing to score
+        evaluator, references = load_references(
+            store,
+            self.data,
+            self.evaluator,
+            self.labeller,
+            self.protocol.reference,
+            str(context.device),
+        )
+        view = self._view(store, context, evaluator)
+        identity = self.protocol.identity(evaluator)
+        for done, (component, key) in enumerate(self.metrics):
+            artifact = _measured(component, view, references, context)
+            artifact.meta.update(protocol=identity, count=len(view))
+            store.save(self.stage, key, artifact)
+            context.progress(done + 1, len(self.metrics))
+        return {}
+
+    def _view(self, store: Store, context: Context, evaluator: Evaluator) -> View:
+        """Return the images to score, their features from the store where they are there."""
+        images = _source_images(self, store, context)
+        if store.check("features", self.samples):
+            cached = store.load("features", self.samples).tensors
+            return View(images, evaluator, features=cached["features"], logits=cached["logits"])
         view = View(images, evaluator)
         kept = Artifact(
             {"count": len(images)},
             {"features": view.features, "logits": view.logits, "preview": images[:PREVIEW]},
         )
-        _decode_snapshots(task, store, context, kept)
-        store.save("features", task.samples, kept)
-    identity = task.protocol.identity(evaluator)
-    for done, (component, key) in enumerate(task.metrics):
-        cls = plugins.registry().get("metric", component.plugin).cls
+        _decode_snapshots(self, store, context, kept)
+        store.save("features", self.samples, kept)
+        return view
+
+
+def _measured(
+    component: Component, view: View, references: References, context: Context
+) -> Artifact:
+    """Return a metric's figures and picture, or why there are none."""
+    cls = plugins.registry().get("metric", component.plugin).cls
+    try:
         metric = cls(cls.Params.model_validate(component.params))
-        meta: dict[str, Any] = {"protocol": identity, "count": len(images)}
-        tensors: dict[str, Tensor] = {}
-        try:
-            values = metric.compute(view, references, context)
-            bad = [name for name, value in values.items() if not math.isfinite(value)]
-            if bad:
-                raise MetricUnavailable(f"{', '.join(bad)} is not a finite number")
-            if set(values) != set(cls.columns):
-                raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
-            meta["values"] = {name: float(value) for name, value in values.items()}
-            if (picture := metric.picture(view, references)) is not None:
-                tensors["picture"] = picture
-        except Exception as error:  # one metric's fault must not cost the others
-            kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
-            meta["unavailable"] = f"{kind}{error}".splitlines()[0]
-        store.save("score", key, Artifact(meta, tensors))
-        context.progress(done + 1, len(task.metrics))
+        values = metric.compute(view, references, context)
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise MetricUnavailable(f"{', '.join(bad)} is not a finite number")
+        if set(values) != set(cls.columns):
+            raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
+        picture = metric.picture(view, references)
+    except Exception as error:  # one metric's fault must not cost the others
+        kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
+        return Artifact({"unavailable": f"{kind}{error}".splitlines()[0]})
+    found = {name: float(value) for name, value in values.items()}
+    return Artifact({"values": found}, {} if picture is None else {"picture": picture})
 
 
 def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Artifact) -> None:

@@ -22,7 +22,7 @@ def test_a_bound_stands_beside_epsilon_ever_after(dpbench: Run) -> None:
     assert "not refuted" in result.output
     (trial,) = load_results(Path("runs"))
     assert trial.audit is not None
-    assert 0 <= trial.audit["epsilon_lower"] <= trial.audit["epsilon_claimed"] <= 10
+    assert 0 <= trial.audit.epsilon_lower <= trial.audit.epsilon_claimed <= 10
 
 
 def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:

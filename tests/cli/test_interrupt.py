@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 from conftest import TINY
 
+ROOT = Path(__file__).parents[2]
 WAITS = """
 [generators.waits]
 plugin = "mean"
@@ -31,7 +32,14 @@ COMMAND = [
 def waiting(dpbench: Callable[..., Result], tmp_path: Path) -> subprocess.Popen[str]:
     """A run whose only trial waits for ever, once all before it is stored."""
     (tmp_path / "benchmarks.toml").write_text(TINY + WAITS)
-    run = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    path = f"{ROOT}:{os.environ['PYTHONPATH']}"
+    run = subprocess.Popen(
+        COMMAND,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     deadline = time.monotonic() + 120
     while not list(Path("runs/logs").glob("generator-*")):
         assert run.poll() is None, run.communicate()

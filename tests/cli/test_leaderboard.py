@@ -16,7 +16,7 @@ from leaderboard.fabricate import INCEPTION, grid
 from rich.console import Console
 
 from dpbench.cli.main import cli
-from dpbench.leaderboard import print_leaderboard
+from dpbench.leaderboard import Leaderboard, print_leaderboard
 from dpbench.results import save_result
 
 
@@ -43,7 +43,7 @@ def test_json_and_csv_are_all_there_is_on_stdout(runs: Path) -> None:
     result = call("--runs", runs, "--format", "json")
     records = json.loads(result.stdout)
     assert len(records) == 2 * (54 + 8)
-    assert "1 file(s)" in result.stderr and "left out" in result.stderr
+    assert "left out" in result.stderr and "results/other.json: schema version 99" in result.stderr
     rows = list(csv.DictReader(io.StringIO(call("--runs", runs, "--format", "csv").stdout)))
     assert len(rows) == len(records)
 
@@ -101,7 +101,7 @@ def test_printing_to_a_narrow_terminal_and_to_a_file() -> None:
     for terminal, width in ((True, 90), (False, 120)):
         output = io.StringIO()
         console = Console(file=output, width=90, force_terminal=terminal, color_system=None)
-        print_leaderboard(grid(seeds=1), console)
+        print_leaderboard(Leaderboard(tuple(grid(seeds=1))), console)
         assert max(map(len, output.getvalue().splitlines())) <= width
 
 

@@ -138,7 +138,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended
     """Run a stand-in for a task in this process."""
 
     def run(body: Callable[..., dict[str, str]], **more: Any) -> Ended:
-        monkeypatch.setattr(stages, "run", body)
+        monkeypatch.setattr(stages.EvaluatorTask, "run", body)
         task = stages.EvaluatorTask("key", "data", "domain", 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "log.txt", **more)
 

@@ -108,7 +108,7 @@ def test_a_node_with_other_code_says_whose(tmp_path: Path, fakes: plugins.Regist
 
 
 def test_a_sound_node_runs_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "run", lambda *_: {"lane": "wrong shape"})
+    monkeypatch.setattr(stages.EvaluatorTask, "run", lambda *_: {"lane": "wrong shape"})
     report = tmp_path / "0"
     codes = remote.installed_code()
     assert on_worker(tmp_path, report, codes) == ({"lane": "wrong shape"}, None)

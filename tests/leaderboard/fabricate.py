@@ -6,7 +6,10 @@ import math
 import random
 from typing import Any
 
-from dpbench.results import Result
+from dpbench.privacy.accounting import Spent
+from dpbench.privacy.audit import AuditResult
+from dpbench.privacy.ledger import Ledger, Mechanism
+from dpbench.results import Privacy, Result
 
 PAIRS = (("wgan", "gradient", "wgan"), ("ae", "encoder", "ae-enc"), ("ae", "gradient", "ae-grad"))
 CLIPS = (0.5, 1.0, 2.0)
@@ -30,16 +33,30 @@ INCEPTION: dict[str, Any] = {
 }
 
 
-def ledger(noise: float) -> dict[str, Any]:
-    """Return the ledger of a hundred steps with this noise multiplier."""
-    steps = {
-        "name": "dp-sgd",
-        "noise_multiplier": noise,
-        "sampling_rate": 0.05,
-        "count": 100,
-        "sensitivity": 1.0,
-    }
-    return {"mechanisms": [steps], "trust": "ledger", "inclusions": [], "rng": "seeded"}
+def privacy(noise: float, epsilon: float | None, delta: float = 1e-6, **ledger: Any) -> Privacy:
+    """Return a hundred steps with this noise multiplier, said to have spent ``epsilon``."""
+    steps = Mechanism(name="dp-sgd", noise_multiplier=noise, sampling_rate=0.05, count=100)
+    figure = math.inf if epsilon is None else epsilon
+    spent = Spent(epsilon=figure, delta=delta, opacus=figure, dp_accounting=figure)
+    return Privacy(spent=spent, ledger=Ledger(mechanisms=[steps], **ledger))
+
+
+def audit(lower: float, claimed: float = 9.9) -> AuditResult:
+    """Return what an audit found."""
+    return AuditResult(
+        kind="many-run",
+        epsilon_claimed=claimed,
+        epsilon_lower=lower,
+        epsilon_ceiling=20.0,
+        delta=1e-6,
+        confidence=0.95,
+        runs=400,
+        canaries=1,
+        records=500,
+        score="nearest",
+        correct=300,
+        guesses=400,
+    )
 
 
 def trial(method: str = "ae-enc-GAN", epsilon: float | None = 10.0, **changes: Any) -> Result:
@@ -62,7 +79,7 @@ def trial(method: str = "ae-enc-GAN", epsilon: float | None = 10.0, **changes: A
         "status": "ok",
         "epsilon_spent": None if epsilon is None else epsilon * 0.995,
         "metrics": {} if fid is None else metrics,
-        "privacy": {"ledger": ledger(noise)},
+        "privacy": privacy(noise, epsilon),
         "protocol": DOMAIN,
     }
     return Result(**fields | changes)

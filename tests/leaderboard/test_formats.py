@@ -15,7 +15,7 @@ from dpbench.leaderboard.words import delta_text, number, significant
 from dpbench.privacy.accounting import compose
 from dpbench.privacy.ledger import Mechanism
 from dpbench.results import Result
-from leaderboard.fabricate import INCEPTION, controls, grid, ledger, trial
+from leaderboard.fabricate import INCEPTION, audit, controls, grid, privacy, trial
 
 FIELDS = {
     "method", "public", "extractor", "generator", "dataset", "epsilon", "delta", "clip", "seed",
@@ -159,10 +159,10 @@ def test_one_seed_says_so_and_several_show_their_spread() -> None:
 
 
 def test_privacy_columns() -> None:
-    declared = {"ledger": ledger(2.0) | {"trust": "self-declared"}}
-    audit = {"epsilon_lower": 2.31, "epsilon_claimed": 9.95}
+    declared = privacy(2.0, 9.91, trust="self-declared")
+    found = audit(2.31)
     results = [
-        trial("a-GAN", clip=0.5, fid=90.0, epsilon_spent=9.91, privacy=declared, audit=audit),
+        trial("a-GAN", clip=0.5, fid=90.0, epsilon_spent=9.91, privacy=declared, audit=found),
         trial("a-GAN", clip=1.0, fid=95.0),
         trial("b-GAN", fid=99.0),
         trial("b-GAN", epsilon=math.inf),

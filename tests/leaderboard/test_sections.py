@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dpbench.leaderboard.sections import Section, Target, make_sections
-from leaderboard.fabricate import DOMAIN, INCEPTION, control, controls, grid, trial
+from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, trial
 
 TEN = Target(10.0, None, 1e-6)
 
@@ -78,11 +78,9 @@ def test_over_budget_is_never_ranked_however_good() -> None:
 
 
 def test_a_refuted_trial_is_never_ranked() -> None:
-    audit = {"epsilon_lower": 14.0, "epsilon_claimed": 9.9}
-    section = only([trial("wgan-GAN", fid=1.0, audit=audit), trial("ae-enc-GAN")])
+    section = only([trial("wgan-GAN", fid=1.0, audit=audit(14.0)), trial("ae-enc-GAN")])
     assert section.ranks(TEN) == {"ae-enc-GAN": "1"}
-    sound = {"epsilon_lower": 2.0, "epsilon_claimed": 9.9}
-    section = only([trial("wgan-GAN", fid=1.0, audit=sound), trial("ae-enc-GAN")])
+    section = only([trial("wgan-GAN", fid=1.0, audit=audit(2.0)), trial("ae-enc-GAN")])
     assert section.ranks(TEN)["wgan-GAN"] == "1"
 
 

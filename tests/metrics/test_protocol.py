@@ -29,11 +29,6 @@ def test_identity_differs_with_samples_reference_and_name_but_not_with_metrics(
         assert base.model_copy(update=change).identity(evaluator) != known
 
 
-def test_domain_figures_are_labelled_as_such() -> None:
-    assert Protocol(name="p").heading("FID") == "FID (domain)"
-    assert Protocol(name="p", evaluator="inception").heading("FID") == "FID"
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dpbench.api import LabelledImages
-from dpbench.planning.plan import MAX_LANES, Plan, fingerprint
+from dpbench.planning.plan import MAX_LANES, Job, Plan, fingerprint
 from dpbench.runner.prepare import Prepared
-from dpbench.stages import GeneratorTask, ScoreTask, outputs
+from dpbench.store import ArtifactId, Store
 
 Prepare = Callable[..., Prepared]
 
@@ -40,10 +40,10 @@ def test_trials_share_what_they_have_in_common(prepare: Prepare) -> None:
     assert len(jobs(plan, "generator")) == 2
     assert len(jobs(plan, "score")) == 2
     assert plan.count("score") == (4, 0)  # in metrics, of which the protocol has two
-    (latents,) = jobs(plan, "latents")
-    assert latents.needs == (jobs(plan, "public")[0].id,)
+    (latents,), (public,) = jobs(plan, "latents"), jobs(plan, "public")
+    assert set(public.task.writes()) < set(latents.task.reads())
     for job in jobs(plan, "generator"):
-        assert job.needs == (latents.id,)
+        assert job.task.reads() == latents.task.writes()
 
 
 def test_trials_that_differ_in_epsilon_clip_seed_and_lane_axes_are_one_group(
@@ -66,12 +66,24 @@ def test_a_group_has_a_most(prepare: Prepare) -> None:
     assert sizes == [3, MAX_LANES]
 
 
-def test_every_job_waits_for_jobs_of_the_plan_only(prepare: Prepare) -> None:
-    plan = prepare(TWO_GENERATORS, grids=("two",)).plan
-    for job in plan.jobs.values():
-        assert set(job.needs) <= set(plan.jobs)
-    for cell in plan.cells:
-        assert set(cell.jobs) <= set(plan.jobs)
+def test_all_that_is_read_or_shown_is_there_or_written_by_one_job(prepare: Prepare) -> None:
+    prepared = prepare(TWO_GENERATORS, grids=("two",))
+    plan, store = prepared.plan, prepared.store
+    written = [artifact for job in plan.jobs.values() for artifact in job.task.writes()]
+    assert len(written) == len(set(written))
+    read = {artifact for job in plan.jobs.values() for artifact in job.task.reads()}
+    assert all(artifact in written or store.has(*artifact) for artifact in read)
+    assert {artifact for cell in plan.cells for artifact in cell.needs} <= set(written)
+
+
+def test_a_part_of_a_plan_has_all_that_leads_to_it_and_no_more(prepare: Prepare) -> None:
+    plan = prepare(TWO_GENERATORS, grids=("linear-look-MEAN", "linear-look-other")).plan
+    first = plan.cells[0]
+    latents = ArtifactId("latents", first.artifacts["latents"])
+    assert sorted(stages_of(plan.towards([latents]))) == ["latents", "public"]
+    whole = ["evaluator", "generator", "latents", "public", "score"]
+    assert sorted(stages_of(plan.towards(first.needs))) == whole
+    assert plan.towards([ArtifactId("latents", "of another plan")]) == {}
 
 
 def test_what_is_there_is_not_planned_again(carry_out: Any, prepare: Prepare) -> None:
@@ -89,22 +101,22 @@ def test_what_is_there_is_not_planned_again(carry_out: Any, prepare: Prepare) ->
 
 def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prepare) -> None:
     carry_out()
-    assert set(stages_of(prepare("[generators.mean]\nshift = 1.0\n").plan)) == {
+    assert set(stages_of(prepare("[generators.mean]\nshift = 1.0\n").plan.jobs)) == {
         "generator",
         "score",
     }
-    assert set(stages_of(prepare("[public.linear]\nlatent = 2\n").plan)) == {
+    assert set(stages_of(prepare("[public.linear]\nlatent = 2\n").plan.jobs)) == {
         "public", "latents", "generator", "score",
     }  # fmt: skip
     more = '[protocols.more]\nsamples = 64\nmetrics = ["fid", "brightness", "kid"]\n'
     scoring = prepare(more, protocols=("more",)).plan
-    assert stages_of(scoring) == ["score"]
+    assert stages_of(scoring.jobs) == ["score"]
     (job,) = scoring.jobs.values()
     assert [component.name for component, _ in job.task.metrics] == ["kid"]
 
 
-def stages_of(plan: Plan) -> list[str]:
-    return [job.task.stage for job in plan.jobs.values()]
+def stages_of(jobs: dict[str, Job]) -> list[str]:
+    return [job.task.stage for job in jobs.values()]
 
 
 @pytest.mark.parametrize("stage", ["evaluator", "public", "latents", "generator", "score"])
@@ -116,20 +128,17 @@ def test_a_corrupt_artifact_is_removed_and_planned(
     (directory / "meta.json").write_text("{")
     plan = prepare().plan
     assert plan.corrupt == [f"{stage}/{directory.name}"]
-    assert stages_of(plan) == [stage]
+    assert stages_of(plan.jobs) == [stage]
     assert not directory.exists()
 
 
-def test_tasks_name_what_they_leave(prepare: Prepare) -> None:
-    plan = prepare(seeds=(0, 1)).plan
-    for job in plan.jobs.values():
-        left = outputs(job.task)
-        if isinstance(job.task, GeneratorTask):
-            assert left == [("generator", lane.key) for lane in job.task.lanes]
-        elif isinstance(job.task, ScoreTask):
-            assert [key for _, key in left] == [key for _, key in job.task.metrics]
-        else:
-            assert left == [(job.task.stage, job.task.key)]
+def test_jobs_leave_what_they_said(carry_out: Any, prepare: Prepare) -> None:
+    promised = prepare(seeds=(0, 1)).plan.writers()
+    _, executor = carry_out(seeds=(0, 1))
+    store = Store(executor.store_root)
+    assert all(store.check(*artifact) for artifact in promised)
+    left = {ArtifactId(p.parent.name, p.name) for p in store.root.glob("*/*")}
+    assert {a for a in left - set(promised) if a.stage not in ("data", "features")} == set()
 
 
 def test_a_fingerprint_is_that_of_every_image_and_label() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from dpbench import plugins
 from dpbench.errors import DpbenchError
-from dpbench.planning.config import Config, load_config
+from dpbench.planning.config import Config, Latents, load_config
 from dpbench.planning.plan import Options, Plan, make_plan
-from dpbench.planning.trials import Selection, Trial, plan_trials
+from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.stages import GeneratorTask, ScoreTask
 from dpbench.store import Store
 
@@ -55,12 +55,12 @@ def grid(tmp_path: Path, forget: Callable[[], None]) -> Callable[..., Config]:
 
 
 def methods(config: Config, *grids: str) -> list[str]:
-    trials = plan_trials(config, Selection(grids or ("all",)))
+    trials = plan_trials(config, Request(grids or ("all",)))
     return sorted({trial.method.name for trial in trials})
 
 
 def planned(config: Config, tmp_path: Path, **selection: tuple[object, ...]) -> Plan:
-    trials = plan_trials(config, Selection(**selection))  # type: ignore[arg-type]
+    trials = plan_trials(config, Request(**selection))  # type: ignore[arg-type]
     return make_plan(config, trials, {"mnist": "0" * 32}, Store(tmp_path / "store"), Options())
 
 
@@ -116,7 +116,7 @@ def test_methods_are_chosen_by_name_or_glob(
 
 
 def test_several_selections_join_without_repeats(grid: Callable[..., Config]) -> None:
-    trials = plan_trials(grid(), Selection(("wgan-GAN", "wgan-*")))
+    trials = plan_trials(grid(), Request(("wgan-GAN", "wgan-*")))
     assert len(trials) == 4
     assert len({trial.method.name for trial in trials}) == 2
 
@@ -125,27 +125,27 @@ def test_several_selections_join_without_repeats(grid: Callable[..., Config]) ->
     ("selection", "message"),
     [
         (
-            Selection(("al",)),
+            Request(("al",)),
             r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all; methods: ae-enc-GAN",
         ),
-        (Selection(("wgan-VEA",)), "did you mean 'wgan-VAE'"),
-        (Selection(dataset="mnits"), "unknown dataset 'mnits'; did you mean 'mnist'"),
-        (Selection(protocols=("defualt",)), "unknown protocol 'defualt'; did you mean 'default'"),
-        (Selection(epsilon=(-1.0,)), "epsilon must be positive"),
-        (Selection(epsilon=(float("nan"),)), "epsilon must be positive"),
-        (Selection(clip=(0.0,)), "clip must be positive and finite, got 0.0"),
-        (Selection(clip=(float("inf"),)), "clip must be positive and finite"),
+        (Request(("wgan-VEA",)), "did you mean 'wgan-VAE'"),
+        (Request(dataset="mnits"), "unknown dataset 'mnits'; did you mean 'mnist'"),
+        (Request(protocols=("defualt",)), "unknown protocol 'defualt'; did you mean 'default'"),
+        (Request(epsilon=(-1.0,)), "epsilon must be positive"),
+        (Request(epsilon=(float("nan"),)), "epsilon must be positive"),
+        (Request(clip=(0.0,)), "clip must be positive and finite, got 0.0"),
+        (Request(clip=(float("inf"),)), "clip must be positive and finite"),
     ],
 )
 def test_wrong_selections_say_what_is_wrong(
-    grid: Callable[..., Config], selection: Selection, message: str
+    grid: Callable[..., Config], selection: Request, message: str
 ) -> None:
     with pytest.raises(DpbenchError, match=message):
         plan_trials(grid(), selection)
 
 
 def test_the_command_line_takes_the_place_of_the_grids_axes(grid: Callable[..., Config]) -> None:
-    selection = Selection(
+    selection = Request(
         ("wgan-GAN",), "fashion-mnist", epsilon=(2.0, 3.0), clip=(1.0,), seeds=(5, 6)
     )
     trials = plan_trials(grid(), selection)
@@ -158,35 +158,75 @@ def test_noise_can_drive_a_trial_instead_of_epsilon(grid: Callable[..., Config])
     config = grid(
         GRID + "[grids.noise]\nmethods = ['wgan-GAN']\nnoise_multiplier = [2]\nclip = [1]\n"
     )
-    (trial,) = plan_trials(config, Selection(("noise",)))
+    (trial,) = plan_trials(config, Request(("noise",)))
     assert (trial.epsilon, trial.noise_multiplier) == (None, 2.0)
-    (trial,) = plan_trials(config, Selection(("noise",), epsilon=(3.0,)))
+    (trial,) = plan_trials(config, Request(("noise",), epsilon=(3.0,)))
     assert (trial.epsilon, trial.noise_multiplier) == (3.0, None)
 
 
 def test_an_axis_multiplies_only_methods_with_its_component(grid: Callable[..., Config]) -> None:
     axis = '[grids.all.axes]\n"generators.vae.activation" = ["tanh", "leaky_relu"]\n'
-    trials = plan_trials(grid(GRID + axis), Selection(epsilon=(1.0,)))
+    trials = plan_trials(grid(GRID + axis), Request(epsilon=(1.0,)))
     by_method: dict[str, list[Trial]] = {}
     for trial in trials:
         by_method.setdefault(trial.method.name, []).append(trial)
     for name, several in by_method.items():
         if name.endswith("VAE"):
-            values = [dict(trial.axes)["generators.vae.activation"] for trial in several]
+            values = [trial.identity.axes["generators.vae.activation"] for trial in several]
             assert values == ["tanh", "leaky_relu"]
             assert several[0].method.generator.params != several[1].method.generator.params
         else:
-            assert [trial.axes for trial in several] == [()]
+            assert [trial.identity.axes for trial in several] == [{}]
 
 
-def test_a_grid_with_its_own_hyperparameters_has_its_own_heading(
+def test_noise_given_on_the_command_line_takes_the_place_of_epsilon(
     grid: Callable[..., Config],
 ) -> None:
-    config = grid(GRID + "[grids.wide]\nepsilon = [1]\nclip = [1]\npublic.ae = { width = 3 }\n")
-    (trial,) = plan_trials(config, Selection(("wide",)))[:1]
-    assert trial.settings == "wide"
-    assert trial.method.public.params["width"] == 3
-    assert {trial.settings for trial in plan_trials(config, Selection())} == {"default"}
+    given = Request(("wgan-GAN",), noise_multiplier=(0.3,))
+    assert [(t.epsilon, t.noise_multiplier) for t in plan_trials(grid(), given)] == [(None, 0.3)]
+    both = Request(("wgan-GAN",), epsilon=(3.0,), noise_multiplier=(0.3,))
+    noises = [(t.epsilon, t.noise_multiplier) for t in plan_trials(grid(), both)]
+    assert noises == [(3.0, None), (None, 0.3)]
+
+
+def settings(config: Config, *grids: str) -> set[str]:
+    return {trial.settings for trial in plan_trials(config, Request(grids or ("all",)))}
+
+
+WIDE = "epsilon = [1]\nclip = [0.5]\npublic.ae = { width = 3 }\n"
+
+
+def test_settings_are_the_hyperparameters_and_not_the_name_of_a_grid(
+    grid: Callable[..., Config],
+) -> None:
+    config = grid(
+        GRID
+        + f"[grids.wide]\n{WIDE}[grids.broad]\n{WIDE}"
+        + f"[grids.narrow]\n{WIDE.replace('3', '2')}"
+        + "[grids.same]\nepsilon = [1]\nclip = [0.5]\npublic.ae = {}\n"
+        + f"latents = {{ public_images = {Latents().public_images} }}\n"
+    )
+    assert settings(config) == settings(config, "same") == {"default"}
+    (wide,), (narrow,) = settings(config, "wide"), settings(config, "narrow")
+    assert len({wide, narrow, "default"}) == 3
+    trials = plan_trials(config, Request(("wide", "broad")))
+    assert len(trials) == 6
+    assert {(trial.settings, trial.grids) for trial in trials} == {(wide, ("wide", "broad"))}
+    assert trials[0].method.public.params["width"] == 3
+
+
+def test_a_sweep_of_hyperparameters_has_settings_of_its_own(grid: Callable[..., Config]) -> None:
+    axis = '[grids.swept]\nepsilon = [1]\nclip = [1]\naxes = { "generators.vae.prior" = [%s] }\n'
+    config = grid(GRID + axis % '"mixture", "normal"')
+    assert "default" not in settings(config, "swept")
+
+
+def test_protocols_of_two_grids_are_joined(grid: Callable[..., Config]) -> None:
+    other = '[protocols.other]\n[grids.two]\nepsilon = [1]\nclip = [0.5]\nprotocols = ["other"]\n'
+    config = grid(GRID + other)
+    trials = plan_trials(config, Request(("all", "two")))
+    at_one = [t for t in trials if t.epsilon == 1]
+    assert {(t.protocols, t.grids) for t in at_one} == {(("default", "other"), ("all", "two"))}
 
 
 def lanes(plan: Plan) -> dict[str, tuple[int, float, float]]:

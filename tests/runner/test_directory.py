@@ -42,8 +42,8 @@ def test_history_is_written_by_whoever_holds_the_lock(tmp_path: Path) -> None:
     with directory.lock():
         directory.record("dpbench run", 1.25, 3)
         directory.record("dpbench run", 1.0, 0)  # made nothing
-    (entry,) = read_history(tmp_path)
-    assert (entry["command"], entry["jobs"], entry["wall_seconds"]) == ("dpbench run", 3, 1.2)
+    ((entry,), _) = read_history(tmp_path)
+    assert (entry.command, entry.jobs, entry.wall_seconds) == ("dpbench run", 3, 1.2)
 
 
 def test_the_probe_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:

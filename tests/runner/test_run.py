@@ -16,7 +16,7 @@ from dpbench.errors import DpbenchError
 from dpbench.executors.device import choose_device
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
-from dpbench.planning.trials import Selection
+from dpbench.planning.trials import Request
 from dpbench.results import Result, load_results
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
@@ -281,7 +281,7 @@ def test_grids_that_cannot_be_run_are_refused(
     config = configure(base=base)
     options = Options()
     with pytest.raises(DpbenchError, match=message):
-        prepare_run(config, Selection(), RunDirectory(tmp_path / "runs"), options)
+        prepare_run(config, Request(), RunDirectory(tmp_path / "runs"), options)
 
 
 def test_a_part_without_images_is_refused(

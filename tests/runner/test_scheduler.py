@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from dpbench.api import Executor, Outcome, Params, Workplace
-from dpbench.metrics.protocol import Protocol
-from dpbench.planning.config import Component
+from dpbench.api import Context, Executor, Outcome, Params, Workplace
 from dpbench.planning.plan import Job
-from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.stages import GeneratorTask, Lane, PublicTask, ScoreTask, Task
-
-THING = Component("public", "thing", "thing", {})
+from dpbench.runner.scheduler import Count, Loss, Progress, run_jobs
+from dpbench.stages import Task
+from dpbench.store import ArtifactId, Store
 
 
 class Scripted(Executor):
@@ -52,25 +49,43 @@ class Scripted(Executor):
         return {job_id: 0.5 for job_id, _ in self.queue}
 
 
+@dataclass(frozen=True)
+class Thing(Task):
+    """Reads and writes what it is told to; splits where it writes several things."""
+
+    left: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    stage: str = "thing"
+    plural: ClassVar[str] = "things"
+    seed: int = 0
+
+    def reads(self) -> list[ArtifactId]:
+        return [ArtifactId("thing", key) for key in self.after]
+
+    def writes(self) -> list[ArtifactId]:
+        return [ArtifactId(self.stage, key) for key in self.left]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        return {}
+
+    def split(self) -> list[Task]:
+        return [replace(self, left=(k,)) for k in self.left] if len(self.left) > 1 else []
+
+
 def job(job_id: str, *needs: str, cost: float = 1.0) -> Job:
-    return Job(job_id, job_id, PublicTask(job_id, "data", THING, 0), needs, cost)
+    return Job(job_id, job_id, Thing((job_id,), needs), cost)
 
 
 def group(job_id: str, *keys: str, needs: tuple[str, ...] = ()) -> Job:
-    lanes = tuple(Lane(key, {}, 1.0, None, 1e-6, 1.0, 0) for key in keys)
-    return Job(job_id, job_id, GeneratorTask("z", THING, lanes), needs, 4.0)
-
-
-def scoring(job_id: str, trained: str, *needs: str) -> Job:
-    task = ScoreTask(
-        "trial", "s", "d", "e", "e", Protocol(name="p"), ((THING, f"{job_id}-key"),), 0,
-        trained=trained,
-    )  # fmt: skip
-    return Job(job_id, job_id, task, needs, 1.0)
+    return Job(job_id, job_id, Thing(keys, needs), 4.0)
 
 
 def table(*jobs: Job) -> dict[str, Job]:
     return {job.id: job for job in jobs}
+
+
+def reasons(progress: Progress) -> dict[str, str]:
+    return {artifact.key: loss.reason for artifact, loss in progress.lost.items()}
 
 
 def only(*bad: str) -> Callable[[str, Task], str | None]:
@@ -96,42 +111,45 @@ def test_a_failure_skips_what_depends_on_it_and_nothing_else() -> None:
     jobs = table(job("a"), job("b", "a"), job("c", "b"), job("x"), job("y", "x"))
     progress = run_jobs(jobs, Scripted(errors=only("a")))
     assert progress.failed == {"a": "it broke"}
-    assert progress.skipped == {"b": "a", "c": "a"}
+    loss = Loss(ArtifactId("thing", "a"), "a", "it broke")
+    assert progress.skipped == {"b": loss, "c": loss}
     assert progress.done == {"x", "y"}
 
 
 def test_a_group_that_fails_is_run_again_lane_by_lane() -> None:
     jobs = table(
         group("g", "k1", "k2", "k3"),
-        *(scoring(f"s{i}", f"k{i}", "g") for i in (1, 2, 3)),
-        scoring("control", ""),
+        *(job(f"s{i}", f"k{i}") for i in (1, 2, 3)),
+        job("control"),
     )
-    bad = only("g", "g/k2")
+    bad = only("g", "g/2")
     executor = Scripted(errors=bad)
     progress = run_jobs(jobs, executor)
-    assert {"g", "g/k1", "g/k2", "g/k3"} <= set(executor.order)
-    assert progress.failed == {"g/k2": "it broke", "k2": "it broke"}
-    assert {"g/k1", "g/k3", "s1", "s3", "control"} <= progress.done
+    assert executor.order[:4] == ["g", "g/1", "g/2", "g/3"]
+    assert progress.failed == {"g/2": "it broke"}
+    assert progress.split == {"g": "it broke"}
+    assert progress.done == {"g/1", "g/3", "s1", "s3", "control"}
     assert set(progress.skipped) == {"s2"}
-    assert progress.jobs["s1"].needs == ("g/k1",)
+    assert progress.skipped["s2"].reason == "it broke"
 
 
 def test_a_lane_that_fails_by_itself_needs_no_second_run() -> None:
-    jobs = table(group("g", "k1", "k2"), scoring("s1", "k1", "g"), scoring("s2", "k2", "g"))
+    jobs = table(group("g", "k1", "k2"), job("s1", "k1"), job("s2", "k2"))
     executor = Scripted()
     executor.failures["g"] = {"k1": "wrong shape"}
     progress = run_jobs(jobs, executor)
     assert executor.order == ["g", "s2"]
-    assert progress.failed == {"k1": "wrong shape"}
-    assert progress.skipped == {"s1": "k1"}
+    assert progress.failed == {}
+    assert reasons(progress) == {"k1": "wrong shape", "s1": "wrong shape"}
+    assert set(progress.skipped) == {"s1"}
 
 
 def test_a_group_of_one_is_not_run_twice() -> None:
     executor = Scripted(errors=only("g"))
-    progress = run_jobs(table(group("g", "k"), scoring("s", "k", "g")), executor)
+    progress = run_jobs(table(group("g", "k"), job("s", "k")), executor)
     assert executor.order == ["g"]
-    assert progress.failed == {"g": "it broke", "k": "it broke"}
-    assert progress.skipped == {"s": "g"}
+    assert progress.failed == {"g": "it broke"}
+    assert set(progress.skipped) == {"s"}
 
 
 def test_whoever_watches_hears_of_every_end_once() -> None:
@@ -148,6 +166,32 @@ def test_whoever_watches_hears_of_every_end_once() -> None:
     assert sorted(heard) == ["a", "b", "c", "g"]
     assert len(ticks) > len(heard)
     assert progress.running == {}
+
+
+def test_counts_are_of_artifacts_and_never_more_than_were_planned() -> None:
+    jobs = table(group("g", "k1", "k2", "k3"), job("s1", "k1"), job("s2", "k2"), job("s3", "k3"))
+    seen: list[tuple[int, int, Count]] = []
+
+    def watch(progress: Progress, _ended: Job | None) -> None:
+        seen.append((progress.ended, len(progress.jobs), progress.counts()["thing"]))
+
+    run_jobs(jobs, Scripted(errors=only("g", "g/2")), watch)
+    assert all(ended <= jobs for ended, jobs, _ in seen)
+    assert all(count.total == 6 for *_, count in seen)
+    assert seen[-1] == (6, 6, Count(total=6, done=4, failed=2))
+    assert seen[-1][2].left == 0
+
+
+def test_what_is_neither_there_nor_coming_is_settled() -> None:
+    a, b, elsewhere = (ArtifactId("thing", key) for key in ("a", "b", "elsewhere"))
+    settled: dict[str, bool] = {}
+
+    def watch(progress: Progress, ended: Job | None) -> None:
+        if ended:
+            settled[ended.id] = progress.settled([a, b, elsewhere])
+
+    run_jobs(table(job("a"), job("b", "a")), Scripted(), watch)
+    assert settled == {"a": False, "b": True}
 
 
 def test_no_jobs_end_at_once() -> None:

@@ -1,0 +1,85 @@
+"""What names a trial: the one place to add an axis to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dpbench.store import content_key
+
+if TYPE_CHECKING:
+    from dpbench.results.schema import Result
+
+__all__ = ["DEFAULT", "TrialIdentity", "rivals"]
+
+#: Settings of trials whose hyperparameters are all as configured.
+DEFAULT = "default"
+
+
+class TrialIdentity(BaseModel):
+    """Everything that tells one trial, or one control, from another.
+
+    A field added here is by that part of the result's key, of what an audit is
+    of, of what a choice by scores is among, and of every row.
+
+    Attributes:
+        dataset: its configured name.
+        settings: the hyperparameters: ``default`` where all are as configured,
+            else a digest of those that differ.
+        method: ``<public>-<extractor>-<generator>``, or ``control:<name>``.
+        epsilon: the target; where the noise was given instead, ``None`` here,
+            and in a result the epsilon spent.
+        noise_multiplier: set where the noise was given instead of epsilon.
+        axes: hyperparameters that the grid sweeps, by their full names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    public: str | None = None
+    extractor: str | None = None
+    generator: str | None = None
+    dataset: str
+    settings: str = DEFAULT
+    epsilon: float | None = Field(default=None, gt=0)
+    noise_multiplier: float | None = Field(default=None, gt=0)
+    delta: float | None = Field(default=None, gt=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+    seed: int | None = None
+    axes: dict[str, Any] = {}
+
+    @property
+    def identity(self) -> TrialIdentity:
+        """What names this trial, and nothing else."""
+        named = {name: getattr(self, name) for name in TrialIdentity.model_fields}
+        # With the noise given, epsilon is an outcome and must not name the trial.
+        if self.noise_multiplier is not None:
+            named["epsilon"] = None
+        return TrialIdentity.model_construct(**named)
+
+    @property
+    def identity_key(self) -> str:
+        """Equal for results of one trial, whatever their protocol."""
+        return content_key(self.identity.model_dump())
+
+    @property
+    def candidate(self) -> TrialIdentity:
+        """The trial with any seed: what an audit is of, and what has a mean over seeds."""
+        return self.identity.model_copy(update={"seed": None})
+
+    @property
+    def cell(self) -> TrialIdentity:
+        """The method at one target: among the trials of a cell, one is chosen by scores."""
+        return self.candidate.model_copy(update={"clip": None, "axes": {}})
+
+
+def rivals(results: Iterable[Result], chosen: TrialIdentity) -> list[Result]:
+    """Return the trials of the cell of ``chosen``, itself among them: one result for each.
+
+    Results of one trial under several protocols count once.
+    """
+    cell = chosen.cell
+    found = {result.identity_key: result for result in results if result.cell == cell}
+    return list(found.values())

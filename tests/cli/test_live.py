@@ -1,0 +1,56 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.console import Console
+
+from dpbench.api import Context
+from dpbench.cli.live import LiveView
+from dpbench.planning.plan import Job
+from dpbench.runner.scheduler import Progress
+from dpbench.stages import Task
+from dpbench.store import ArtifactId, Store
+
+
+@dataclass(frozen=True)
+class Unheard(Task):
+    """A task of a stage that the view has not heard of."""
+
+    key: str
+    seed: int = 0
+    stage: ClassVar[str] = "unheard-of"
+
+    def reads(self) -> Sequence[ArtifactId]:
+        return ()
+
+    def writes(self) -> Sequence[ArtifactId]:
+        return [ArtifactId(self.stage, self.key)]
+
+    def run(self, store: Store, context: Context) -> dict[str, str]:
+        return {}
+
+
+def view(progress: Progress, ended: Job | None, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with LiveView(console) as live:
+        live.update(progress, ended)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_stage_unknown_to_the_view_has_its_own_name() -> None:
+    tasks = [Unheard("a"), Unheard("b")]
+    expected = {artifact for task in tasks for artifact in task.writes()}
+    progress = Progress({}, expected=expected, written={ArtifactId("unheard-of", "a")})
+    assert "unheard-of" in view(progress, None, terminal=True)
+
+
+def test_a_group_that_is_run_again_says_why() -> None:
+    group, part = Job("g", "two trials", Unheard("g"), 1.0), Job("g/1", "one", Unheard("a"), 1.0)
+    progress = Progress({"g/1": part}, split={"g": "it broke"})
+    assert "0/1 two trials: failed: it broke; its trials run again" in view(progress, group, False)
