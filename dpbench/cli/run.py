@@ -34,7 +34,7 @@ def command(
 
     from dpbench.cli.carry import carry_out, exit_code
     from dpbench.cli.live import print_end, print_plan, say
-    from dpbench.leaderboard import print_leaderboard, write_leaderboard
+    from dpbench.leaderboard import print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -63,6 +63,8 @@ def command(
         return
     board = carry_out(prepared, executor, console, started)
     print_leaderboard(board, console)
-    write_leaderboard(directory.root, directory.leaderboard)
+    written = write_leaderboard(directory.root, directory.leaderboard)
+    if notice := private_notice(written):
+        say(console, notice)
     print_end(console, board.results, time.monotonic() - started, directory.leaderboard)
     raise SystemExit(exit_code(board.results))

@@ -16,6 +16,7 @@ from dpbench.api import Context, PrivateGenerator, derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
 from dpbench.privacy.handle import Budget
+from dpbench.privacy.replay.remembered import remembered
 from dpbench.privacy.session import PrivateSession
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
@@ -80,6 +81,7 @@ class GeneratorTask(Task):
             generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
             sessions.append(self._session(lane, private, lane_context))
             contexts.append(lane_context)
+        remembered(cls).restore()
         started = time.perf_counter()
         handles = [session.handle for session in sessions]
         cls.fit_lanes(generators, handles, public, contexts)
