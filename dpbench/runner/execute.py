@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from dpbench.api import Executor
 from dpbench.planning.plan import Cell, Job
-from dpbench.results import Result, save_result
+from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
+from dpbench.runner.choices import choices
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId
 
 __all__ = ["execute"]
+
+#: Before the end of a run no trial is chosen.
+NOTHING: Mapping[str, Choice] = MappingProxyType({})
 
 
 def execute(
@@ -33,7 +38,8 @@ def execute(
             if expected.keys().isdisjoint(cell.needs):
                 _keep(prepared, cell, Progress({}))
         progress = _run_jobs(prepared, executor, on_change)
-        return [_keep(prepared, cell, progress) for cell in prepared.plan.cells]
+        chosen = choices(prepared)
+        return [_keep(prepared, cell, progress, chosen) for cell in prepared.plan.cells]
 
 
 def _run_jobs(
@@ -57,8 +63,11 @@ def _run_jobs(
         return run_jobs(prepared.plan.jobs, executor, changed)
 
 
-def _keep(prepared: Prepared, cell: Cell, progress: Progress) -> Result:
+def _keep(
+    prepared: Prepared, cell: Cell, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
+) -> Result:
     secure = prepared.config.settings.secure_rng
     result = assemble(cell, prepared.store, progress, secure=secure)
+    result = result.model_copy(update={"choice": chosen.get(result.identity_key, Choice())})
     save_result(prepared.directory.root, result)
     return result

@@ -139,7 +139,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended
 
     def run(body: Callable[..., dict[str, str]], **more: Any) -> Ended:
         monkeypatch.setattr(stages.EvaluatorTask, "run", body)
-        task = stages.EvaluatorTask("key", "data", "domain", 11)
+        task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "log.txt", **more)
 
     return run

@@ -86,7 +86,7 @@ def test_an_option_that_the_executor_does_not_know_is_refused(
 
 def on_worker(root: Path, report: Path, codes: dict[str, str]) -> tuple[dict[str, str], str | None]:
     """Run a task as a worker on some node would."""
-    task = stages.EvaluatorTask("key", "data", "domain", 11)
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
     place = Workplace(root, root.parent / "logs")
     return remote.carry_out(remote.Order("job", task, place, "cpu", report, codes))
 
