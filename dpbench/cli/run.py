@@ -62,8 +62,8 @@ def command(
     if config.settings.secure_rng and (again := prepared.plan.released_again()):
         say(
             console,
-            f"{plural(again, 'private generator')} to be learnt a second time with new noise: what both "
-            "spent adds up, and releases.json keeps what the first spent",
+            f"{plural(again, 'private generator')} to be learnt a second time with new noise: "
+            "what both spent adds up, and releases.json keeps what the first spent",
         )
     if dry_run:
         return
