@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
+from dpbench.store import content_key
 
 __all__ = ["Component", "Config", "GridConfig", "InvalidConfig", "Settings", "load_config"]
 
@@ -119,6 +121,14 @@ class Component:
     name: str
     plugin: str
     params: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Name plugin and hyperparameters, whatever the configuration calls them."""
+        return content_key([self.kind, self.plugin, self.params])
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ __all__ = ["ReplayTask"]
 class ReplayTask(Task):
     """Replay two trials of a company of lanes, or the one that there is.
 
-    Its artifact holds a :class:`~dpbench.privacy.replay.ReplayVerdict`.
+    ``trained`` names generators that must be there first: what cannot be trained is
+    not replayed either. The artifact holds a :class:`~dpbench.privacy.replay.ReplayVerdict`.
     """
 
     key: str
@@ -31,11 +32,13 @@ class ReplayTask(Task):
     generator: Component
     lanes: tuple[Lane, ...]
     seed: int
+    trained: tuple[str, ...] = ()
     stage: ClassVar[str] = "replay"
     plural: ClassVar[str] = "replays"
 
     def reads(self) -> Sequence[ArtifactId]:
-        return [ArtifactId("latents", self.latents)]
+        trained = (ArtifactId("generator", key) for key in self.trained)
+        return [ArtifactId("latents", self.latents), *trained]
 
     def writes(self) -> Sequence[ArtifactId]:
         return [ArtifactId(self.stage, self.key)]

@@ -100,7 +100,7 @@ def trained(generator: type[Animal], store: Store, monkeypatch) -> tuple[str | N
     registry = Registry()
     registry.classes["generator"]["animal"] = Registered(generator, "zoo", "1")
     monkeypatch.setattr(plugins, "registry", lambda: registry)
-    lane = Lane("trial", {}, EPSILON, None, DELTA, CLIP, 7)
+    lane = Lane("trial", {}, EPSILON, None, DELTA, CLIP, 7, noise_seed=8)
     component = Component(kind="generator", name="animal", plugin="animal", params={})
     task = GeneratorTask("z", component, (lane,))
     try:
