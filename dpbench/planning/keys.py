@@ -114,9 +114,9 @@ def generator_key(latents: str, trial: Trial, code: str, secure_rng: bool) -> st
     return content_key([latents, _trial(trial), code, secure_rng, STAGE_VERSION])
 
 
-def replay_key(trials: Sequence[str]) -> str:
-    """Name the replay of a company, by the keys of the trials that stand for it."""
-    return content_key(["replay", *trials, STAGE_VERSION])
+def replay_key(company: str, code: str) -> str:
+    """Name the one replay of a company, whichever of its trials stand for it."""
+    return content_key(["replay", company, code, STAGE_VERSION])
 
 
 def replay_seed(trials: Sequence[int]) -> int:

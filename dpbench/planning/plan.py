@@ -330,7 +330,7 @@ class _Planner:
             ends = company[:1] if len(company) == 1 else [company[0], company[-1]]
             lanes = tuple(candidate.lane for candidate in ends)
             names = tuple(lane.key for lane in lanes)
-            key = keys.replay_key(names)
+            key = keys.replay_key(company[0].company, self.code(company[0].generator))
             self.replays.update({candidate.lane.key: key for candidate in company})
             if not self.there("replay", key):
                 seed = keys.replay_seed([lane.seed for lane in lanes])

@@ -114,7 +114,8 @@ def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
     )
     if not upstream:
         return
-    for artifact in set(prepared.plan.stale) & prepared.plan.writers().keys():
+    written = {artifact for job in upstream.values() for artifact in job.task.writes()}
+    for artifact in written.intersection(prepared.plan.stale):
         prepared.store.remove(*artifact)
     with local_executor(prepared.config, prepared.directory, device) as executor:
         progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dpbench.leaderboard.notes import unranked
 from dpbench.leaderboard.sections import Section, Target, make_sections
@@ -18,7 +19,7 @@ def only(results: list) -> Section:
     return section
 
 
-def seeds(method: str, figures: list[float], **changes: object) -> list:
+def seeds(method: str, figures: list[float], **changes: Any) -> list:
     return [trial(method, fid=fid, seed=seed, **changes) for seed, fid in enumerate(figures)]
 
 
