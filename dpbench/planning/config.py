@@ -27,6 +27,7 @@ SECTIONS = {
     "extractors": "extractor",
     "generators": "generator",
     "metrics": "metric",
+    "executors": "executor",
 }
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -96,12 +97,19 @@ class GridConfig(Strict):
 
 
 class Settings(Strict):
-    """The file as it stands; plugin tables are checked against the registry later."""
+    """The file as it stands; plugin tables are checked against the registry later.
+
+    ``select`` says which trial stands for a method at a target: the best by exact private
+    ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the clip
+    named here (rules that cost nothing), or the winner of a ``noisy`` count, paid for.
+    """
 
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
+    executor: str = "local"
     default_protocols: list[str] = Field(default=["default"], min_length=1)
     secure_rng: bool = False
+    select: Literal["scores", "first", "noisy"] | Positive = "scores"
     latents: Latents = Latents()
     limits: Limits = Limits()
     datasets: PluginTables = {}
@@ -109,6 +117,7 @@ class Settings(Strict):
     extractors: PluginTables = {}
     generators: PluginTables = {}
     metrics: PluginTables = {}
+    executors: PluginTables = {}
     protocols: dict[str, Protocol] = {}
     grids: dict[str, GridConfig] = {}
 
@@ -273,6 +282,7 @@ def _violations(config: Config) -> Iterator[Violation]:
         for name in getattr(settings, section):
             yield from _component_violations(config, section, name, {}, (section, name))
     yield from _unknown(settings.dataset, config.names("datasets"), ("dataset",))
+    yield from _unknown(settings.executor, config.names("executors"), ("executor",))
     for index, protocol in enumerate(settings.default_protocols):
         yield from _unknown(protocol, settings.protocols, ("default_protocols", index))
     for name, protocol_settings in settings.protocols.items():

@@ -10,7 +10,7 @@ from typing import Any
 from dpbench.results.audits import with_audits
 from dpbench.results.migrate import migrate_result
 from dpbench.results.reading import SetAside, read_each, read_json, to_json
-from dpbench.results.schema import Choice, Result
+from dpbench.results.schema import Result
 from dpbench.store import write_json
 
 __all__ = ["Rows", "load_results", "read_results", "save_result"]
@@ -60,8 +60,6 @@ def _read(path: Path) -> Result:
 
 def _merged(old: Result, new: Result) -> Result:
     update: dict[str, Any] = {"grids": tuple(dict.fromkeys((*old.grids, *new.grids)))}
-    if old.metrics and new.choice.rule in ("first", "named") and new.choice != old.choice:
-        update["choice"] = Choice()  # the rule was stated when scores had been seen
     if old.artifacts.get("features") == new.artifacts.get("features") and new.metrics:
         for field in ("metrics", "unavailable", "artifacts"):
             update[field] = {**getattr(old, field), **getattr(new, field)}

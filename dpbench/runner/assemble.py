@@ -93,7 +93,6 @@ def _trial_fields(
     return {
         **dict(trial.identity),
         "grids": trial.grids,
-        "choice": trial.choice,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
         "epsilon_spent": spent,
         "privacy": privacy,

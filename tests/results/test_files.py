@@ -11,7 +11,7 @@ import pytest
 from leaderboard.fabricate import privacy
 from pydantic import ValidationError
 
-from dpbench.results import Choice, Result, Rows, load_results, read_results, save_result
+from dpbench.results import Result, Rows, load_results, read_results, save_result
 
 
 def result(**changes: Any) -> Result:
@@ -139,17 +139,6 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 
 def test_nothing_there_is_nothing_read(tmp_path: Path) -> None:
     assert read_results(tmp_path / "nowhere") == Rows((), ())
-
-
-def test_a_rule_stated_after_the_scores_were_seen_is_a_choice_by_scores(tmp_path: Path) -> None:
-    first = Choice(rule="first", chosen=True)
-    save_result(tmp_path, result(choice=first))
-    save_result(tmp_path, result(choice=first))  # the same rule again
-    assert load_results(tmp_path)[0].choice == first
-    save_result(tmp_path, result(choice=Choice(rule="named", chosen=True)))
-    assert load_results(tmp_path)[0].choice == Choice(rule="scores")
-    save_result(tmp_path, result(choice=first))
-    assert load_results(tmp_path)[0].choice == Choice(rule="scores")
 
 
 def test_a_trial_remembers_all_grids_that_mentioned_it(tmp_path: Path) -> None:
