@@ -337,9 +337,9 @@ class _Planner:
                 trained = () if self.options.replay_all else names
                 head = company[0]
                 task = ReplayTask(key, head.latents, head.generator, lanes, seed, trained)
-                self.add(
-                    task, key, f"replay of {self.methods[names[0]]}", self.cost(head.generator)
-                )
+                # Before scores, so that rows are whole one after the other.
+                cost = 5 + self.cost(head.generator)
+                self.add(task, key, f"replay of {self.methods[names[0]]}", cost)
 
     def diverged(self, trained: str) -> bool:
         """Say whether a finished generator has nothing to score."""
