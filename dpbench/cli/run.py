@@ -33,7 +33,7 @@ def command(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out, exit_code
-    from dpbench.cli.live import print_end, print_plan, say
+    from dpbench.cli.live import plural, print_end, print_plan, say
     from dpbench.leaderboard import print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
@@ -59,6 +59,12 @@ def command(
         notice=functools.partial(say, console),
     )
     print_plan(prepared, console)
+    if config.settings.secure_rng and (again := prepared.plan.released_again()):
+        say(
+            console,
+            f"{plural(again, 'private generator')} to be learnt a second time with new noise: "
+            "what both spent adds up, and releases.json keeps what the first spent",
+        )
     if dry_run:
         return
     board = carry_out(prepared, executor, console, started)

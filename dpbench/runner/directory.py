@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import platform
 import shutil
 import tempfile
@@ -17,9 +18,13 @@ import torch
 from dpbench import __version__
 from dpbench.errors import DpbenchError
 from dpbench.results import Run, append_history
-from dpbench.store import Store, StoreNotWritable
+from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
+
+
+#: What generators spent that were made again with new secret noise.
+RELEASES = "releases.json"
 
 
 class DirectoryInUse(DpbenchError):
@@ -85,6 +90,20 @@ class RunDirectory:
         for folder in ("results", "audits"):
             for scratch in (self.root / folder).glob(".*.json.*"):
                 scratch.unlink(missing_ok=True)
+
+    def keep_release(self, key: str) -> None:
+        """Note what a generator spent that is about to be made again with new noise.
+
+        Both were learnt from the same images: what they spent adds up.
+        """
+        path = self.root / RELEASES
+        try:
+            meta = self.store.load("generator", key).meta
+            earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        except (CorruptArtifact, ValueError):
+            return
+        released = {name: meta[name] for name in ("spent", "ledger") if name in meta}
+        write_json(path, [*earlier, {"generator": key, **released}])
 
     def record(self, command: str, seconds: float, computed: int) -> None:
         """Append to ``history.json`` what made the results: command, versions, machine, time.

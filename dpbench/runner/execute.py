@@ -58,6 +58,8 @@ def _run_jobs(
         on_change(progress, job)
 
     for stage, key in prepared.plan.stale:
+        if stage == "generator" and prepared.config.settings.secure_rng:
+            prepared.directory.keep_release(key)
         prepared.store.remove(stage, key)
     with executor:
         return run_jobs(prepared.plan.jobs, executor, changed)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, MetricUnavailable
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, one_line
 from dpbench.metrics.evaluators import Evaluator
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
@@ -124,9 +124,9 @@ def _measured(
         if set(values) != set(cls.columns):
             raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
         picture = metric.picture(view, references)
-    except Exception as error:  # one metric's fault must not cost the others
+    except BaseException as error:  # one metric's fault, SystemExit too, must not cost the others
         kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
-        return Artifact({"unavailable": f"{kind}{error}".splitlines()[0]})
+        return Artifact({"unavailable": f"{kind}{one_line(error)}"})
     found = {name: float(value) for name, value in values.items()}
     return Artifact({"values": found}, {} if picture is None else {"picture": picture})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 from click.testing import Result
+from conftest import TINY
 from leaderboard.fabricate import audit
 
 from dpbench.metrics.evaluators.weights import WeightsError
@@ -86,6 +87,17 @@ def test_a_dry_run_with_fresh_removes_nothing(dpbench: Run) -> None:
     dpbench("run", "--no-controls")
     assert dpbench("run", "--no-controls", "--fresh", "--dry-run").exit_code == 0
     assert "Everything is cached" in dpbench("run", "--no-controls", "--dry-run").output
+
+
+def test_a_second_secure_release_is_told_and_kept(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    assert "adds up" not in dpbench("run", "--no-controls", base=secure).output
+    result = dpbench("run", "--no-controls", "--fresh")
+    assert result.exit_code == 0, result.output
+    assert "1 private generator to be learnt a second time with new noise" in result.output
+    (first,) = json.loads(Path("runs/releases.json").read_text())
+    assert first["spent"]["epsilon"] > 0
+    assert first["ledger"]["mechanisms"]
 
 
 def test_a_failed_trial_is_1_and_named(dpbench: Run) -> None:

@@ -15,7 +15,7 @@ from dpbench.planning.lanes import MAX_LANES
 from dpbench.planning.plan import Job, Plan
 from dpbench.runner.prepare import Prepared
 from dpbench.stages.data import PARTS, DataKeys
-from dpbench.store import ArtifactId, Store
+from dpbench.store import ArtifactId
 
 Prepare = Callable[..., Prepared]
 
@@ -137,9 +137,9 @@ def test_a_corrupt_artifact_is_planned_and_left_where_it_is(
 
 
 def test_jobs_leave_what_they_said(carry_out: Any, prepare: Prepare) -> None:
-    promised = prepare(seeds=(0, 1)).plan.writers()
-    _, executor = carry_out(seeds=(0, 1))
-    store = Store(executor.store_root)
+    prepared = prepare(seeds=(0, 1))
+    promised, store = prepared.plan.writers(), prepared.store
+    carry_out(seeds=(0, 1))
     assert all(store.check(*artifact) for artifact in promised)
     left = {ArtifactId(p.parent.name, p.name) for p in store.root.glob("*/*")}
     assert {a for a in left - set(promised) if a.stage not in ("data", "features")} == set()
