@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dpbench.planning.plan import Cell, Job
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results import save_audit
-from dpbench.runner.executors import local_executor
+from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId
@@ -58,7 +58,7 @@ def _compute(
 
     if not jobs:
         return Progress({})
-    with local_executor(prepared.config, prepared.directory, device) as executor:
+    with make_executor(prepared.config, prepared.directory, device=device) as executor:
         return run_jobs(jobs, executor, say)
 
 
