@@ -39,10 +39,11 @@ from dpbench.api import Context
 from dpbench.generators.training_lane import MOST_ON_CPU
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.capture import Replay, StepNumbers
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation
 from dpbench.privacy.lane_optim import LaneAdam
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+from dpbench.privacy.session import PrivateSession
 
 RECORDS, DIM, SIGMA, CLIP = 19_612, 100, 0.5, 0.1
 NET = VAENet(DIM, 32, (64,), Activation("tanh"))
@@ -73,7 +74,10 @@ def lane_step(latents: torch.Tensor, seeds: range, batch: int) -> Step:
     """Return a function that trains a lane per seed by one private step."""
     device, lanes = latents.device, len(seeds)
     contexts = [Context(seed, device) for seed in seeds]
-    privates = [PrivateLatents(latents, Budget(10, 1e-6), CLIP, c) for c in contexts]
+    budget = Budget(10, 1e-6)
+    privates = [
+        PrivateSession(latents, budget, CLIP, c, noise_seed=c.seed).handle for c in contexts
+    ]
     params = NET.initial([c.generator("init") for c in contexts], device)
     schedule = LaneSchedule(batch / RECORDS, FOREVER, CLIP, SIGMA)
     streams, noise = _noise(contexts)

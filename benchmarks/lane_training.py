@@ -11,8 +11,9 @@ from torch import Tensor
 from dpbench.api import Context
 from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
 from dpbench.privacy.lanes import LaneSchedule
+from dpbench.privacy.session import PrivateSession
 
 __all__ = ["REPORT_EVERY", "Enough", "latents_like", "prior_of", "training_lanes", "training_run"]
 
@@ -34,7 +35,7 @@ def latents_like(records: int, dim: int) -> Tensor:
 
 def prior_of(latents: Tensor, components: int = 10) -> Mixture:
     """Release the mixture that a private generator starts from."""
-    private = PrivateLatents(latents, Budget(10, 1e-6), CLIP, Context(0))
+    private = PrivateSession(latents, Budget(10, 1e-6), CLIP, Context(0), noise_seed=0).handle
     return release_mixture(private, latents[:8000], MixtureSettings(components, 1, 1, NOISE))
 
 
@@ -55,7 +56,8 @@ def training_lanes(
     lanes = []
     for seed in range(count):
         context = Context(seed, on_progress=lambda done: on_step(round(done * STEPS)))
-        private = PrivateLatents(latents, Budget(10, 1e-6), CLIP, context)
+        budget = Budget(10, 1e-6)
+        private = PrivateSession(latents, budget, CLIP, context, noise_seed=seed).handle
         lanes.append(TrainingLane(cls(cls.Params(), dim), private, context, prior, schedule))
     return lanes
 

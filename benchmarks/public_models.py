@@ -34,7 +34,8 @@ from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.views import View
 from dpbench.planning.config import load_config
 from dpbench.plugins import registry
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
+from dpbench.privacy.session import PrivateSession
 from dpbench.runner.data import load_dataset
 from dpbench.stages import decode
 from dpbench.stages.standardise import Standardiser
@@ -146,7 +147,8 @@ def measure(
     reconstructed = decode(model, private, device)
     error = (reconstructed - images.float()).div(255).square().mean()
     standardiser = Standardiser.from_public(public, "whiten")
-    handle = PrivateLatents(standardiser.apply(private), Budget(float("inf"), 1e-6), 1.0, context)
+    latents, budget = standardiser.apply(private), Budget(float("inf"), 1e-6)
+    handle = PrivateSession(latents, budget, 1.0, context, noise_seed=0).handle
     scores = [ratio(reconstructed)]
     for settings in (MixtureSettings(1, 0, 0, 0.0), MixtureSettings(10, 3, 10, 0.0)):
         mixture = release_mixture(handle, standardiser.apply(public), settings)

@@ -45,16 +45,17 @@ def command(
     """Print trials and controls, by method and epsilon; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.leaderboard import load, print_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard, private_notice, render, write_board
 
-    board = load(runs)
-    for file in board.set_aside:
-        click.echo(f"note: left out {runs / str(file)}", err=True)
-    board = board.filter(methods=methods, **filters)
+    board = load(runs).filter(methods=methods, **filters)
     if style == "table":
         print_leaderboard(board, Console(), by)
     else:
-        click.echo(board.render(style, by), nl=style == "json")
+        click.echo(render(board, style, by), nl=False)
+        for file in board.set_aside:  # for a table, a part of it
+            click.echo(f"note: left out {runs / str(file)}", err=True)
     if directory is not None:
-        written = board.write(directory)
+        written = write_board(board, directory)
         click.echo(f"wrote {len(written)} files to {directory}", err=True)
+        if notice := private_notice(written):
+            click.echo(f"note: {notice}", err=True)

@@ -34,7 +34,7 @@ def command(
 
     from dpbench.cli.console import command_line
     from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.leaderboard import load, print_leaderboard, write_leaderboard
+    from dpbench.leaderboard import load, print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -69,6 +69,8 @@ def command(
         directory.record(command_line(), seconds, len(prepared.plan.jobs))
     board = load(directory.root).only({result.key for result in results})
     print_leaderboard(board, console)
-    write_leaderboard(directory.root, directory.leaderboard)
+    written = write_leaderboard(directory.root, directory.leaderboard)
+    if notice := private_notice(written):
+        say(console, notice)
     view.close(results, seconds, directory.leaderboard)
     raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)

@@ -17,7 +17,7 @@ __all__ = ["command"]
 @click.option("--clip", type=float, multiple=True, help="Only these clips.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
 @click.option("--dataset", help="Only this data set.")
-@click.option("--settings", help="Only these settings: default, or a grid's name.")
+@click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
 @runs_option
 def command(
     method: str,

@@ -35,8 +35,8 @@ from dpbench.privacy.reference import LinearStack, ReferenceLane
 
 __all__ = ["GAN", "GANParams"]
 
-_BATCH, _MOST_STEPS = 2048, 2000
-_RATES, _GENERATOR_RATES = (5e-3, 1e-2), (5e-3, 5e-3)
+_BATCH, _STEPS = 1024, (200, 1500)
+_RATES, _GENERATOR_RATE = (5e-3, 1e-2), 5e-3
 
 
 class GANParams(TrainingParams, ActivationParams):
@@ -110,7 +110,8 @@ class GAN(LaneGenerator):
         prior = self.mixture
         if params.released:
             prior = release_prior(params, private, public)
-        schedule = schedule_for(params, private, _BATCH, _MOST_STEPS)
+        batch = _BATCH if private.budget.private else _BATCH // 2  # no noise to outweigh
+        schedule = schedule_for(params, private, batch, *_STEPS)
         if params.bound == "weight-clip":
             bound = weight_clip_bound(self.critic, params.weight_clip or 0.0)
             schedule = replace(schedule, clip=bound)
@@ -193,7 +194,7 @@ class _Training(Training[GAN]):
         return automatic_rate(schedule, *_RATES)
 
     def _generator_rate(self, schedule: LaneSchedule) -> float:
-        return automatic_rate(schedule, *_GENERATOR_RATES)
+        return gentle_rate(schedule) if self.params.released else _GENERATOR_RATE
 
     def step(self, active: int) -> None:
         """Move the critic by its noisy gradient on records and its own on fakes."""
@@ -226,8 +227,8 @@ class _Training(Training[GAN]):
         if step % params.critic_steps != params.critic_steps - 1:
             return
         schedules = self.schedules[:active]
-        automatic = gentle_rate if params.released else self._generator_rate
-        rates = lane_rates(params, schedules, step, automatic, params.generator_rate)
+        own = params.generator_rate
+        rates = lane_rates(params, schedules, step, self._generator_rate, own)
         self.numbers.set("generator", rates)
         self.count_average()
         self.pool.advance(active)

@@ -105,7 +105,7 @@ def release_mixture(
     rounds; covariances come last, around the means so reached.
     """
     dim = private.dim
-    device = private._latents.device
+    device = private.device
     radius = float(public.norm(dim=1).quantile(0.99)) * 1.1
     start = Mixture.standard(dim)
     one = MixtureSettings(1, 0, 1, settings.noise_multiplier, 0.0)

@@ -36,24 +36,25 @@ class StepParams(Params):
 
 
 def schedule_for(
-    params: StepParams, private: PrivateLatents, batch: int = 1024, most: int = 1500
+    params: StepParams, private: PrivateLatents, batch: int, least: int, most: int
 ) -> LaneSchedule:
     """Choose a lane's schedule; the noise uses up what the ledger has left.
 
-    ``batch`` and ``most`` (steps) are the generator's own, for what is automatic.
+    ``batch``, and ``least`` and ``most`` steps, are the generator's own: they bound what is
+    automatic.
     """
     batch = params.batch or max(1, min(batch, private.size // 4))
-    steps = automatic_steps(private, most) if params.steps is None else params.steps
+    steps = automatic_steps(private, least, most) if params.steps is None else params.steps
     rate = min(1.0, batch / private.size)
     noise = private.noise_multiplier(rate, steps) if steps else 0.0
     return LaneSchedule(rate, steps, private.clip, noise)
 
 
-def automatic_steps(private: PrivateLatents, most: int) -> int:
-    """``most`` steps without noise; 200 at epsilon = 1, in proportion to its root, at least 100."""
+def automatic_steps(private: PrivateLatents, least: int, most: int) -> int:
+    """``most`` steps without noise, ``200 sqrt(epsilon)`` in between, never under ``least``."""
     if not private.budget.private or private.budget.epsilon >= 100:
         return most
-    return int(min(most, max(100, 200 * private.budget.epsilon**0.5)))
+    return int(min(most, max(least, 200 * private.budget.epsilon**0.5)))
 
 
 def lane_rates(

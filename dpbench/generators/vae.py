@@ -29,11 +29,12 @@ from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, lane_optimiser
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
+from dpbench.privacy.randomness import SeededSource, fill_normal
 from dpbench.privacy.reference import ReferenceLane
 
 __all__ = ["VAE", "VAEParams"]
 
-_BATCH, _MOST_STEPS = 1024, 1500
+_BATCH, _STEPS = 1024, (100, 1500)
 _RATES = 1e-2, 2e-2
 _MODES = 20
 _NOISE = 0.6
@@ -53,8 +54,7 @@ class VAEParams(TrainingParams, ActivationParams):
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
     ``output = "fixed"``, ``modes = 0``, ``output_noise = false``, ``hidden = [64]``,
-    ``latent = 32``, ``batch = 64``,
-    ``steps = 48000``, ``pretrain_steps = 0``, ``average = false``, ``decay = false``,
+    ``latent = 32``, ``batch = 64``, ``steps = 48000``, ``average = false``, ``decay = false``,
     ``weight_decay = 1e-6``, learning rate 0.005 to 0.02.
     """
 
@@ -136,7 +136,7 @@ class VAE(LaneGenerator):
         """Release the prior first, so that the steps use up exactly what it leaves."""
         params: VAEParams = self.params
         prior = release_prior(params, private, public)
-        schedule = schedule_for(params, private, _BATCH, _MOST_STEPS)
+        schedule = schedule_for(params, private, _BATCH, *_STEPS)
         return TrainingLane(self, private, context, prior.to(context.device), schedule)
 
     def initial(self, contexts: Sequence[Context]) -> LaneBuffer:
@@ -173,14 +173,11 @@ class _Training(Training[VAE]):
         first, p = lanes[0].generator, self.params
         self.net, self.noise_scale = first.net, first.noise_scale
         device, contexts = self.device, self.contexts
-        self.picks = [c.generator("components", device) for c in contexts]
-        self.draws = [c.generator("latent-noise", device) for c in contexts]
+        self.picks = [private.draws("components") for private in self.privates]
         self.free = [c.generator("generated", device) for c in contexts]
         self.replay = Replay()  # the reference engine draws its batches within a step
         if p.engine == "lanes":
-            self.replay = Replay.on(
-                device, self.privates, lambda: self.engine.streams + self.draws + self.free
-            )
+            self.replay = Replay.on(device, self.privates, self._streams)
         self.numbers = StepNumbers(device, self.replay.captures)
         self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
         self.scratch = self.weights.like()
@@ -189,13 +186,19 @@ class _Training(Training[VAE]):
         if p.pretrain_steps:
             self._pretrain()
 
+    def _streams(self) -> list[torch.Generator]:
+        """All that a captured step draws from; never asked for where the source is secret."""
+        seeded = (source for source in self.draws if isinstance(source, SeededSource))
+        return self.engine.streams + [s.generator(self.device) for s in seeded] + self.free
+
     def _lanes(self) -> DPSGDLanes:
+        self.draws = [private.draws("dp-sgd") for private in self.privates]
         view = self._view if self.params.released else None
         fixed = self.replay.captures
         return DPSGDLanes(self.weights, self.privates, self.schedules, view=view, fixed=fixed)
 
     def _reference(self) -> ReferenceLane:
-        module = VAEModule(self.net, self.draws[0])
+        module = VAEModule(self.net)
         return ReferenceLane(
             self.weights,
             self.privates[0],
@@ -204,6 +207,7 @@ class _Training(Training[VAE]):
             module.linears,
             lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
             view=self._view if self.params.released else None,
+            randomness=self.net.latent,
         )
 
     def before(self, active: int, step: int) -> None:
@@ -269,22 +273,17 @@ class _Training(Training[VAE]):
         """A record in its component's units, followed by the component's mean."""
         prior = self.lanes[lane].prior
         shares = prior.responsibilities(x)
-        which = torch.multinomial(shares, 1, generator=self.picks[lane]).squeeze(1)
+        uniform = self.picks[lane].uniform(shares.shape, shares.device).clamp(1e-30, 1 - 1e-7)
+        which = (shares.log() - (-uniform.log()).log()).argmax(1)  # a draw by Gumbel's trick
         own = prior.standardise(which, x)
         return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
 
     def _draw(self, out: Tensor) -> Tensor:
         """Fill the rows that hold records; how many are drawn depends on the lane alone."""
-        if isinstance(self.engine, ReferenceLane):
-            return self._fill(out)
+        assert isinstance(self.engine, DPSGDLanes)
         out.zero_()
         for lane, size in enumerate(self.engine.sizes[: len(out)]):
-            out[lane, :size].normal_(generator=self.draws[lane])
-        return out
-
-    def _fill(self, out: Tensor) -> Tensor:
-        for lane in range(len(out)):
-            out[lane].normal_(generator=self.draws[lane])
+            fill_normal(self.draws[lane], out[lane, :size])
         return out
 
     def _pretrain(self) -> None:
@@ -304,7 +303,7 @@ class _Training(Training[VAE]):
                     for g in picks
                 ]
             )
-            for trace in net.traces(self.weights, self.public[rows], scale, self._fill):
+            for trace in net.traces(self.weights, self.public[rows], scale, self._noise):
                 torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer])
                 torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[trace.layer])
             rate = params.pretrain_rate * (1 - step / params.pretrain_steps)

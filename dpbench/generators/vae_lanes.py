@@ -188,12 +188,12 @@ def _plus(base: Tensor, weight: float | Tensor, other: Tensor) -> Tensor:
 class VAEModule(nn.Module):
     """The same network as an ordinary module, for the reference engine.
 
-    Its loss keeps the latent noise of its own generator.
+    The last ``latent`` columns of a batch are its rows' latent noise.
     """
 
-    def __init__(self, net: VAENet, noise: torch.Generator) -> None:
+    def __init__(self, net: VAENet) -> None:
         super().__init__()
-        self.net, self._noise = net, noise
+        self.net = net
         self.encoder = LinearStack(net.encoder.sizes, net.activation)
         self.decoder = LinearStack(net.decoder.sizes, net.activation)
 
@@ -203,16 +203,16 @@ class VAEModule(nn.Module):
         return [m for m in self.modules() if isinstance(m, nn.Linear)]
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map ``batch`` ``[B, dim + extra]`` to reconstruction, mean and log-variance."""
+        """Map ``batch`` ``[B, dim + extra + latent]`` to reconstruction, mean, log-variance."""
         net, x = self.net, batch[:, : self.net.dim]
-        mean, log_variance = self.encoder(batch).split(net.latent, -1)
+        seen, noise = batch.split([net.dim + net.extra, net.latent], -1)
+        mean, log_variance = self.encoder(seen).split(net.latent, -1)
         if net.skip:
             mean = mean + net.skip * x
             log_variance = log_variance + math.log(1 - net.skip**2)
         log_variance = log_variance.clamp(*_LOG_VARIANCE)
-        noise = torch.randn(mean.shape, generator=self._noise, device=mean.device)
         z = mean + (0.5 * log_variance).exp() * noise
-        made = self.decoder(torch.cat([z, batch[:, net.dim :]], -1))
+        made = self.decoder(torch.cat([z, seen[:, net.dim :]], -1))
         return (made + net.skip * z if net.skip else made), mean, log_variance
 
     def loss(self, batch: Tensor, module: nn.Module, kl_weight: float | Tensor) -> Tensor:

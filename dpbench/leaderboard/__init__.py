@@ -1,5 +1,15 @@
 """Tables, plots and the page that are made of results."""
 
-from dpbench.leaderboard.board import Leaderboard, load, print_leaderboard, write_leaderboard
+from dpbench.leaderboard.board import Leaderboard, load
+from dpbench.leaderboard.render import print_leaderboard, render
+from dpbench.leaderboard.write import private_notice, write_board, write_leaderboard
 
-__all__ = ["Leaderboard", "load", "print_leaderboard", "write_leaderboard"]
+__all__ = [
+    "Leaderboard",
+    "load",
+    "print_leaderboard",
+    "private_notice",
+    "render",
+    "write_board",
+    "write_leaderboard",
+]

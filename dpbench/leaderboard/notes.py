@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from dpbench.leaderboard.sections import PRIMARY, SCORED, Candidate, Section
-from dpbench.leaderboard.words import count_text, delta_text, significant
+from dpbench.leaderboard.words import count_text, delta_text
 from dpbench.results import Result
 
 __all__ = ["caption", "notes", "unranked"]
@@ -37,15 +39,13 @@ def notes(section: Section) -> list[str]:
         deltas = sorted({c.target.delta for c in private if c.target.delta})
         named = " or ".join(map(delta_text, deltas))
         found.append(
-            "ε is per trial, for adding or removing one private image"
+            "ε is per trial, for one private image replaced by a null record (zero-out adjacency)"
             + (f", δ = {named}." if named else ".")
         )
-    cells = [(m, t) for t in section.targets if t.private for m in section.methods]
-    most = max((len(section.among(m, t)) for m, t in cells), default=0)
-    if most > 1:
+    if any(_by_scores(section, chosen) for chosen, _ in section.selected()):
         found.append(
-            f"The best of up to {most} clips was picked by private scores, which leaks: ε of "
-            "choosing is that of all the trials looked at (every clip and seed) together."
+            "ε with selection is ∞ where the best of several trials was chosen by private scores: "
+            "one image can turn that choice."
         )
     if any(c.incomplete and c.rankable for c in section.candidates):
         found.append("A clip of which some seed gave no score is chosen only if there is no other.")
@@ -54,6 +54,11 @@ def notes(section: Section) -> list[str]:
         trials = count_text(disagreeing, "trial")
         found.append(f"The two accountants differ by over 2% in {trials}.")
     return found + _missing_figures(section)
+
+
+def _by_scores(section: Section, chosen: Candidate) -> bool:
+    epsilon = section.with_selection(chosen)
+    return chosen.target.private and epsilon is not None and math.isinf(epsilon)
 
 
 def _disagrees(result: Result) -> bool:
@@ -78,8 +83,8 @@ def unranked(section: Section) -> list[str]:
         for result in candidate.results:
             status: str = result.status
             reason = result.reason or ""
-            if candidate.refuted:
-                status, reason = "refuted", _refutation(candidate)
+            if found := section.distrust(candidate.method, candidate.target):
+                status, reason = found
             elif status in SCORED:
                 if PRIMARY in result.metrics:
                     continue
@@ -94,13 +99,6 @@ def unranked(section: Section) -> list[str]:
         ": ".join(filter(None, (_where(method, target, results), status, reason)))
         for (method, target, status, reason), results in groups.items()
     ]
-
-
-def _refutation(candidate: Candidate) -> str:
-    audits = [result.audit for result in candidate.results if result.audit]
-    worst = max(audits, key=lambda audit: (audit.refuted, audit.epsilon_lower))
-    bound, claim = significant(worst.epsilon_lower), significant(worst.epsilon_claimed)
-    return f"an audit found ε ≥ {bound} where {claim} is claimed"
 
 
 def _where(method: str, target: str, results: list[Result]) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dpbench.errors import DpbenchError
-from dpbench.leaderboard import formats, notes, pictures, plots
+from dpbench.leaderboard import pictures, plots
+from dpbench.leaderboard.board import Leaderboard
+from dpbench.leaderboard.markdown import markdown_table
+from dpbench.leaderboard.records import csv_text
+from dpbench.leaderboard.report import Part, Report, make_report
 from dpbench.leaderboard.sections import Section
-from dpbench.leaderboard.tables import best_tables
-from dpbench.leaderboard.words import STATUSES, delta_text, duration, protocol_text
-from dpbench.results import Result, Run, read_history
+from dpbench.leaderboard.words import STATUSES, delta_text, duration
+from dpbench.leaderboard.write import PRIVATE_PICTURES
+from dpbench.results import Result, Run
 from dpbench.store import Store
-
-if TYPE_CHECKING:
-    from dpbench.leaderboard.board import Leaderboard
 
 __all__ = ["write_page"]
 
@@ -41,10 +42,11 @@ PLOT_DPI, PICTURE_DPI = 150, 110
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG beside the page."""
+    """A PNG beside the page; ``private`` ones show private images."""
 
     title: str
     file: str
+    private: bool
 
 
 def write_page(board: Leaderboard, directory: Path) -> list[Path]:
@@ -61,17 +63,19 @@ def write_page(board: Leaderboard, directory: Path) -> list[Path]:
         for name in (*PLOTS, *PICTURES):
             for old in directory.glob(f"{name}*.png"):
                 old.unlink()
+        report = make_report(board)
         files = [directory / "results.csv"]
-        files[0].write_text(board.render("csv"), encoding="utf-8")
+        files[0].write_text(csv_text(report), encoding="utf-8")
         sections = []
         for number, section in enumerate(board.sections):
             suffix = f"-{_slug(section, board.sections)}" if number else ""
             drawn = any(s.place[:2] == section.place[:2] for s in board.sections[:number])
             runs = None if drawn else board.runs  # another protocol scores the same samples
-            sections.append(_section(section, runs, directory, suffix))
+            drawing = _draw(section, runs, directory, suffix)
+            sections.append(_section(report.parts[number], drawing))
         shown = [p.file for s in sections for p in (*s["plots"], *s["pictures"])]
         page = directory / "README.md"
-        page.write_text(_page(board, sections), encoding="utf-8")
+        page.write_text(_page(board, report, sections), encoding="utf-8")
     except OSError as error:
         raise DpbenchError(
             f"cannot write the leaderboard to {directory} ({error.strerror or error}): "
@@ -89,7 +93,10 @@ def _slug(section: Section, sections: list[Section]) -> str:
     return f"{slug}-{index + 1}" if index else slug
 
 
-def _section(section: Section, runs: Path | None, directory: Path, suffix: str) -> dict[str, Any]:
+def _draw(
+    section: Section, runs: Path | None, directory: Path, suffix: str
+) -> dict[str, list[Picture]]:
+    """Draw what a section has to show; of a release, nothing that shows private images."""
     store = Store(runs / "artifacts") if runs else None
     drawn: dict[str, list[Picture]] = {"plots": [], "pictures": []}
 
@@ -97,31 +104,31 @@ def _section(section: Section, runs: Path | None, directory: Path, suffix: str) 
         if figure is not None:
             dpi = PLOT_DPI if name in PLOTS else PICTURE_DPI
             plots.save(figure, directory / f"{name}{suffix}.png", dpi)
-            drawn[kind].append(Picture(title, f"{name}{suffix}.png"))
+            drawn[kind].append(Picture(title, f"{name}{suffix}.png", name in PRIVATE_PICTURES))
 
     for name, (title, plot) in PLOTS.items():
         keep("plots" if name == "fid_over_epsilon" else "pictures", name, title, plot(section))
     for name, (title, draw) in PICTURES.items():
-        keep("pictures", name, title, draw(section, store) if store else None)
-    tables = [
-        {"name": t.name, "title": t.title, "text": formats.markdown(t)}
-        for t in best_tables(section)
-    ]
+        if store and not (section.secure and name in PRIVATE_PICTURES):
+            keep("pictures", name, title, draw(section, store))
+    return drawn
+
+
+def _section(part: Part, drawn: dict[str, list[Picture]]) -> dict[str, Any]:
     return {
-        "title": section.title,
-        "anchor": re.sub(r"[^a-z0-9 -]", "", section.title.lower()).replace(" ", "-"),
-        "protocol": protocol_text(section.protocol),
-        "tables": tables,
-        "notes": [*notes.caption(section), *notes.notes(section)],
-        "unranked": notes.unranked(section),
+        "part": part,
+        "anchor": re.sub(r"[^a-z0-9 -]", "", part.title.lower()).replace(" ", "-"),
+        "tables": [
+            {"name": t.name, "title": t.title, "text": markdown_table(t)} for t in part.tables
+        ],
         **drawn,
     }
 
 
-def _page(board: Leaderboard, sections: list[dict[str, Any]]) -> str:
+def _page(board: Leaderboard, report: Report, sections: list[dict[str, Any]]) -> str:
     trials = [result for result in board.results if not result.is_control]
     counts: Counter[str] = Counter(result.status for result in trials)
-    files = [picture.file for section in sections for picture in section["pictures"]]
+    pictures = [picture for section in sections for picture in section["pictures"]]
     environment = Environment(
         loader=PackageLoader("dpbench.leaderboard"),
         autoescape=False,  # Markdown, not HTML
@@ -130,12 +137,14 @@ def _page(board: Leaderboard, sections: list[dict[str, Any]]) -> str:
     )
     text = environment.get_template("README.md.j2").render(
         sections=sections,
-        made=_made(read_history(board.runs)[0]) if board.runs else [],
+        made=_made(board.history),
+        set_aside=report.set_aside,
         statuses=[(s, meaning, counts[s]) for s, meaning in STATUSES.items()],
         deltas=" or ".join(map(delta_text, sorted({r.delta for r in trials if r.delta}))),
         audited=any(result.audit for result in trials),
+        replayed=any(result.privacy and result.privacy.replay for result in trials),
         seeded=any(_is_seeded(result) for result in trials),
-        shows_private=any(file.startswith(("reconstructions", "neighbours")) for file in files),
+        private=[picture.file for picture in pictures if picture.private],
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -144,7 +153,7 @@ def _is_seeded(result: Result) -> bool:
     return result.privacy is not None and result.privacy.ledger.rng == "seeded"
 
 
-def _made(history: list[Run]) -> list[list[str]]:
+def _made(history: Iterable[Run]) -> list[list[str]]:
     """Return a row for each run: command, time, when it ended, what it ran on."""
     return [
         [

@@ -53,7 +53,7 @@ def samples(section: Section, store: Store) -> Figure | None:
     if not cells:
         return None
     down, across = len(section.methods), len(section.targets)
-    real = _control_preview(section, store, "real")
+    real = None if section.secure else _control_preview(section, store, "real")
     heights = [*([1.0] if real is not None else []), *[1.0] * down]
     figure = Figure(figsize=(2.9 * across + 1.2, 1.42 * len(heights) + 0.6), layout="constrained")
     grid = figure.add_gridspec(len(heights), across, height_ratios=heights)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from dpbench.results import Result, to_json
+from dpbench.leaderboard.report import Report
 
 __all__ = ["csv_text", "json_text"]
 
 
-def json_text(results: Iterable[Result]) -> str:
+def json_text(report: Report) -> str:
     """Return a JSON list of trials and controls; an infinite epsilon is ``"inf"``."""
-    return json.dumps([to_json(result) for result in results], indent=2, ensure_ascii=False)
+    return json.dumps(report.records, indent=2, ensure_ascii=False) + "\n"
 
 
-def csv_text(results: Iterable[Result]) -> str:
+def csv_text(report: Report) -> str:
     """Return one line per trial or control; nested fields are named ``metrics.fid``.
 
     Lists are JSON; what a row does not have is empty.
     """
-    rows = [dict(_flat("", to_json(result))) for result in results]
-    # A field's columns stand where the schema puts the field, in order of name.
-    place = {name: number for number, name in enumerate(Result.model_fields)}
+    rows = [dict(_flat("", record)) for record in report.records]
+    # A field's columns stand where the record has the field, in order of name.
+    place = {name: number for record in report.records for number, name in enumerate(record)}
     names = {name for row in rows for name in row}
     file = io.StringIO()
     ordered = sorted(names, key=lambda name: (place[name.partition(".")[0]], name))

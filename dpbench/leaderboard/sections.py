@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
 from dpbench.planning.config import Settings
-from dpbench.results import CONTROL, Result
+from dpbench.results import CONTROL, DEFAULT, Choice, Result
 
 __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
 
@@ -63,14 +63,30 @@ class Candidate:
 
     @property
     def rankable(self) -> bool:
-        """Some seed has a score, and no seed spent more than its budget or was refuted."""
-        within = "over-budget" not in self.statuses and not self.refuted
-        return within and bool(self.seeds(PRIMARY))
+        """Some seed has a score, and none spent more than its budget."""
+        return "over-budget" not in self.statuses and bool(self.seeds(PRIMARY))
 
     @property
-    def refuted(self) -> bool:
-        """An audit found more epsilon than the ledger states."""
-        return any(result.audit.refuted for result in self.results if result.audit)
+    def leak(self) -> str | None:
+        """What the replay check found: something told neighbouring data sets apart."""
+        replays = (r.privacy.replay for r in self.results if r.privacy and r.privacy.replay)
+        failed = (replay for replay in replays if replay.verdict == "failed")
+        return next((replay.reason or "no reason given" for replay in failed), None)
+
+    @property
+    def refutation(self) -> str | None:
+        """By how much an audit found more epsilon than the ledger states."""
+        audits = [r.audit for r in self.results if r.audit and r.audit.refuted]
+        if not audits:
+            return None
+        worst = max(audits, key=lambda audit: audit.epsilon_lower)
+        bound, claim = significant(worst.epsilon_lower), significant(worst.epsilon_claimed)
+        return f"an audit found ε ≥ {bound} where {claim} is claimed"
+
+    @property
+    def audited(self) -> float | None:
+        """The largest epsilon that an audit showed with confidence."""
+        return max((r.audit.epsilon_lower for r in self.results if r.audit), default=None)
 
     @property
     def collapsed(self) -> bool:
@@ -102,6 +118,17 @@ class Candidate:
         """Sorts candidates: whole before incomplete, all classes present, then mean FID."""
         figure = self.figure(PRIMARY)
         return self.incomplete, self.collapsed, figure.mean if figure else math.inf
+
+    @property
+    def choice(self) -> Choice:
+        """How it is chosen, if it is: by a rule other than scores where any seed says so."""
+        choices = [result.choice for result in self.results]
+        return next((choice for choice in choices if choice.chosen), choices[0])
+
+    @property
+    def claimed(self) -> float | None:
+        """The target; where the noise was given instead, there is no claim but what it came to."""
+        return self.target.epsilon if self.target.noise_multiplier is None else self.spent
 
     @property
     def spent(self) -> float | None:
@@ -142,8 +169,15 @@ class Section:
 
     @property
     def title(self) -> str:
-        settings = "default settings" if self.settings == "default" else f"{self.settings} settings"
-        return f"{self.dataset}, {settings}, protocol {self.protocol['name']}"
+        return f"{self.dataset}, {self._settings_title}, protocol {self.protocol['name']}"
+
+    @property
+    def _settings_title(self) -> str:
+        """Name hyperparameters by the grids that mentioned them."""
+        grids = sorted({grid for trial in self.trials for grid in trial.grids})
+        if self.settings == DEFAULT or not grids or grids == [self.settings]:
+            return f"{self.settings} settings"
+        return f"settings {self.settings} (grid{'s' * (len(grids) > 1)} {', '.join(grids)})"
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -172,6 +206,11 @@ class Section:
         counts = Counter(len(c.seeds(PRIMARY)) for c in self.candidates if c.seeds(PRIMARY))
         return max(counts, key=lambda n: (counts[n], n)) if counts else 0
 
+    @property
+    def secure(self) -> bool:
+        """Some row is a release: nothing here may show private images."""
+        return any(result.secure for result in (*self.trials, *self.controls))
+
     @cached_property
     def _cells(self) -> dict[tuple[str, Target], list[Candidate]]:
         cells: dict[tuple[str, Target], list[Candidate]] = {}
@@ -183,10 +222,45 @@ class Section:
         """Return the candidates of a cell: one per clip and setting of other axes."""
         return self._cells.get((method, target), [])
 
+    def distrust(self, method: str, target: Target) -> tuple[str, str] | None:
+        """Return why a method is not ranked at a target, whatever its scores.
+
+        An audit refutes the clips of one target; what replay finds is in the code.
+        """
+        for candidate in self.among(method, target):
+            if candidate.refutation:
+                return "refuted", candidate.refutation
+        leaks = (c.leak for c in self.candidates if c.method == method and c.leak)
+        return next((("replay failed", leak) for leak in leaks), None)
+
     def chosen(self, method: str, target: Target) -> Candidate | None:
-        """Return the candidate with the best mean FID, if any can be ranked."""
-        rankable = [c for c in self.among(method, target) if c.rankable]
+        """Return the candidate that a rule other than scores picks, else the best by mean FID.
+
+        ``None`` where the former, or every one, cannot be ranked.
+        """
+        among = [] if self.distrust(method, target) else self.among(method, target)
+        picked = [c for c in among if c.choice.chosen]
+        rankable = [c for c in picked or among if c.rankable]
         return min(rankable, key=lambda c: c.worth, default=None)
+
+    def with_selection(self, chosen: Candidate) -> float | None:
+        """Return the epsilon of publishing ``chosen`` as the one chosen among its rivals.
+
+        Infinite where exact private scores chose: one image can turn that choice.
+        """
+        among = self.among(chosen.method, chosen.target)
+        picked = [c for c in among if c.choice.chosen] or among
+        if len(picked) > 1:
+            return math.inf
+        paid = chosen.choice.epsilon
+        return chosen.spent if paid is None else paid
+
+    def selected(self) -> Iterator[tuple[Candidate, float | None]]:
+        """Yield what is shown of every method at every target, with its epsilon."""
+        for target in self.targets:
+            for method in self.methods:
+                if chosen := self.chosen(method, target):
+                    yield chosen, self.with_selection(chosen)
 
     def ranks(self, target: Target) -> dict[str, str]:
         """Rank the methods' chosen candidates, with ties; collapsed ones come last."""

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
-from dpbench.leaderboard.selection import selection_epsilon
 from dpbench.leaderboard.words import (
     CONTROLS,
     heading,
@@ -17,14 +16,14 @@ from dpbench.leaderboard.words import (
     ratio_text,
     significant,
 )
-from dpbench.results import CONTROL, Result
+from dpbench.results import CONTROL, Privacy, Result
 
 __all__ = ["Column", "Table", "best_tables", "metric_columns", "sweep_tables"]
 
 MISSING = "–"
 COLLAPSED = "†"
 #: What a cell shows when no candidate of it can be ranked: the gravest status there is.
-GRAVITY = ("refuted", "over-budget", "diverged", "failed", "skipped")
+GRAVITY = ("over-budget", "diverged", "failed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,9 @@ def _scores(section: Section, figures: _Figures) -> Table:
 def _score_cells(section: Section, figures: _Figures, method: str, target: Target) -> list[str]:
     best = section.chosen(method, target)
     if best is None:
-        among = section.among(method, target)
-        statuses = {status for c in among for status in c.statuses}
-        statuses |= {"refuted" for c in among if c.refuted}
+        if found := section.distrust(method, target):
+            return [found[0], MISSING, MISSING]
+        statuses = {status for c in section.among(method, target) for status in c.statuses}
         reason = next((status for status in GRAVITY if status in statuses), "")
         return [reason or ("no FID" if statuses else MISSING), MISSING, MISSING]
     fid = best.figure(PRIMARY)
@@ -181,7 +180,7 @@ def named_controls(section: Section) -> list[tuple[str, str, Result]]:
 
 
 def _chosen(section: Section) -> Table:
-    titles = ["tried", "seeds", "ε spent", "ε of choosing", "audit: ε ≥"]
+    titles = ["tried", "seeds", "ε claimed", "ε spent", "ε with selection", "ε audited"]
     table = Table(
         "chosen",
         "The chosen trials and what they cost",
@@ -194,19 +193,17 @@ def _chosen(section: Section) -> Table:
         ],
         keys=2,
     )
-    for target, method, best in _cells(section):
-        rivals = section.among(method, target)
-        choosing = selection_epsilon(rivals) if target.private else None
+    for target, method, best in _chosen_of(section):
+        figures = (best.claimed, best.spent, section.with_selection(best))
         table.rows.append(
             [
                 section.target_text(target),
                 method,
                 best.setting or MISSING,
-                str(len(rivals)),
+                str(len(section.among(method, target))),
                 str(len(best.seeds(PRIMARY))),
-                MISSING if best.spent is None else significant(best.spent),
-                MISSING if choosing is None else significant(choosing),
-                audit_text(best),
+                *(MISSING if figure is None else significant(figure) for figure in figures),
+                MISSING if best.audited is None else f"≥ {significant(best.audited)}",
                 trust_text(best),
             ]
         )
@@ -220,7 +217,7 @@ def _further(section: Section, figures: _Figures) -> Table:
     table = Table("further", "Further figures of the chosen trials", columns, keys=2)
     if not keys:
         return table
-    for target, method, best in _cells(section):
+    for target, method, best in _chosen_of(section):
         row = [figures.text(best, key) for key in keys]
         table.rows.append([section.target_text(target), method, *row])
     trials = len(table.rows)
@@ -232,7 +229,7 @@ def _further(section: Section, figures: _Figures) -> Table:
     return table
 
 
-def _cells(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
+def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
     for target in section.targets:
         for method in section.methods:
             if best := section.chosen(method, target):
@@ -278,13 +275,16 @@ def _ruled(table: Table) -> Table:
     return table
 
 
-def audit_text(candidate: Candidate) -> str:
-    """Return the largest audited lower bound of epsilon."""
-    bounds = [r.audit.epsilon_lower for r in candidate.results if r.audit]
-    return significant(max(bounds)) if bounds else MISSING
-
-
 def trust_text(candidate: Candidate) -> str:
-    """Return who accounts for the trials: the harness's ``ledger``, or themselves."""
-    words = sorted({r.privacy.ledger.trust for r in candidate.results if r.privacy}, reverse=True)
+    """Return what stands behind the trials' epsilon: see :func:`_trust`."""
+    words = sorted({_trust(r.privacy) for r in candidate.results if r.privacy}, reverse=True)
     return ", ".join(words) or MISSING
+
+
+def _trust(privacy: Privacy) -> str:
+    """Say who accounts: the harness (``ledger``), checked by replay (``replayed``), or itself.
+
+    Replay plays back releases of the harness; of self-declared ones it says nothing.
+    """
+    replayed = privacy.replay is not None and privacy.replay.verdict == "passed"
+    return "replayed" if replayed and privacy.ledger.trust == "ledger" else privacy.ledger.trust

@@ -48,10 +48,10 @@ class Replay:
     ) -> Replay:
         """Capture on a CUDA device; ``streams`` tells all generators that the step draws from.
 
-        Not with a secure source, whose noise comes from the host, and not in an
-        audit, which looks at every step.
+        Not with a secure source, whose noise comes from the host, and not where an
+        audit or a replay looks at every step.
         """
-        plain = all(not p.secure_rng and p.canaries is None for p in privates)
+        plain = all(not (p._session.secure_rng or p._session.observed) for p in privates)
         if device.type != "cuda" or not plain or os.environ.get(OFF_VARIABLE):
             return cls()
         return cls(lambda body: _cuda_graph(body, device, streams()))

@@ -21,31 +21,62 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dpbench.errors import DpbenchError
+from dpbench.privacy.contributions import alone_differs
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.sampling import BLOCK_STEPS, InclusionCounter, PoissonSampler
+from dpbench.privacy.mechanism import Evidence
+from dpbench.privacy.sampling import BLOCK_STEPS, InclusionCounter
 
-__all__ = ["Engine", "PerSampleLoss", "PrivateGradient", "clipped_gradient_sum", "train"]
+__all__ = [
+    "Engine",
+    "PerSampleLoss",
+    "PrivateGradient",
+    "clipped_gradient_sum",
+    "sample_gradients",
+    "train",
+]
 
 Engine = Literal["functorch", "opacus"]
 PerSampleLoss = Callable[[nn.Module, Tensor], Tensor]
 """Maps a module and a batch ``[B, ...]`` to one loss per sample, ``[B]``."""
 
 
-def clipped_gradient_sum(
-    module: nn.Module, loss: PerSampleLoss, batch: Tensor, clip: float, engine: Engine
-) -> list[Tensor]:
-    """Sum per-sample gradients clipped to L2 norm ``clip``, parameter by parameter.
+def sample_gradients(
+    module: nn.Module, loss: PerSampleLoss, batch: Tensor, engine: Engine
+) -> Tensor:
+    """Return each sample's gradient as one row, ``[B, P]``; no other tensor gets any.
 
     ``module`` must be a ``GradSampleModule`` for the engine ``"opacus"``.
     """
     if len(batch) == 0:
-        return [torch.zeros_like(p) for p in module.parameters() if p.requires_grad]
-    samples = _opacus(module, loss, batch) if engine == "opacus" else _vmap(module, loss, batch)
-    squares = torch.stack([g.flatten(1).square().sum(1) for g in samples]).sum(0)
-    factor = (clip / squares.sqrt().clamp_min(1e-30)).clamp_max(1)
-    return [torch.einsum("b,b...->...", factor, g) for g in samples]
+        return batch.new_zeros(0, sum(p.numel() for p in module.parameters() if p.requires_grad))
+    parts = _opacus(module, loss, batch) if engine == "opacus" else _vmap(module, loss, batch)
+    return torch.cat([part.detach().flatten(1) for part in parts], 1)
+
+
+def clipped_gradient_sum(
+    module: nn.Module,
+    loss: PerSampleLoss,
+    batch: Tensor,
+    clip: float,
+    engine: Engine,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Sum per-sample gradients clipped to L2 norm ``clip``, ``[P]``.
+
+    Parameters follow each other in the module's order. A sample of ``weight``
+    ``[B]`` zero, and one whose gradient is not finite, adds nothing.
+    """
+    return _sum(sample_gradients(module, loss, batch, engine), clip, weight)
+
+
+def _sum(rows: Tensor, clip: float, weight: Tensor | None) -> Tensor:
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    factor = (clip / norms.clamp_min(1e-30)).clamp_max(1)
+    factor = factor if weight is None else factor * weight
+    finite = torch.isfinite(rows).all(1)
+    total: Tensor = torch.where(finite, factor, 0) @ rows.masked_fill(~finite[:, None], 0)
+    return total
 
 
 def _vmap(module: nn.Module, loss: PerSampleLoss, batch: Tensor) -> list[Tensor]:
@@ -60,7 +91,8 @@ def _vmap(module: nn.Module, loss: PerSampleLoss, batch: Tensor) -> list[Tensor]
         return loss(_Called(call), row[None])[0]
 
     gradients = torch.func.vmap(torch.func.grad(single), (None, 0), randomness="different")
-    return list(gradients(params, batch).values())
+    with torch.no_grad():  # else sums would hang on parameters that the loss takes from outside
+        return list(gradients(params, batch).values())
 
 
 class _Called(nn.Module):
@@ -75,17 +107,17 @@ class _Called(nn.Module):
 
 
 def _opacus(module: nn.Module, loss: PerSampleLoss, batch: Tensor) -> list[Tensor]:
-    module.zero_grad(set_to_none=True)
-    for p in module.parameters():
-        p.grad_sample = None  # type: ignore[attr-defined]
+    tracked = [p for p in module.parameters() if p.requires_grad]
+    for p in tracked:
+        p.grad = p.grad_sample = None  # type: ignore[attr-defined]
     batch = batch.detach().requires_grad_()  # hooks of layers want a gradient to arrive
-    loss(module, batch).sum().backward()
+    total = loss(module, batch).sum()
+    torch.autograd.backward(total, inputs=[batch, *tracked])  # and nothing else gets one
     found: list[Tensor] = []
-    for p in module.parameters():
-        if p.requires_grad:
-            sample = p.grad_sample  # type: ignore[attr-defined]
-            found.append(sample if sample is not None else p.new_zeros(len(batch), *p.shape))
-    module.zero_grad(set_to_none=True)
+    for p in tracked:
+        sample = p.grad_sample  # type: ignore[attr-defined]
+        found.append(sample if sample is not None else p.new_zeros(len(batch), *p.shape))
+        p.grad = p.grad_sample = None  # type: ignore[attr-defined]
     return found
 
 
@@ -95,13 +127,20 @@ class PrivateGradient:
     The whole run enters the ledger when this is built. The sum is divided by the
     expected batch size. With the engine ``"functorch"`` the loss is called inside
     ``vmap``: it must not branch on values or use ``.item()``. With ``"opacus"``
-    the module's layers must be ones that Opacus supports.
+    the module's layers must be ones that Opacus supports, and a few gradients of the
+    first batch are compared with what the same records give alone.
+
+    Null records and records whose gradient is not finite add nothing.
 
     Args:
         private: the handle; its clip bounds each record's gradient.
         sampling_rate: Poisson inclusion probability of a record per step.
         steps: how many gradients will be taken, at most.
         clip: overrides the trial's clip.
+        view: maps latents ``[N, d]`` to what the loss sees ``[N, k]``, each row from
+            its own record; applied once.
+        randomness: standard normal numbers that each row of a batch gets appended, for
+            losses that need noise: ``[B, k + randomness]``.
     """
 
     def __init__(
@@ -115,74 +154,96 @@ class PrivateGradient:
         clip: float | None = None,
         engine: Engine = "functorch",
         name: str = "dp-sgd",
+        view: Callable[[Tensor], Tensor] | None = None,
+        randomness: int = 0,
     ) -> None:
-        self._private, self._module, self._loss, self._engine = private, module, loss, engine
+        self._session, self._module, self._loss, self._engine = (
+            private._session, module, loss, engine,
+        )  # fmt: skip
         self._tracked = _grad_sample_module(module) if engine == "opacus" else module
-        self._clip = private.clip if clip is None else clip
-        self._rate, self._steps, self._done = sampling_rate, steps, 0
-        self._sigma = private.noise_multiplier(sampling_rate, steps)
-        private.ledger.record(
-            Mechanism(
-                name=name,
-                noise_multiplier=self._sigma,
-                sampling_rate=sampling_rate,
-                count=steps,
-                sensitivity=self._clip,
-            )
+        self._view = view or (lambda latents: latents)
+        self._rows = self._view(private._latents)
+        self._counter = InclusionCounter(private.size, [sampling_rate])
+        self._mechanism = Mechanism(
+            name=name,
+            noise_multiplier=private.noise_multiplier(sampling_rate, steps),
+            sampling_rate=sampling_rate,
+            count=steps,
+            sensitivity=private.clip if clip is None else clip,
         )
-        self._entry = len(private.ledger.mechanisms) - 1
-        self._noise = private.noise_source(name)
-        self._sampler = PoissonSampler(
-            private.size, sampling_rate, private.noise_source(f"sampling:{name}")
-        )
-        self._counter = InclusionCounter(private.size, sampling_rate)
+        self._use = self._session.use(self._mechanism, self._counter.figures)
+        self._sampler = self._use.sampler()
+        self._draws, self._randomness = private.draws(name), randomness
+        self._done = 0
+        self._checked = engine != "opacus"  # vmap shows the loss one record at a time
 
     def step(self) -> None:
         """Take the next private gradient.
 
         Raises:
-            DpbenchError: all the steps that were accounted are used up.
+            NotAccounted: all the steps that were accounted are used up.
+            NotPerRecord: a record's gradient depends on the rest of its batch.
         """
-        if self._done == self._steps:
-            raise DpbenchError(f"only {self._steps} private steps were accounted")
-        if self._done % BLOCK_STEPS == 0:
-            block = self._sampler.block(min(BLOCK_STEPS, self._steps - self._done))
-            self._counter.add(block)
-            self._batches = block.records.split(block.counts.tolist())
-        device = next(self._module.parameters()).device
-        batch = self._private._latents[self._batches[self._done % BLOCK_STEPS]].to(device)
-        sums = clipped_gradient_sum(self._tracked, self._loss, batch, self._clip, self._engine)
-        scale = 1 / (self._rate * self._private.size)
-        trained = [p for p in self._module.parameters() if p.requires_grad]
-        if self._sigma > 0:
-            for p, total in zip(trained, sums, strict=True):
-                noise = self._noise.normal(p.shape, p.device, p.dtype)
-                total.add_(noise, alpha=self._sigma * self._clip)
-        if self._private.canaries is not None:
-            self._align(batch, self._private.canaries.to(device), sums)
-        for p, total in zip(trained, sums, strict=True):
-            p.grad = total.mul_(scale)
-        self._done += 1
-        if self._done == self._steps:
-            figures = self._counter.figures(self._entry)
-            self._private.ledger.inclusions.append(figures)
+        self._use.begin()
+        picked = self._picked()
+        batch = self._noised(self._rows[picked].to(_device(self._module)))
+        gradients = sample_gradients(self._tracked, self._loss, batch, self._engine)
+        self._check(batch, gradients)
+        present = self._session.present[picked].to(gradients)
+        self._counter.add(picked[None], torch.ones_like(picked[None], dtype=torch.bool))
+        clip = self._mechanism.sensitivity
+        noisy = self._use.release(_sum(gradients, clip, present))
+        if self._use.evidence is not None:
+            known = ~self._use.evidence.planted[picked].to(batch.device)
+            background = _sum(gradients, clip, present * known)
+            self._align(self._use.evidence, noisy - background)
+        self._write(noisy / (self._mechanism.sampling_rate * len(self._rows)))
 
-    def _align(self, batch: Tensor, canaries: Tensor, noisy: list[Tensor]) -> None:
+    def _picked(self) -> Tensor:
+        """Return the records of the next batch, drawn a block of steps at a time."""
+        turn = self._done % BLOCK_STEPS
+        if turn == 0:
+            block = self._sampler.block(min(BLOCK_STEPS, self._mechanism.count - self._done))
+            self._batches = block.records.split(block.counts.tolist())
+        self._done += 1
+        picked: Tensor = self._batches[turn]
+        return picked
+
+    def _noised(self, rows: Tensor) -> Tensor:
+        if not self._randomness:
+            return rows
+        shape = (len(rows), self._randomness)
+        return torch.cat([rows, self._draws.normal(shape, rows.device, rows.dtype)], 1)
+
+    def _check(self, batch: Tensor, gradients: Tensor) -> None:
+        """Look once, at the first batch in which one record could move another."""
+        if self._checked or len(batch) < 2:
+            return
+
+        def alone(index: int) -> Tensor:
+            row = batch[index : index + 1]
+            return sample_gradients(self._tracked, self._loss, row, self._engine)
+
+        alone_differs(self._mechanism.name, gradients, alone)
+        self._checked = True
+
+    def _align(self, evidence: Evidence, unexplained: Tensor) -> None:
         """Tell an audit how far the sum, less the records it knows, points toward canaries."""
-        picked = self._batches[self._done % BLOCK_STEPS]
-        known = batch[~self._private.planted[picked].to(batch.device)]
-        background = clipped_gradient_sum(
-            self._tracked, self._loss, known, self._clip, self._engine
-        )
-        unexplained = [total - part for total, part in zip(noisy, background, strict=True)]
-        products = [
-            sum(float((g * u).sum()) for g, u in zip(own, unexplained, strict=True))
-            for own in (
-                clipped_gradient_sum(self._tracked, self._loss, c[None], self._clip, self._engine)
-                for c in canaries
-            )
-        ]
-        self._private.align(torch.tensor(products), self._sigma * self._clip, self._rate)
+        canaries = self._noised(self._view(evidence.canaries).to(unexplained.device))
+        rows = sample_gradients(self._tracked, self._loss, canaries, self._engine)
+        norms = torch.linalg.vector_norm(rows, dim=1)
+        factor = (self._mechanism.sensitivity / norms.clamp_min(1e-30)).clamp_max(1)
+        self._use.align(factor * (rows @ unexplained))
+
+    def _write(self, mean: Tensor) -> None:
+        trained = [p for p in self._module.parameters() if p.requires_grad]
+        parts = mean.split([p.numel() for p in trained])
+        for p, part in zip(trained, parts, strict=True):
+            p.grad = part.view_as(p)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def train(

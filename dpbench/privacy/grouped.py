@@ -1,17 +1,26 @@
-"""Sums over groups of records, released together at the price of one sum."""
+"""Noisy sums over all records, and over groups of records at the price of one sum."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
-from dpbench.privacy.handle import PrivateLatents, check_per_record
+from dpbench.privacy.contributions import alone_differs, bounded
 from dpbench.privacy.ledger import Mechanism
 
-__all__ = ["release_grouped_sum"]
+if TYPE_CHECKING:
+    from dpbench.privacy.handle import PrivateLatents
+    from dpbench.privacy.session import PrivateSession
+
+__all__ = ["Grouped", "gaussian", "grouped_sum", "release_grouped_sum"]
+
+Grouped = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maps latents ``[B, d]`` to memberships ``[B, K]`` and values ``[B, m]``, row by row."""
 
 _ROWS, _NUMBERS = 8192, 2**24
 """Most records at a time, and most numbers among their values: second moments are wide."""
@@ -19,7 +28,7 @@ _ROWS, _NUMBERS = 8192, 2**24
 
 def release_grouped_sum(
     private: PrivateLatents,
-    contribution: Callable[[Tensor], tuple[Tensor, Tensor]],
+    contribution: Grouped,
     *,
     clip: float,
     noise_multiplier: float,
@@ -31,51 +40,83 @@ def release_grouped_sum(
     values v ``[B, m]``, each row from its own latent. Values are clipped to L2
     norm ``clip`` and memberships to L2 norm 1 (soft assignments, which sum to
     one, already are), so a record moves the result by at most ``clip`` however
-    many groups there are: it is one vector of length K m, never formed.
+    many groups there are: it is one vector of length K m, never formed. Null
+    records and rows that are not finite contribute nothing.
+
+    Raises:
+        NotPerRecord: some rows depend on the rest of their batch.
+        DpbenchError: rows are missing, or the clip is not positive and finite.
     """
-    if clip <= 0:
-        raise DpbenchError(f"clip of {name!r} must be positive, got {clip}")
+    mechanism = gaussian(name, noise_multiplier, clip)
+    return grouped_sum(private._session, contribution, mechanism).float()
+
+
+def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mechanism) -> Tensor:
+    """Release the sums of :func:`release_grouped_sum` in float64, clipped to the sensitivity."""
     total: Tensor | None = None
     background = torch.zeros(())
-    rows = _ROWS
-    if private.size:
-        width = contribution(private._latents[:1])[1].shape[1]
-        rows = min(_ROWS, max(1, _NUMBERS // max(1, width)))
-    for start in range(0, private.size, rows):
-        chunk = private._latents[start : start + rows]
-        weights, values = contribution(chunk)
-        if len(weights) != len(chunk) or len(values) != len(chunk):
-            raise DpbenchError(f"{name!r}: a contribution must give one row per record")
-        if not (torch.isfinite(weights).all() and torch.isfinite(values).all()):
-            raise DpbenchError(f"{name!r}: a contribution is not finite; clipping cannot bound it")
+    for rows in _chunks(session, contribution):
+        latents = session.latents[rows]
+        weights, values = _rows(contribution, latents, mechanism.name)
         if total is None:
-            check_per_record(
-                lambda z: torch.cat(contribution(z), 1),
-                chunk,
-                torch.cat([weights, values], 1),
-                name,
-            )
-        share, values = _bounded(weights, values, clip)
+            _check_per_record(contribution, latents, weights, values, mechanism.name)
+        share, values = _bounded(weights, values, mechanism.sensitivity, session.present[rows])
         part = (share.T @ values).double()
         total = part if total is None else total + part
-        if private.canaries is not None:
-            known = ~private.planted[start : start + rows]
+        if session.evidence is not None:
+            known = ~session.evidence.planted[rows]
             background = background + (share[known].T @ values[known]).double()
     if total is None:
-        raise DpbenchError(f"{name!r}: there are no private records")
-    private.ledger.record(Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip))
-    noise = private.noise_source(name).normal(total.shape, dtype=total.dtype)
-    release = total + noise_multiplier * clip * noise.to(total.device)
-    if private.canaries is not None:
-        share, values = _bounded(*contribution(private.canaries), clip)
-        products = torch.einsum(
-            "bk,km,bm->b", share.double(), release - background, values.double()
-        )
-        private.align(products, noise_multiplier * clip)
-    return release.float()
+        raise DpbenchError(f"{mechanism.name!r}: there are no private records")
+    use = session.use(mechanism)
+    use.begin()
+    release = use.release(total)
+    if session.evidence is not None:
+        canaries = session.evidence.canaries
+        weights, values = _rows(contribution, canaries, mechanism.name)
+        everyone = torch.ones(len(canaries), dtype=torch.bool, device=canaries.device)
+        share, values = _bounded(weights, values, mechanism.sensitivity, everyone)
+        unexplained = release - background
+        use.align(torch.einsum("bk,km,bm->b", share.double(), unexplained, values.double()))
+    return release
 
 
-def _bounded(weights: Tensor, values: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+def gaussian(name: str, noise_multiplier: float, clip: float) -> Mechanism:
+    """Return one use of all records; its clip must be a number that bounds something."""
+    if not 0 < clip < math.inf:
+        raise DpbenchError(f"clip of {name!r} must be positive and finite, got {clip}")
+    return Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
+
+
+def _chunks(session: PrivateSession, contribution: Grouped) -> Iterator[slice]:
+    size = len(session.latents)
+    width = contribution(session.latents[:1])[1].shape[1:].numel() if size else 1
+    rows = min(_ROWS, max(1, _NUMBERS // max(1, width)))
+    return (slice(start, start + rows) for start in range(0, size, rows))
+
+
+def _rows(contribution: Grouped, latents: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    weights, values = contribution(latents)
+    for part in (weights, values):
+        if part.ndim != 2 or len(part) != len(latents):
+            raise DpbenchError(
+                f"{name!r}: a contribution must give one row per record "
+                f"([{len(latents)}, k] expected, got {list(part.shape)})"
+            )
+    return weights, values
+
+
+def _check_per_record(
+    contribution: Grouped, latents: Tensor, weights: Tensor, values: Tensor, name: str
+) -> None:
+    def alone(index: int) -> Tensor:
+        return torch.cat(contribution(latents[index : index + 1]), 1)
+
+    alone_differs(name, torch.cat([weights, values], 1), alone)
+
+
+def _bounded(
+    weights: Tensor, values: Tensor, clip: float, present: Tensor
+) -> tuple[Tensor, Tensor]:
     """Clip memberships to L2 norm 1 and values to ``clip``, row by row."""
-    scale = (clip / values.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
-    return weights / weights.norm(dim=1, keepdim=True).clamp_min(1), values * scale
+    return bounded(weights, 1.0, present), bounded(values, clip, present)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,13 +23,9 @@ from dpbench.privacy.accounting import noise_multiplier_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.randomness import NoiseSource, SeededSource
-from dpbench.privacy.sampling import (
-    BLOCK_STEPS,
-    InclusionCounter,
-    PoissonBlock,
-    PoissonSampler,
-)
+from dpbench.privacy.mechanism import GaussianUse
+from dpbench.privacy.randomness import SeededSource
+from dpbench.privacy.sampling import BLOCK_STEPS, InclusionCounter, PoissonBlock
 
 __all__ = [
     "DPSGDLanes",
@@ -78,12 +75,18 @@ def release_noise(private: PrivateLatents, share: float, releases: int) -> float
 
 
 def clipped_sum(
-    traces: Sequence[LinearTrace], clip: Tensor, weight: Tensor, out: LaneBuffer
+    traces: Sequence[LinearTrace],
+    clip: Tensor,
+    weight: Tensor,
+    out: LaneBuffer,
+    may_wait: bool = True,
 ) -> Tensor:
     """Sum per-sample gradients, each scaled to an L2 norm of at most ``clip``, into ``out``.
 
-    ``clip`` is ``[L, 1]``, ``weight`` ``[L, B]`` (0 leaves a row out). Layers
-    that no trace names keep what ``out`` held. Returns the norms, ``[L, B]``.
+    ``clip`` is ``[L, 1]``, ``weight`` ``[L, B]`` (0 leaves a row out). A row whose
+    gradient is not finite adds nothing. Layers that no trace names keep what ``out``
+    held. ``may_wait``: look whether there are such rows before removing them, which a
+    captured step cannot. Returns the norms, ``[L, B]``.
     """
     squares: Tensor | None = None
     for trace in traces:
@@ -93,7 +96,11 @@ def clipped_sum(
     if squares is None:
         raise ValueError("a gradient needs at least one layer")
     norms = squares.sqrt_()
-    factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight).unsqueeze(-1)
+    finite = torch.isfinite(norms)
+    factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight)
+    factor = torch.where(finite, factor, 0).unsqueeze(-1)
+    if not may_wait or not finite.all():
+        traces = _without(~finite, traces)
     for trace in traces:
         scaled = trace.delta * factor
         torch.bmm(trace.inputs.transpose(1, 2), scaled, out=out.weights[trace.layer])
@@ -101,11 +108,13 @@ def clipped_sum(
     return norms
 
 
-def fill_normal(source: NoiseSource, out: Tensor) -> Tensor:
-    """Fill ``out`` with N(0, 1) numbers, in place where the source allows it."""
-    if isinstance(source, SeededSource):
-        return out.normal_(generator=source.generator(out.device))
-    return out.copy_(source.normal(out.shape, out.device, out.dtype))
+def _without(rows: Tensor, traces: Sequence[LinearTrace]) -> Sequence[LinearTrace]:
+    """Silence ``rows`` ``[L, B]``: zero times an infinite entry is not zero."""
+    gone = rows.unsqueeze(-1)
+    return [
+        LinearTrace(t.layer, t.inputs.masked_fill(gone, 0), t.delta.masked_fill(gone, 0))
+        for t in traces
+    ]
 
 
 class DPSGDLanes:
@@ -151,36 +160,34 @@ class DPSGDLanes:
         device = params.flat.device
         self._noise = torch.empty_like(params.flat[0])  # one lane's: it stays in the cache
         self._clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
-        self._noise_std = [s.clip * s.noise_multiplier for s in schedules]
         self._batch = torch.tensor(
             [s.sampling_rate * self.size for s in schedules], device=device
         ).unsqueeze(1)
         self._source, self._offsets = self._records(view, device)
+        present = [private._session.present for private in privates]
+        self._present = torch.stack(present).to(device)
         self._canaries = self._watched(view, device)
         self._fixed = fixed
+        self._may_wait = device.type == "cpu" and not fixed
         self._room = [_room(s.sampling_rate * self.size, self.size) for s in schedules]
         self._traced: int | None = None
         self._picked = self._drawn = torch.zeros(0, 0, dtype=torch.int64, device=device)
-        self._entries: list[int] = []
-        self._samplers: list[PoissonSampler] = []
-        self._streams: list[NoiseSource] = []
-        self._counters: list[InclusionCounter] = []
-        for private, schedule in zip(privates, schedules, strict=True):
-            rate = schedule.sampling_rate
-            private.ledger.record(
-                Mechanism(
-                    name=name,
-                    noise_multiplier=schedule.noise_multiplier,
-                    sampling_rate=rate,
-                    count=schedule.steps,
-                    sensitivity=schedule.clip,
-                )
-            )
-            self._entries.append(len(private.ledger.mechanisms) - 1)
-            draws = private.noise_source(f"sampling:{name}")
-            self._samplers.append(PoissonSampler(self.size, rate, draws, device))
-            self._streams.append(private.noise_source(name))
-            self._counters.append(InclusionCounter(self.size, rate, device))
+        rates = [schedule.sampling_rate for schedule in schedules]
+        self._counter = InclusionCounter(self.size, rates, device)
+        self._uses = [self._use(lane, name) for lane in range(len(schedules))]
+        self._samplers = [use.sampler(device) for use in self._uses]
+
+    def _use(self, lane: int, name: str) -> GaussianUse:
+        schedule = self._schedules[lane]
+        mechanism = Mechanism(
+            name=name,
+            noise_multiplier=schedule.noise_multiplier,
+            sampling_rate=schedule.sampling_rate,
+            count=schedule.steps,
+            sensitivity=schedule.clip,
+        )
+        figures = partial(self._counter.figures, lane)
+        return self._privates[lane]._session.use(mechanism, figures)
 
     @property
     def active(self) -> int:
@@ -205,7 +212,7 @@ class DPSGDLanes:
     def streams(self) -> list[torch.Generator]:
         """The generators on the device that :meth:`compute` draws from."""
         device = self._noise.device
-        sources = (s for s in self._streams if isinstance(s, SeededSource))
+        sources = (u.noise for u in self._uses if isinstance(u.noise, SeededSource))
         return [source.generator(device) for source in sources]
 
     def gradient(self, traces: Traces) -> LaneBuffer:
@@ -220,7 +227,9 @@ class DPSGDLanes:
         return grads
 
     def begin(self) -> None:
-        """Draw the batches of this step."""
+        """Draw the batches of this step; each lane may release one gradient of them."""
+        for use in self._uses[: self.active]:
+            use.begin()
         at = self.step % BLOCK_STEPS
         if at == 0:
             self._draw_block()
@@ -241,43 +250,39 @@ class DPSGDLanes:
         self._drawn.copy_(self._counts[at, :lanes])
 
     def compute(self, traces: Traces) -> LaneBuffer:
-        """Return the noisy mean gradients of the batches that :meth:`begin` drew."""
+        """Return the noisy mean gradients of the batches that :meth:`begin` drew.
+
+        Raises:
+            NotAccounted: called again before the next :meth:`begin`.
+        """
         own = picks = self._picked
         lanes, width = own.shape
         if self._offsets is not None:
             picks = picks + self._offsets[:lanes]
         batch = self._source.index_select(0, picks.reshape(-1)).view(lanes, width, -1)
         ranks = torch.arange(width, device=batch.device)
-        weight = (ranks < self._drawn.unsqueeze(1)).to(batch.dtype)
+        included = ranks < self._drawn.unsqueeze(1)
+        weight = (included & self._present[:lanes].gather(1, own)).to(batch.dtype)
         grads = self._grads.head(lanes)
         with fast_products(batch.device):
             found = traces(batch)
         with full_precision():
-            clipped_sum(found, self._clip[:lanes], weight, grads)
-        self._add_noise(grads.flat)
+            clipped_sum(found, self._clip[:lanes], weight, grads, self._may_wait)
+        self._counter.add(own, included)
+        for use, total in zip(self._uses, grads.flat, strict=False):
+            use.release(total, self._noise)
         if self._canaries is not None:
             known = weight * self._known[:lanes].gather(1, own)
             background = grads.like()
-            clipped_sum(found, self._clip[:lanes], known, background)
+            clipped_sum(found, self._clip[:lanes], known, background, self._may_wait)
             unexplained = LaneBuffer(grads.layers, grads.flat - background.flat)
             self._align(self._canaries[:lanes], traces, unexplained)
         grads.flat.div_(self._batch[:lanes])
         return grads
 
     def end(self) -> None:
-        """Count the step; lanes that are through hand in how their records were drawn."""
-        lanes = self.active
+        """Count the step."""
         self.step += 1
-        for lane in range(self.active, lanes):
-            figures = self._counters[lane].figures(self._entries[lane])
-            self._privates[lane].ledger.inclusions.append(figures)
-
-    def _add_noise(self, total: Tensor) -> None:
-        for lane in range(len(total)):
-            std = self._noise_std[lane]
-            if std > 0:
-                noise = fill_normal(self._streams[lane], self._noise)
-                total[lane].add_(noise, alpha=std)
 
     def _align(
         self,
@@ -300,19 +305,20 @@ class DPSGDLanes:
             products += ((onto + total.biases[trace.layer]) * trace.delta).sum(2)
             squares += trace.delta.square().sum(2) * (trace.inputs.square().sum(2) + 1)
         products *= (self._clip[: len(canaries)] / squares.sqrt().clamp_min(1e-30)).clamp_max(1)
-        for lane, product in enumerate(products):
-            rate = self._schedules[lane].sampling_rate
-            self._privates[lane].align(product, self._noise_std[lane], rate)
+        for use, product in zip(self._uses, products, strict=False):
+            use.align(product)
 
     def _watched(
         self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device
     ) -> Tensor | None:
         """Gather the canaries of an audit, as each lane sees them, ``[L, m, k]``."""
-        watched = [p.canaries.to(device) for p in self._privates if p.canaries is not None]
-        if len(watched) < len(self._privates):
+        sessions = [private._session for private in self._privates]
+        evidence = [session.evidence for session in sessions if session.evidence is not None]
+        if len(evidence) < len(sessions):
             return None
-        known = [~p.planted for p in self._privates]
+        known = [~own.planted for own in evidence]
         self._known = torch.stack(known).to(device, self._noise.dtype)
+        watched = [own.canaries.to(device) for own in evidence]
         if view is not None:
             watched = [view(lane, canaries) for lane, canaries in enumerate(watched)]
         return torch.stack(watched)
@@ -322,9 +328,7 @@ class DPSGDLanes:
         blocks: list[PoissonBlock] = []
         for lane in range(self.active):
             steps = min(BLOCK_STEPS, self._schedules[lane].steps - self.step)
-            block = self._samplers[lane].block(steps)
-            self._counters[lane].add(block)
-            blocks.append(block)
+            blocks.append(self._samplers[lane].block(steps))
         device = self._noise.device
         self._counts = torch.zeros(BLOCK_STEPS, len(blocks), dtype=torch.int64, device=device)
         for lane, block in enumerate(blocks):

@@ -16,9 +16,10 @@ Trust = Literal["ledger", "self-declared"]
 class Mechanism(BaseModel):
     """``count`` uses of one Gaussian mechanism on a Poisson sample.
 
-    Each use adds N(0, (noise_multiplier * sensitivity)^2 I) to a sum in which
-    one record moves at most ``sensitivity`` in L2 norm, after including each
-    record independently with probability ``sampling_rate``.
+    Each use adds N(0, (noise_multiplier * sensitivity)^2 I) to a sum of
+    contributions, after including each record independently with probability
+    ``sampling_rate``. Replacing one record by the null record, which contributes
+    nothing, moves the sum by at most ``sensitivity`` in L2 norm.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +28,14 @@ class Mechanism(BaseModel):
     noise_multiplier: float = Field(ge=0, description="noise std / sensitivity; 0 is no privacy")
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     count: int = Field(default=1, ge=1)
-    sensitivity: float = Field(default=1.0, gt=0, description="L2, add/remove of one record")
+    sensitivity: float = Field(
+        default=1.0, gt=0, description="L2, replacing one record by the null record"
+    )
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise in each entry."""
+        return self.noise_multiplier * self.sensitivity
 
 
 class Ledger(BaseModel):
@@ -96,7 +104,8 @@ def check_inclusions(ledger: Ledger) -> list[str]:
     if ledger.trust == "ledger":
         for index, mechanism in enumerate(ledger.mechanisms):
             steps = observed.get(index, 0)
-            if (mechanism.sampling_rate < 1 or steps) and steps != mechanism.count:
+            unseen = mechanism.sampling_rate < 1 and steps == 0
+            if unseen or steps > mechanism.count:  # to stop early is to spend less
                 problems.append(
                     f"{mechanism.name}: {steps:.0f} samples seen, {mechanism.count} accounted"
                 )

@@ -1,10 +1,10 @@
 """Where noise and sampling come from: seeded (a benchmark) or secure (a release).
 
 ``seeded``
-    Each mechanism use draws from its own stream, derived from the trial's seed.
-    Runs repeat exactly. Whoever knows the seed can subtract the noise, and
-    torch's generators are predictable: **a seeded run is a benchmark, not a
-    release**.
+    Each mechanism use draws from its own stream, derived from the trial's noise
+    seed, which generators are not told. Runs repeat exactly. Whoever knows the seed
+    can subtract the noise, and torch's generators are predictable: **a seeded run
+    is a benchmark, not a release**.
 
 ``secure``
     Noise and Poisson sampling come from ChaCha20, keyed by the operating
@@ -26,7 +26,14 @@ from torch import Tensor
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 
-__all__ = ["NoiseSource", "RngMode", "SecureSource", "SecureUnavailable", "SeededSource"]
+__all__ = [
+    "NoiseSource",
+    "RngMode",
+    "SecureSource",
+    "SecureUnavailable",
+    "SeededSource",
+    "fill_normal",
+]
 
 RngMode = Literal["seeded", "secure"]
 
@@ -140,3 +147,10 @@ class SecureSource(NoiseSource):
         whole: Tensor = torch.as_tensor(self._numpy.integers(0, 2**bits, size=tuple(shape)))
         fraction: Tensor = whole.double() / 2**bits
         return fraction.to(dtype).to(device)
+
+
+def fill_normal(source: NoiseSource, out: Tensor) -> Tensor:
+    """Fill ``out`` with N(0, 1) numbers, in place where the source allows it."""
+    if isinstance(source, SeededSource):
+        return out.normal_(generator=source.generator(out.device))
+    return out.copy_(source.normal(out.shape, out.device, out.dtype))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +48,8 @@ class ReferenceLane:
     """One lane whose gradients come from Opacus's ``GradSampleModule``.
 
     ``linears`` are ``module``'s layers in the order of ``params``; before each
-    gradient they take over the values of ``params``'s only lane.
+    gradient they take over the values of ``params``'s only lane. ``randomness``
+    is that of :class:`~dpbench.privacy.dp_sgd.PrivateGradient`.
     """
 
     def __init__(
@@ -62,14 +62,13 @@ class ReferenceLane:
         loss: PerSampleLoss,
         name: str = "dp-sgd",
         view: Callable[[int, Tensor], Tensor] | None = None,
+        randomness: int = 0,
     ) -> None:
-        if view is not None:
-            seen = view(0, private._latents.to(params.flat.device))
-            private = replace(private, _latents=seen)
         self.step = 0
         self._params, self._grads, self._linears = params, params.like(), list(linears)
         self._steps = schedule.steps
-        module.to(params.flat.device)
+        device = params.flat.device
+        module.to(device)
         self._gradient = PrivateGradient(
             private,
             module,
@@ -79,6 +78,8 @@ class ReferenceLane:
             clip=schedule.clip,
             engine="opacus",
             name=name,
+            view=None if view is None else lambda latents: view(0, latents.to(device)),
+            randomness=randomness,
         )
 
     @property

@@ -9,6 +9,7 @@ float64, gives the successes at a cost of O(q * size) per step instead of O(size
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,44 +99,57 @@ class PoissonSampler:
 
 
 class InclusionCounter:
-    """Counts how often each record was drawn, for the test of sampling against accounting.
+    """Counts how often each record was used, for the test of sampling against accounting.
 
     Under Poisson sampling the count of a record over T steps is Binomial(T, q),
     independent between records, and the size of a batch is Binomial(N, q),
     independent between steps. Three standard scores look at that: the total, the
     spread of the counts over records, and the spread of the batch sizes over steps.
+
+    Args:
+        size: number of records N of every lane.
+        rates: each lane's inclusion probability.
+        device: where the indices come from.
     """
 
-    def __init__(self, size: int, rate: float, device: torch.device | str = "cpu") -> None:
-        self._rate = rate
-        self._counts = torch.zeros(size, dtype=torch.int64, device=device)
-        self._steps = 0
-        self._batch_squares = torch.zeros((), dtype=torch.float64, device=device)
+    def __init__(
+        self, size: int, rates: Sequence[float], device: torch.device | str = "cpu"
+    ) -> None:
+        self._size, self._rates = size, list(rates)
+        lanes = len(self._rates)
+        self._counts = torch.zeros(lanes, size, dtype=torch.int64, device=device)
+        self._steps = torch.zeros(lanes, dtype=torch.int64, device=device)
+        self._expected = torch.tensor(self._rates, dtype=torch.float64, device=device) * size
+        self._squares = torch.zeros(lanes, dtype=torch.float64, device=device)
 
-    def add(self, block: PoissonBlock) -> None:
-        """Count the batches of ``block``."""
-        self._counts += torch.bincount(block.records, minlength=len(self._counts))
-        self._steps += len(block.counts)
-        centred = block.counts.double() - len(self._counts) * self._rate
-        self._batch_squares += centred.square().sum()
+    def add(self, records: Tensor, included: Tensor) -> None:
+        """Count one step of the leading A lanes, where its rows are used.
 
-    def figures(self, mechanism: int) -> dict[str, float]:
-        """Return what the ledger keeps; z-scores are N(0, 1) when sampling is as stated.
-
-        ``mechanism`` is the index of the ledger entry these batches belong to.
+        ``records`` int64 ``[A, B]`` are the rows' records, ``included`` bool ``[A, B]``
+        says which rows belong to the batch; the others are padding. Fixed shapes and
+        addresses, so that a captured step can repeat it.
         """
-        records, steps, rate = len(self._counts), self._steps, self._rate
-        total = int(self._counts.sum())
-        squares = float((self._counts.double() - steps * rate).square().sum())
+        lanes = len(records)
+        joined = included.long()
+        self._counts[:lanes].scatter_add_(1, records, joined)
+        self._steps[:lanes] += 1
+        self._squares[:lanes] += (joined.sum(1) - self._expected[:lanes]).square()
+
+    def figures(self, lane: int = 0) -> dict[str, float]:
+        """Return what the ledger keeps; z-scores are N(0, 1) when sampling is as stated."""
+        records, steps, rate = self._size, int(self._steps[lane]), self._rates[lane]
+        counts = self._counts[lane]
+        total = int(counts.sum())
+        squares = float((counts.double() - steps * rate).square().sum())
+        sizes = float(self._squares[lane])
         return {
-            "mechanism": float(mechanism),
             "sampling_rate": rate,
             "steps": float(steps),
             "records": float(records),
             "total": float(total),
             "z_total": _score(total, steps * records * rate, steps * records * rate * (1 - rate)),
             "z_dispersion": _spread_score(squares, records, steps, rate),
-            "z_batch_variance": _spread_score(float(self._batch_squares), steps, records, rate),
+            "z_batch_variance": _spread_score(sizes, steps, records, rate),
         }
 
 

@@ -9,9 +9,9 @@ from dpbench.results.schema import CONTROL, Choice, Privacy, Replay, Result, Run
 
 __all__ = [
     "CONTROL",
-    "Choice",
     "DEFAULT",
     "HISTORY",
+    "Choice",
     "Privacy",
     "Replay",
     "Result",

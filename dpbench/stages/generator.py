@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, PrivateGenerator
+from dpbench.api import Context, PrivateGenerator, derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
-from dpbench.privacy.accounting import compose
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
+from dpbench.privacy.replay.remembered import remembered
+from dpbench.privacy.session import PrivateSession
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
@@ -71,25 +72,24 @@ class GeneratorTask(Task):
         private, public = latents["private"], latents["public"]
         cls = plugins.registry().get("generator", self.generator.plugin).cls
         generators: list[PrivateGenerator] = []
-        privates: list[PrivateLatents] = []
+        sessions: list[PrivateSession] = []
         contexts: list[Context] = []
         snapshots: dict[str, list[tuple[int, Tensor]]] = {lane.key: [] for lane in self.lanes}
         for lane in self.lanes:
             taken = functools.partial(_take, snapshots[lane.key])
             lane_context = replace(context, seed=lane.seed, on_snapshot=taken)
-            budget = Budget(lane.epsilon, lane.delta, lane.noise_multiplier)
             generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
-            privates.append(
-                PrivateLatents(private, budget, lane.clip, lane_context, secure_rng=self.secure_rng)
-            )
+            sessions.append(self._session(lane, private, lane_context))
             contexts.append(lane_context)
+        remembered(cls).restore()
         started = time.perf_counter()
-        cls.fit_lanes(generators, privates, public, contexts)
+        handles = [session.handle for session in sessions]
+        cls.fit_lanes(generators, handles, public, contexts)
         seconds = (time.perf_counter() - started) / len(self.lanes)
         failures: dict[str, str] = {}
-        for lane, generator, handle in zip(self.lanes, generators, privates, strict=True):
+        for lane, generator, session in zip(self.lanes, generators, sessions, strict=True):
             try:
-                artifact = _trained(self.generator, generator, handle, seconds)
+                artifact = _trained(self.generator, generator, session, seconds)
                 _add_snapshots(artifact, snapshots[lane.key])
             except DpbenchError as error:
                 failures[lane.key] = str(error)
@@ -97,30 +97,40 @@ class GeneratorTask(Task):
                 store.save(self.stage, lane.key, artifact)
         return failures
 
+    def _session(self, lane: Lane, private: Tensor, context: Context) -> PrivateSession:
+        return PrivateSession(
+            private,
+            Budget(lane.epsilon, lane.delta, lane.noise_multiplier),
+            lane.clip,
+            context,
+            noise_seed=derive_seed("noise", self.generator.plugin, lane.seed),
+            secure_rng=self.secure_rng,
+        )
+
 
 def _trained(
-    component: Component, generator: PrivateGenerator, handle: PrivateLatents, seconds: float
+    component: Component, generator: PrivateGenerator, session: PrivateSession, seconds: float
 ) -> Artifact:
     """Check that a fitted generator can sample; gather its state and its ledger."""
-    if not handle.ledger.mechanisms:
+    ledger = session.ledger
+    if not ledger.mechanisms:
         raise DpbenchError(
             f"generator {component.name!r} used no private data: learn through the handle's "
             "mechanisms, or declare yours with raw()"
         )
     state = generator.state()
     sample = generator.sample(64, torch.Generator().manual_seed(0))
-    if sample.shape != (64, handle.dim):
+    if sample.shape != (64, generator.latent_dim):
         raise DpbenchError(
             f"generator {component.name!r} sampled shape {tuple(sample.shape)} instead of "
-            f"{(64, handle.dim)}: return [count, d]"
+            f"{(64, generator.latent_dim)}: return [count, d]"
         )
     finite = all(bool(torch.isfinite(t).all()) for t in (sample, *state.values()))
-    spent = compose(handle.ledger.mechanisms, handle.budget.delta)
     meta = {
         "diverged": not finite,
-        "spent": spent.model_dump(mode="json"),
-        "ledger": handle.ledger.model_dump(mode="json"),
-        "rng": handle.rng_mode,
+        "spent": session.spent.model_dump(mode="json"),
+        "ledger": ledger.model_dump(mode="json"),
+        "rng": ledger.rng,
         "seconds": seconds,
     }
     return Artifact(meta, state if finite else {})

@@ -10,8 +10,10 @@ from pathlib import Path
 import filelock
 import pytest
 from click.testing import Result
+from leaderboard.fabricate import audit
 
 from dpbench.metrics.evaluators.weights import WeightsError
+from dpbench.results import load_results, save_audit
 
 Run = Callable[..., Result]
 
@@ -204,3 +206,20 @@ def test_missing_inception_weights_stop_a_run_before_it_trains(
     assert result.exit_code == 2
     assert "the Inception weights cannot be fetched" in result.stderr
     assert not Path("runs/artifacts/public").exists()
+
+
+def test_a_refuted_method_is_not_ranked_by_the_run_that_trained_it(dpbench: Run) -> None:
+    dpbench("run", "--no-controls")
+    (row,) = load_results(Path("runs"))
+    save_audit(Path("runs"), row.identity, audit(14.0, claimed=9.9))
+    result = dpbench("run", "--no-controls")
+    assert result.exit_code == 0, result.output
+    assert "refuted: an audit found ε ≥ 14" in result.output
+    (line,) = [x for x in result.output.splitlines() if x.startswith("linear-look-MEAN")][:1]
+    assert line.split()[1:3] == ["–", "refuted"]
+
+
+def test_a_run_prints_its_own_rows_alone(dpbench: Run) -> None:
+    dpbench("run", "--no-controls", "--epsilon", 1)
+    result = dpbench("run", "--no-controls", "--epsilon", 10)
+    assert "ε = 10" in result.output and "ε = 1 " not in result.output

@@ -26,3 +26,10 @@ def test_nothing_that_matches_is_said(dpbench: Run) -> None:
     result = dpbench("statement", "linear-look-MEAN", "--clip", 7)
     assert result.exit_code == 2
     assert "no finished trial matches" in result.output
+
+
+def test_one_trial_under_two_protocols_was_chosen_among_nothing(dpbench: Run) -> None:
+    extra = '[protocols.other]\nsamples = 32\nmetrics = ["fid"]\n'
+    dpbench("run", "--no-controls", "--protocol", "tiny", "--protocol", "other", extra=extra)
+    statement = dpbench("statement", "linear-look-MEAN").output
+    assert statement.count("## Guarantee") == 1 and "hosen among" not in statement

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.session import PrivateSession
 
 DIM = 4
 G = TypeVar("G", bound=PrivateGenerator)
@@ -29,7 +30,8 @@ def public_latents(size: int = 2000) -> Tensor:
 
 
 def handle(epsilon: float = math.inf, clip: float = 0.5, seed: int = 0) -> PrivateLatents:
-    return PrivateLatents(private_latents(), Budget(epsilon, 1e-6), clip, Context(seed))
+    budget, context = Budget(epsilon, 1e-6), Context(seed)
+    return PrivateSession(private_latents(), budget, clip, context, noise_seed=seed).handle
 
 
 def fit(cls: type[G], private: PrivateLatents, **settings: Any) -> G:

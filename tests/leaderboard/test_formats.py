@@ -7,16 +7,19 @@ import io
 import json
 import math
 import re
+from typing import Literal
 
 import pytest
 
-from dpbench.leaderboard import Leaderboard
+from dpbench.leaderboard import Leaderboard, render
+from dpbench.leaderboard.report import By, make_report
+from dpbench.leaderboard.terminal import terminal
 from dpbench.leaderboard.words import delta_text, number, significant
-from dpbench.privacy.accounting import compose
-from dpbench.privacy.ledger import Mechanism
-from dpbench.results import Result
+from dpbench.results import Choice, Replay, Result, SetAside
 from leaderboard.fabricate import INCEPTION, audit, controls, grid, privacy, trial
 
+#: What a report knows beside the fields of a result.
+ADDED = ("epsilon_with_selection", "epsilon_audited")
 FIELDS = {
     "method", "public", "extractor", "generator", "dataset", "epsilon", "delta", "clip", "seed",
     "status", "epsilon_spent", "metrics", "protocol",
@@ -38,8 +41,10 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
 
 def test_json_is_the_results_themselves() -> None:
     results = grid(seeds=1)
-    records = json.loads(board(results).render("json"))
+    records = json.loads(render(board(results), "json"))
+    added = [{name: record.pop(name) for name in ADDED} for record in records]
     assert [Result.model_validate(record) for record in records] == results
+    assert {one["epsilon_with_selection"] for one in added} == {None, "inf"}
     assert all(set(record) >= FIELDS for record in records)
     infinite = [r for r in records if r["epsilon"] == "inf"]
     assert len(infinite) == 18
@@ -48,7 +53,7 @@ def test_json_is_the_results_themselves() -> None:
 
 def test_csv_has_one_flat_line_per_trial_and_control() -> None:
     results = grid(seeds=2)
-    rows = list(csv.DictReader(io.StringIO(board(results).render("csv"))))
+    rows = list(csv.DictReader(io.StringIO(render(board(results), "csv"))))
     assert len(rows) == len(results)
     assert {"metrics.fid", "metrics.is", "protocol.name", "protocol.weights_sha256"} <= set(rows[0])
     assert set(rows[0]) >= FIELDS - {"metrics", "protocol"}
@@ -61,7 +66,7 @@ def test_csv_has_one_flat_line_per_trial_and_control() -> None:
 
 
 def test_markdown_has_a_row_per_method_with_rank_score_and_share_of_public() -> None:
-    scores, shown_controls, chosen, _ = markdown_tables(board(grid()).render("markdown"))
+    scores, shown_controls, chosen, _ = markdown_tables(render(board(grid()), "markdown"))
     assert scores[0][0] == "method"
     assert "ε = 10<br>FID (domain)" in scores[0] and "ε = ∞<br>IS (domain)" in scores[0]
     assert len(scores) == 2 + 6
@@ -75,7 +80,7 @@ def test_markdown_has_a_row_per_method_with_rank_score_and_share_of_public() -> 
 
 
 def test_latex_is_balanced_and_escaped() -> None:
-    text = board([*controls(), trial("a_b-GAN")]).render("latex")
+    text = render(board([*controls(), trial("a_b-GAN")]), "latex")
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") > 0
     assert r"a\_b-GAN" in text and r"$\varepsilon$ = 10" in text
@@ -88,8 +93,8 @@ def test_latex_is_balanced_and_escaped() -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 120])
 @pytest.mark.parametrize("by", ["method", "clip"])
-def test_the_terminal_table_keeps_to_its_width(width: int, by: str) -> None:
-    text = board(grid()).render("table", by, width)  # type: ignore[arg-type]
+def test_the_terminal_table_keeps_to_its_width(width: int, by: By) -> None:
+    text = terminal(make_report(board(grid()), by), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for method in ("ae-enc-GAN", "wgan-VAE"):
@@ -97,13 +102,13 @@ def test_the_terminal_table_keeps_to_its_width(width: int, by: str) -> None:
 
 
 def test_three_targets_fit_beside_each_other_in_120_columns() -> None:
-    heads = [line for line in board(grid()).render("table").splitlines() if "ε = ∞" in line]
+    heads = [line for line in render(board(grid()), "table").splitlines() if "ε = ∞" in line]
     assert heads[0].split() == ["ε", "=", "∞", "ε", "=", "10", "ε", "=", "1"]
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
 def test_protocols_never_meet_in_one_table(style: str) -> None:
-    text = board([trial("ae-enc-GAN"), trial("wgan-VAE", protocol=INCEPTION)]).render(style)  # type: ignore[arg-type]
+    text = render(board([trial("ae-enc-GAN"), trial("wgan-VAE", protocol=INCEPTION)]), style)  # type: ignore[arg-type]
     text = " ".join(text.split())
     domain, inception = text.index("domain classifier"), text.index("2015 TensorFlow Inception")
     assert domain < text.index("ae-enc-GAN") < inception < text.index("wgan-VAE")
@@ -114,7 +119,7 @@ def test_protocols_never_meet_in_one_table(style: str) -> None:
 
 def test_the_sweep_has_a_row_for_every_clip() -> None:
     over = trial("wgan-VAE", clip=2.0, fid=1.0, status="over-budget", reason="spent 12")
-    sweep = markdown_tables(board([*controls(), *grid(), over]).render("markdown", "clip"))[0]
+    sweep = markdown_tables(render(board([*controls(), *grid(), over]), "markdown", "clip"))[0]
     assert len(sweep) == 2 + 6 * 3 * 3
     rows = [row for row in sweep if row[:3] == ["ε = 10", "wgan-VAE", "2"]]
     assert rows[0][-1] == "ok, over-budget"
@@ -129,7 +134,7 @@ def test_what_is_not_ranked_is_listed_with_its_reason() -> None:
         trial("y-GAN", fid=None, status="diverged", reason="reached NaN", seed=0),
         trial("y-GAN", fid=None, status="diverged", reason="reached NaN", seed=1),
     ]
-    text = board(results).render("markdown")
+    text = render(board(results), "markdown")
     assert "- x-GAN; ε = 10; clip 1; seed 0: over-budget: spent epsilon 12 of 10" in text
     assert "- y-GAN; ε = 10; clip 1; seeds 0, 1: diverged: reached NaN" in text
     scores = {row[0]: row for row in markdown_tables(text)[0]}
@@ -138,23 +143,23 @@ def test_what_is_not_ranked_is_listed_with_its_reason() -> None:
 
 def test_a_figure_that_could_not_be_computed_leaves_its_reason() -> None:
     missing = trial("z-GAN", fid=None, unavailable={"fid": "features are not finite"})
-    text = board([*grid(seeds=1), missing]).render("table")
+    text = render(board([*grid(seeds=1), missing]), "table")
     assert "z-GAN; ε = 10; clip 1; seed 0: no FID: features are not finite" in text
     assert "fid: not available for 1 row: features are not finite" in text
 
 
 def test_a_collapsed_method_is_marked() -> None:
     collapsed = trial("x-GAN", fid=1.0, status="collapsed", reason="a class is missing")
-    text = board([*grid(seeds=1), collapsed]).render("markdown")
+    text = render(board([*grid(seeds=1), collapsed]), "markdown")
     scores = {row[0]: row for row in markdown_tables(text)[0]}
     assert "7†" in scores["x-GAN"] and "† collapsed" in text
 
 
 def test_one_seed_says_so_and_several_show_their_spread() -> None:
-    assert "n = 1: one seed a trial" in board(grid(seeds=1)).render("table")
-    several = board(grid(seeds=3)).render("table")
+    assert "n = 1: one seed a trial" in render(board(grid(seeds=1)), "table")
+    several = render(board(grid(seeds=3)), "table")
     assert "Mean ± standard deviation over 3 seeds" in several and "n = 1" not in several
-    fewer = board([*grid(seeds=3), trial("x-GAN", fid=7.0)]).render("table")
+    fewer = render(board([*grid(seeds=3), trial("x-GAN", fid=7.0)]), "table")
     assert "7.0 (n = 1)" in fewer
 
 
@@ -167,18 +172,54 @@ def test_privacy_columns() -> None:
         trial("b-GAN", fid=99.0),
         trial("b-GAN", epsilon=math.inf),
     ]
-    text = board(results).render("markdown")
-    table = next(t for t in markdown_tables(text) if "ε of choosing" in t[0])
+    text = render(board(results), "markdown")
+    table = next(t for t in markdown_tables(text) if "ε with selection" in t[0])
     rows = {(row[0], row[1]): dict(zip(table[0], row, strict=True)) for row in table[2:]}
     a = rows["ε = 10", "a-GAN"]
-    assert (a["clip"], a["tried"], a["ε spent"]) == ("0.5", "2", "9.91")
-    assert (a["audit: ε ≥"], a["trust"]) == ("2.31", "self-declared")
-    steps = Mechanism(name="both", noise_multiplier=2.0, sampling_rate=0.05, count=200)
-    exact = compose([steps], 1e-6).epsilon
-    assert exact <= float(a["ε of choosing"]) <= 1.25 * exact
-    assert rows["ε = 10", "b-GAN"]["ε of choosing"] == "–"
+    assert (a["clip"], a["tried"]) == ("0.5", "2")
+    four = [a[name] for name in ("ε claimed", "ε spent", "ε with selection", "ε audited")]
+    assert (four, a["trust"]) == (["10", "9.91", "∞", "≥ 2.31"], "self-declared")
+    assert rows["ε = 10", "b-GAN"]["ε with selection"] == "9.95"  # nothing to choose from
     assert rows["ε = ∞", "b-GAN"]["ε spent"] == "∞"
-    assert "picked by private scores, which leaks" in text
+    assert "∞ where the best of several trials was chosen by private scores" in text
+
+
+def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> None:
+    def four(choice: Choice) -> list[str]:
+        first = trial(fid=95.0, clip=0.5, epsilon_spent=9.5, choice=choice)
+        table = markdown_tables(render(board([first, trial(fid=50.0)]), "markdown"))[1]
+        row = dict(zip(table[0], table[2], strict=True))
+        return [row["clip"], row["ε spent"], row["ε with selection"]]
+
+    assert four(Choice(rule="first", chosen=True)) == ["0.5", "9.5", "9.5"]
+    assert four(Choice(rule="noisy", chosen=True, epsilon=11.0)) == ["0.5", "9.5", "11"]
+    assert four(Choice()) == ["1", "9.95", "∞"]
+
+
+def test_trust_says_what_was_replayed() -> None:
+    def trust(verdict: Literal["passed", "failed"], **ledger: str) -> str:
+        replay = Replay(verdict=verdict, reason="the state tells neighbours apart")
+        stated = privacy(2.0, 9.9, **ledger).model_copy(update={"replay": replay})
+        return render(board([trial(privacy=stated), trial("b-GAN")]), "markdown")
+
+    assert "| replayed" in trust("passed")
+    assert "| replayed" not in trust("passed", trust="self-declared")
+    assert "replay failed: the state tells neighbours apart" in trust("failed")
+
+
+def test_what_cannot_be_read_is_named_in_every_format_with_room_for_it() -> None:
+    left = Leaderboard((trial(),), set_aside=(SetAside("results/a.json", "not JSON"),))
+    for style in ("table", "markdown"):
+        assert "results/a.json: not JSON" in render(left, style)
+
+
+def test_keys_of_what_read_private_images_are_not_published_of_a_release() -> None:
+    keys = {"public": "p1", "latents": "l2", "features": "f3", "score.fid": "s4"}
+    for secure, kept in ((False, keys), (True, {"public": "p1"})):
+        result = trial(secure=secure, artifacts=keys)
+        (record,) = json.loads(render(board([result]), "json"))
+        assert record["artifacts"] == kept
+        assert ("l2" in render(board([result]), "csv")) is not secure
 
 
 def test_numbers_read_as_people_write_them() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dpbench.errors import DpbenchError
-from dpbench.leaderboard import Leaderboard, load, write_leaderboard
-from dpbench.leaderboard.pictures import mosaic
+from dpbench.leaderboard import Leaderboard, load, private_notice, write_board, write_leaderboard
+from dpbench.leaderboard.pictures import mosaic, samples
 from dpbench.leaderboard.plots import method_styles
 from dpbench.leaderboard.sections import make_sections
 from dpbench.results import Result
@@ -71,10 +71,41 @@ def test_a_page_with_everything(tmp_path: Path, save: Save) -> None:
     assert "10,000 generated images against the private training images" in page
     assert "weights 3fa2c19b" in page
     assert "dpbench run --grid all" in page and "13 min 23 s" in page and "2 cores" in page
-    assert "adding or removing one private image" in page and "δ = 1e-6" in page
+    assert "zero-out adjacency" in page and "δ = 1e-6" in page
     assert "benchmarks, not releases" in page and "Choosing leaks" in page
     for name in names - {"README.md"}:
         assert f"({name})" in page
+    assert page.count("This picture shows private images: no ε covers it.") == 2
+    notice = private_notice(written)
+    assert notice is not None and "neighbours.png, reconstructions.png show private" in notice
+
+
+def test_a_release_shows_no_private_image(tmp_path: Path, save: Save) -> None:
+    store = Store(tmp_path / "runs" / "artifacts")
+    rows = [*controls(secure=True), trial(secure=True)]
+    runs = save(with_artifacts(rows, store))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "reconstructions.png").write_text("of a benchmark before")
+    written = write_leaderboard(runs, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"README.md", "results.csv", "fid_over_epsilon.png", "samples.png",
+                     "trajectories.png"}  # fmt: skip
+    assert private_notice(written) is None
+    text = "".join((tmp_path / "out" / name).read_text() for name in ("README.md", "results.csv"))
+    assert "leakage" not in text and "shows private images" not in text
+    (section,) = load(runs).sections
+    figure = samples(section, store)
+    assert figure is not None
+    assert "real held-out images" not in [axes.get_title() for axes in figure.axes]
+
+
+def test_files_that_cannot_be_read_are_named_on_the_page(tmp_path: Path, save: Save) -> None:
+    runs = save([trial()])
+    (runs / "results" / "a.json").write_text("{")
+    (runs / "history.json").write_text("[3]")
+    write_leaderboard(runs, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "results/a.json: not JSON" in page and "history.json, entry 1" in page
 
 
 def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
@@ -88,7 +119,7 @@ def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
 def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
     fashion = grid(seeds=1, dataset="fashion-mnist")
     results = (*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION), *fashion)
-    names = {path.name for path in Leaderboard(results).write(tmp_path)}
+    names = {path.name for path in write_board(Leaderboard(results), tmp_path)}
     for name in ("fid_over_epsilon", "fid_over_clip"):
         assert {f"{name}.png", f"{name}-mnist-canonical.png", f"{name}-fashion-mnist.png"} <= names
 
@@ -96,7 +127,7 @@ def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
 def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
     for name in ("samples-gone.png", "notes.txt"):
         (tmp_path / name).write_text("old")
-    Leaderboard((trial(),)).write(tmp_path)
+    write_board(Leaderboard((trial(),)), tmp_path)
     assert not (tmp_path / "samples-gone.png").exists()
     assert (tmp_path / "notes.txt").exists()
 
@@ -111,14 +142,14 @@ def test_a_corrupt_artifact_costs_its_picture_only(tmp_path: Path, save: Save) -
 
 def test_only_unscored_results_still_make_a_page(tmp_path: Path) -> None:
     failed = trial(fid=None, status="failed", reason="boom", protocol={"name": "default"})
-    Leaderboard((failed,)).write(tmp_path)
+    write_board(Leaderboard((failed,)), tmp_path)
     assert "failed: boom" in (tmp_path / "README.md").read_text()
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DpbenchError, match=r"cannot write the leaderboard to .*file"):
-        Leaderboard((trial(),)).write(tmp_path / "file")
+        write_board(Leaderboard((trial(),)), tmp_path / "file")
 
 
 def test_no_results_names_the_remedy(tmp_path: Path) -> None:

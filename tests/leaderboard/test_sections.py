@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from dpbench.leaderboard.notes import unranked
 from dpbench.leaderboard.sections import Section, Target, make_sections
-from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, trial
+from dpbench.results import Choice, Replay
+from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, privacy, trial
 
 TEN = Target(10.0, None, 1e-6)
 
@@ -82,6 +84,46 @@ def test_a_refuted_trial_is_never_ranked() -> None:
     assert section.ranks(TEN) == {"ae-enc-GAN": "1"}
     section = only([trial("wgan-GAN", fid=1.0, audit=audit(2.0)), trial("ae-enc-GAN")])
     assert section.ranks(TEN)["wgan-GAN"] == "1"
+
+
+def test_a_refuted_clip_takes_the_methods_other_clips_of_that_target_with_it() -> None:
+    results = [
+        trial("wgan-GAN", fid=1.0, clip=0.5, audit=audit(14.0)),
+        trial("wgan-GAN", fid=2.0),
+        trial("wgan-GAN", epsilon=1.0),
+    ]
+    section = only(results)
+    assert section.ranks(TEN) == {}
+    assert section.ranks(Target(1.0, None, 1e-6)) == {"wgan-GAN": "1"}
+    assert all("refuted: an audit found ε ≥ 14" in line for line in unranked(section))
+
+
+def test_a_method_that_replay_caught_is_never_ranked() -> None:
+    replay = Replay(verdict="failed", reason="raw latents in the state")
+    leaking = privacy(2.0, 10.0).model_copy(update={"replay": replay})
+    section = only([trial("wgan-GAN", privacy=leaking), trial("wgan-GAN", epsilon=1.0)])
+    assert [section.ranks(target) for target in section.targets] == [{}, {}]
+    assert len(unranked(section)) == 2
+    assert "replay failed: raw latents in the state" in unranked(section)[0]
+
+
+def test_a_stated_rule_chooses_whatever_the_scores() -> None:
+    named = Choice(rule="named", chosen=True)
+    section = only([trial(fid=300.0, clip=0.5, choice=named), trial(fid=1.0)])
+    best = section.chosen("ae-enc-GAN", TEN)
+    assert best is not None and best.clip == 0.5
+    assert section.with_selection(best) == best.spent
+    swept = [trial(fid=fid, axes={"a": fid}, choice=named) for fid in (1.0, 2.0)]
+    section = only(swept)
+    best = section.chosen("ae-enc-GAN", TEN)
+    assert best is not None and section.with_selection(best) == math.inf
+
+
+def test_a_title_names_the_grids_that_mentioned_the_settings() -> None:
+    assert only([trial(grids=("all",))]).title == "mnist, default settings, protocol default"
+    of_grids = [trial(settings="1a2b", grids=("wide",)), trial(settings="1a2b", grids=("mine",))]
+    assert only(of_grids).title == "mnist, settings 1a2b (grids mine, wide), protocol default"
+    assert only([trial(settings="wide", grids=("wide",))]).title.startswith("mnist, wide settings")
 
 
 def test_methods_that_seeds_cannot_part_are_tied() -> None:

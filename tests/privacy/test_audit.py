@@ -13,9 +13,10 @@ from dpbench.privacy.audit.bounds import (
     one_run_p_value,
 )
 from dpbench.privacy.dp_sgd import train
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
+from dpbench.privacy.session import PrivateSession
 
 PUBLIC = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
 CLIP = torch.tensor([[0.7]])
@@ -127,7 +128,7 @@ def test_randomised_response_is_never_overestimated_too_often() -> None:
 
 
 def test_an_honest_generator_is_not_refuted_but_seen() -> None:
-    result = audit(NoisyMean, epsilon=4.0, runs=400)
+    result = audit(NoisyMean, epsilon=4.0, runs=400, seed=2)
     assert not result.refuted
     assert 0.3 < result.epsilon_lower < result.epsilon_claimed <= 4.0
     assert result.epsilon_ceiling > result.epsilon_lower
@@ -158,12 +159,13 @@ def test_a_result_survives_json() -> None:
 def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient() -> None:
     canaries = 3 * PUBLIC[:5]
     latents = torch.cat([PRIVATE[:20], canaries[:1]])
-    private = PrivateLatents(latents, Budget(1.0, 1e-5), 0.7, Context(seed=0))
-    private.watch(canaries)
+    budget, context = Budget(1.0, 1e-5), Context(seed=0)
+    session = PrivateSession(latents, budget, 0.7, context, noise_seed=1, canaries=canaries)
+    assert session.evidence is not None
     net = LaneMLP((4, 3, 2), Activation("tanh"))
     params = LaneBuffer.zeros(net.layers, 1)
     params.initialise([torch.Generator().manual_seed(0)])
-    engine = DPSGDLanes(params, [private], [LaneSchedule(0.5, 1, 0.7, 2.0)])
+    engine = DPSGDLanes(params, [session.handle], [LaneSchedule(0.5, 1, 0.7, 2.0)])
 
     def traces(batch: torch.Tensor) -> list[LinearTrace]:
         tape = net.forward(params, batch)
@@ -175,7 +177,7 @@ def test_the_engine_reports_the_inner_product_with_each_canarys_clipped_gradient
     picked = picked[picked < len(latents) - 1]  # the last record is a canary
     clipped_sum(traces(latents[picked][None]), CLIP, torch.ones(1, len(picked)), known)
     unexplained = noisy_sum - known.flat[0]
-    for canary, alignment in zip(canaries, private.alignment, strict=True):
+    for canary, alignment in zip(canaries, session.evidence.alignment, strict=True):
         gradient = params.like()
         clipped_sum(traces(canary.view(1, 1, 4)), torch.tensor([[0.7]]), torch.ones(1, 1), gradient)
         expected = 0.5 * float(unexplained @ gradient.flat[0]) / (2.0 * 0.7) ** 2

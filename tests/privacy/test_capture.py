@@ -23,6 +23,7 @@ from dpbench.privacy.capture import OFF_VARIABLE, Body, Replay
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+from dpbench.privacy.session import PrivateSession
 
 SETTINGS: dict[str, Any] = {
     "batch": 40, "steps": 70, "hidden": (8,), "learning_rate": 0.01, "prior": "gaussian",
@@ -77,6 +78,11 @@ def _latents(count: int) -> Tensor:
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(count)) + 1
 
 
+def _handle(latents: Tensor, clip: float, context: Context, **options: Any) -> PrivateLatents:
+    budget, seed = Budget(5.0, 1e-5), context.seed
+    return PrivateSession(latents, budget, clip, context, noise_seed=seed, **options).handle
+
+
 def _settings(lane: int, clip: float) -> tuple[int, float]:
     """Return a lane's number of steps and clip; later lanes take fewer steps."""
     return SETTINGS["steps"] - 30 * lane, clip
@@ -98,7 +104,7 @@ def _train(
         params = cls.Params.model_validate({**SETTINGS, **more, "steps": steps})
         generators.append(cls(params, latent_dim=3))
         latents = _latents(500).to(device)
-        privates.append(PrivateLatents(latents, Budget(5.0, 1e-5), clip, context))
+        privates.append(_handle(latents, clip, context))
         contexts.append(context)
     cls.fit_lanes(generators, privates, _latents(200), contexts)
     return [g.state()["parameters"] for g in generators], privates
@@ -164,7 +170,7 @@ def test_a_draw_that_exceeds_the_width_widens_it_and_enters_whole(
     for fixed in (False, True):
         params = LaneBuffer.zeros(net.layers, 2)
         params.initialise([torch.Generator().manual_seed(lane) for lane in range(2)])
-        privates = [PrivateLatents(_latents(500), Budget(5, 1e-5), 1, Context(i)) for i in range(2)]
+        privates = [_handle(_latents(500), 1.0, Context(i)) for i in range(2)]
         schedules = [LaneSchedule(0.1, 70, 1.0, 0.5), LaneSchedule(0.05, 50, 1.0, 0.5)]
         engine = DPSGDLanes(params, privates, schedules, fixed=fixed)
         own: list[Tensor] = []
@@ -188,7 +194,8 @@ def test_the_reference_engine_is_never_captured(
     cls: type[PrivateGenerator], capture: Callable[..., list[Replay]]
 ) -> None:
     made = capture(recording)
-    _train(cls, {"engine": "opacus", "steps": 3}, [(3, 1.0)])
+    plain = {"output": "fixed"} if cls is VAE else {}
+    _train(cls, {"engine": "opacus", **plain}, [(3, 1.0)])
     assert made == []
 
 
@@ -205,19 +212,21 @@ def test_a_step_that_cannot_be_captured_runs_as_it_is() -> None:
     assert not replay.captures
 
 
+class _Passing:
+    """A tape that only listens."""
+
+    def release(self, mechanism: Any, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
+        return noisy()
+
+
 def test_only_plain_seeded_runs_on_a_gpu_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda, private = (
-        torch.device("cuda"),
-        PrivateLatents(_latents(9), Budget(1, 1e-6), 1, Context(0)),
-    )
+    cuda, latents, context = torch.device("cuda"), _latents(9), Context(0)
+    private = _handle(latents, 1.0, context)
     assert Replay.on(cuda, [private], list).captures
     assert not Replay.on(torch.device("cpu"), [private], list).captures
-    private.canaries = _latents(2)
-    assert not Replay.on(cuda, [private], list).captures
-    private.canaries = None
-    private.secure_rng = True
-    assert not Replay.on(cuda, [private], list).captures
-    private.secure_rng = False
+    for option in ({"canaries": _latents(2)}, {"secure_rng": True}, {"tape": _Passing()}):
+        other = _handle(latents, 1.0, context, **option)
+        assert not Replay.on(cuda, [private, other], list).captures
     monkeypatch.setenv(OFF_VARIABLE, "1")
     assert not Replay.on(cuda, [private], list).captures
 

@@ -13,9 +13,10 @@ def recorded(block: PoissonBlock, size: int, rate: float, stated: float | None =
     ledger.record(
         Mechanism(name="steps", noise_multiplier=1.0, sampling_rate=stated or rate, count=steps)
     )
-    counter = InclusionCounter(size, rate)
-    counter.add(block)
-    ledger.inclusions.append(counter.figures(0))
+    counter = InclusionCounter(size, [rate])
+    for batch in block.records.split(block.counts.tolist()):
+        counter.add(batch[None], torch.ones(1, len(batch), dtype=torch.bool))
+    ledger.inclusions.append({"mechanism": 0.0, **counter.figures()})
     return ledger
 
 

@@ -89,10 +89,11 @@ def test_padding_keeps_each_batch_in_its_row() -> None:
 
 
 def _figures(blocks: list[PoissonBlock], size: int, rate: float) -> dict[str, float]:
-    counter = InclusionCounter(size, rate)
+    counter = InclusionCounter(size, [rate])
     for block in blocks:
-        counter.add(block)
-    return counter.figures(0)
+        for batch in block.records.split(block.counts.tolist()):
+            counter.add(batch[None], torch.ones(1, len(batch), dtype=torch.bool))
+    return counter.figures()
 
 
 def test_scores_of_honest_sampling_are_standard_normal() -> None:

@@ -8,6 +8,7 @@ from dpbench.privacy.audit import AuditResult
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.selection import selection_cost
+from dpbench.privacy.session import PrivateSession
 from dpbench.privacy.statement import privacy_statement
 from dpbench.results import Privacy, Result
 
@@ -29,7 +30,7 @@ AUDIT = AuditResult(
 
 
 def used(epsilon: float = 1.0) -> PrivateLatents:
-    private = PrivateLatents(Z, Budget(epsilon, 1e-6), 1.0, Context(0))
+    private = PrivateSession(Z, Budget(epsilon, 1e-6), 1.0, Context(0), noise_seed=1).handle
     sigma = private.noise_multiplier()
     private.release_sum(lambda z: z, clip=2.0, noise_multiplier=sigma, name="moments")
     return private
@@ -50,10 +51,10 @@ def test_it_states_guarantee_unit_adjacency_and_both_accountants() -> None:
 
 
 def test_a_seeded_run_is_a_benchmark_and_a_secure_one_is_not() -> None:
-    private = used()
-    assert "benchmark, not a release" in privacy_statement(result(private))
-    private.ledger.rng = "secure"
-    text = privacy_statement(result(private))
+    seeded = result(used())
+    assert "benchmark, not a release" in privacy_statement(seeded)
+    seeded.privacy.ledger.rng = "secure"
+    text = privacy_statement(seeded)
     assert "ChaCha20" in text
     assert "not a release" not in text
 
@@ -63,7 +64,7 @@ def test_without_noise_there_is_no_guarantee() -> None:
 
 
 def test_self_declared_mechanisms_are_called_that() -> None:
-    private = PrivateLatents(Z, Budget(1.0, 1e-6), 1.0, Context(0))
+    private = PrivateSession(Z, Budget(1.0, 1e-6), 1.0, Context(0), noise_seed=1).handle
     private.raw([Mechanism(name="own", noise_multiplier=2.0, sampling_rate=0.1, count=10)])
     text = privacy_statement(result(private))
     assert "Self-declared" in text

@@ -16,6 +16,7 @@ from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.sampling import PoissonBlock
+from dpbench.privacy.session import PrivateSession
 from dpbench.privacy.status import privacy_problem
 
 EPSILON, DELTA, CLIP = 1.0, 1e-5, 1.0
@@ -204,9 +205,14 @@ class TwiceTheSensitivity(Planted):
         self.mean = average + sigma * CLIP * noise(context, z.shape[1])
 
 
+def handle(epsilon: float) -> PrivateLatents:
+    budget, context = Budget(epsilon, DELTA), Context(seed=0)
+    return PrivateSession(PRIVATE, budget, CLIP, context, noise_seed=1).handle
+
+
 def caught_by(generator: type[Planted], runs: int = 120) -> set[str]:
     """Return which of ``run-time``, ``ledger`` and ``audit`` objects to ``generator``."""
-    private = PrivateLatents(PRIVATE, Budget(EPSILON, DELTA), CLIP, Context(seed=0))
+    private = handle(EPSILON)
     try:
         generator(Params(), 4).fit(private, PUBLIC, private.context)
     except NotPerRecord:
@@ -282,8 +288,8 @@ class Shuffler:
 @pytest.mark.parametrize("sampler", ["poisson", "shuffled"])
 def test_an_engine_that_shuffles_is_caught_at_run_time(sampler: str, monkeypatch) -> None:
     if sampler == "shuffled":
-        monkeypatch.setattr("dpbench.privacy.lanes.PoissonSampler", Shuffler)
-    private = PrivateLatents(PRIVATE, Budget(EPSILON, DELTA), CLIP, Context(seed=0))
+        monkeypatch.setattr("dpbench.privacy.mechanism.PoissonSampler", Shuffler)
+    private = handle(EPSILON)
     params = LaneBuffer.zeros([(4, 1)], 1)
     sigma = private.noise_multiplier(0.1, 100)
     engine = DPSGDLanes(params, [private], [LaneSchedule(0.1, 100, CLIP, sigma)])
@@ -299,7 +305,7 @@ def test_an_engine_that_shuffles_is_caught_at_run_time(sampler: str, monkeypatch
 
 
 def test_the_non_private_row_is_over_no_budget() -> None:
-    private = PrivateLatents(PRIVATE, Budget(math.inf, DELTA), CLIP, Context(seed=0))
+    private = handle(math.inf)
     NonPrivate(Params(), 4).fit(private, PUBLIC, private.context)
     spent = private.spent.model_dump(mode="json")
     assert privacy_problem(private.ledger.model_dump(mode="json"), spent, math.inf) is None

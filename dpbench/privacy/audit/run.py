@@ -11,11 +11,11 @@ from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator, derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.privacy.accounting import compose
 from dpbench.privacy.audit.bounds import epsilon_from_rates, one_run_epsilon
 from dpbench.privacy.audit.result import AuditKind, AuditResult
 from dpbench.privacy.audit.scores import Observation, far_latents, learned_scores, observe
-from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.handle import Budget
+from dpbench.privacy.session import PrivateSession
 
 __all__ = ["run_audit"]
 
@@ -51,27 +51,32 @@ class _Trainer:
     def _group(self, records: Tensor, seeds: Sequence[int]) -> list[Observation]:
         contexts = [Context(seed, self.device) for seed in seeds]
         generators = [self.cls(self.params, records.shape[1]) for _ in seeds]
-        privates = [
-            PrivateLatents(records, self.budget, self.clip, context) for context in contexts
-        ]
-        for private in privates:
-            private.watch(self.canaries)
-        self.cls.fit_lanes(generators, privates, self.public, contexts)
-        for private in privates:
-            spent = compose(private.ledger.mechanisms, self.budget.delta)
-            self.epsilon = max(self.epsilon, spent.epsilon)
+        sessions = [self._session(records, context) for context in contexts]
+        handles = [session.handle for session in sessions]
+        self.cls.fit_lanes(generators, handles, self.public, contexts)
+        self.epsilon = max(self.epsilon, *(session.spent.epsilon for session in sessions))
         centre = self.public.mean(0)
         return [
             observe(
                 generator,
-                private,
+                session,
                 self.canaries,
                 centre,
                 self.samples,
                 context.generator("audit-samples"),
             )
-            for generator, private, context in zip(generators, privates, contexts, strict=True)
+            for generator, session, context in zip(generators, sessions, contexts, strict=True)
         ]
+
+    def _session(self, records: Tensor, context: Context) -> PrivateSession:
+        return PrivateSession(
+            records,
+            self.budget,
+            self.clip,
+            context,
+            noise_seed=derive_seed("audit-noise", context.seed),
+            canaries=self.canaries,
+        )
 
 
 def run_audit(

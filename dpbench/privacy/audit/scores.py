@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dpbench.api import PrivateGenerator
-from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.session import PrivateSession
 
 __all__ = ["Observation", "far_latents", "learned_scores", "observe", "sample_scores"]
 
@@ -57,7 +57,7 @@ def sample_scores(samples: Tensor, canaries: Tensor, centre: Tensor) -> dict[str
 
 def observe(
     generator: PrivateGenerator,
-    private: PrivateLatents,
+    session: PrivateSession,
     canaries: Tensor,
     centre: Tensor,
     count: int,
@@ -65,8 +65,8 @@ def observe(
 ) -> Observation:
     """Gather every score that ``generator`` offers, and its state as one vector."""
     fixed = sample_scores(generator.sample(count, rng), canaries, centre)
-    if private.alignment is not None and len(private.ledger.mechanisms):
-        fixed["white-box: alignment of releases"] = private.alignment.cpu()
+    if session.evidence is not None and session.ledger.mechanisms:
+        fixed["white-box: alignment of releases"] = session.evidence.alignment.cpu()
     own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
     if own is not None:
         fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries])

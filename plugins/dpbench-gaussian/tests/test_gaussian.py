@@ -6,6 +6,7 @@ from dpbench_gaussian import Gaussian, GaussianParams
 
 from dpbench.api import Context
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.session import PrivateSession
 
 DIM = 6
 SCALES = torch.linspace(0.3, 1.5, DIM)
@@ -17,7 +18,7 @@ def fitted(
     epsilon: float, clip: float = 1.0, seed: int = 0, **params
 ) -> tuple[Gaussian, PrivateLatents]:
     context = Context(seed)
-    private = PrivateLatents(PRIVATE, Budget(epsilon, 1e-6), clip, context)
+    private = PrivateSession(PRIVATE, Budget(epsilon, 1e-6), clip, context, noise_seed=seed).handle
     generator = Gaussian(GaussianParams(**params), DIM)
     generator.fit(private, PUBLIC, context)
     return generator, private

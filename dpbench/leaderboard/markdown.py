@@ -1,0 +1,52 @@
+"""A report in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tabulate import tabulate
+
+from dpbench.leaderboard.report import Part, Report
+from dpbench.leaderboard.tables import Table
+
+__all__ = ["markdown", "markdown_table"]
+
+
+def markdown(report: Report) -> str:
+    """Return ``report`` with its tables as GitHub's."""
+    parts = [_part(part) for part in report.parts]
+    if report.set_aside:
+        parts.append("\n\n".join(["## Left out", _listed(report.set_aside)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _part(part: Part) -> str:
+    shown = [f"## {part.title}", part.protocol]
+    for table in part.tables:
+        shown += [f"### {table.title}", markdown_table(table)]
+    shown.append(_listed(part.notes))
+    if part.unranked:
+        shown += ["### Not ranked", _listed(part.unranked)]
+    return "\n\n".join(shown)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def markdown_table(table: Table) -> str:
+    """Return ``table`` as a GitHub table; a group stands above its columns' titles."""
+    heads = [_escape(c.title if not c.group else f"{c.group}<br>{c.title}") for c in table.columns]
+    rows = [
+        [
+            f"**{_escape(cell)}**" if (number, index) in table.bold else _escape(cell)
+            for index, cell in enumerate(row)
+        ]
+        for number, row in enumerate(table.rows)
+    ]
+    align = ["left" if column.left else "right" for column in table.columns]
+    return tabulate(rows, heads, tablefmt="pipe", colalign=align, disable_numparse=True)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")

@@ -1,0 +1,150 @@
+"""Tapes: the releases of one fit, recorded, and played back to another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpbench.errors import DpbenchError
+from dpbench.privacy.ledger import Ledger, Mechanism
+from dpbench.privacy.replay.noise import NoiseCheck
+
+__all__ = ["OffTheTape", "Playback", "Recording"]
+
+IN_MEMORY = 2**28
+"""Bytes of a tape that stay in memory; the rest goes to a nameless temporary file."""
+_SLACK, _ROUNDING = 1e-3, 1e-5
+"""What a sum may move beyond its sensitivity: a share of that, and of the sum itself."""
+
+
+class OffTheTape(DpbenchError):
+    """A replayed fit asks for what was never recorded; it goes no further."""
+
+
+class Recording:
+    """Keeps every release of one trial, before and after noise."""
+
+    def __init__(self) -> None:
+        self.mechanisms: list[Mechanism] = []
+        self.noise = NoiseCheck()
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
+
+    def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
+        """Record one release and return it."""
+        released = noisy()
+        self.mechanisms.append(mechanism)
+        self.noise.add(mechanism, total, released)
+        for tensor in (total, released):
+            np.lib.format.write_array(self._file, _array(tensor), allow_pickle=False)
+        return released
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._file.close()
+
+    def rewind(self) -> None:
+        """Go back to the first release."""
+        self._file.seek(0)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Return the next release, before and after noise."""
+        total, released = (np.lib.format.read_array(self._file) for _ in range(2))
+        return torch.from_numpy(total), torch.from_numpy(released)
+
+    def unaccounted(self, ledger: Ledger) -> str | None:
+        """Return the name of a mechanism released more often than ``ledger`` says."""
+        seen = Counter(map(_kind, self.mechanisms))
+        for mechanism in ledger.mechanisms:
+            seen[_kind(mechanism)] -= mechanism.count
+        return next((kind.name for kind, count in seen.items() if count > 0), None)
+
+
+class Playback:
+    """Answers with a recording's releases, and compares what it is asked.
+
+    Attributes:
+        problem: the first thing that differed, or ``None``.
+
+    Args:
+        recording: of the same trial, in another fit.
+        neighbour: whether the fits' records differ by one, so that sums may only
+            differ by their sensitivity.
+    """
+
+    def __init__(self, recording: Recording, neighbour: bool) -> None:
+        self.problem: str | None = None
+        self._recording, self._neighbour = recording, neighbour
+        self._played = 0
+        self._moved: Counter[Mechanism] = Counter()
+        recording.rewind()
+
+    def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
+        """Return what was recorded.
+
+        Raises:
+            OffTheTape: another mechanism was recorded here, or none.
+        """
+        recorded = self._recording.mechanisms
+        if self._played == len(recorded):
+            raise self._off(f"{mechanism.name!r} is released once more than before")
+        if mechanism != recorded[self._played]:
+            raise self._off(f"release {self._played + 1} is of another mechanism or clip")
+        before, released = self._recording.next()
+        self._played += 1
+        if before.shape != total.shape:
+            raise self._off(f"a sum of {mechanism.name!r} has another shape")
+        if self._neighbour:
+            self._compare(mechanism, before, total)
+        return released.to(total)
+
+    def finish(self) -> str | None:
+        """Return what differed, now that the fit is through."""
+        missing = len(self._recording.mechanisms) - self._played
+        if missing and self.problem is None:
+            self.problem = f"{missing} of {self._played + missing} releases are not made"
+        for mechanism, moved in self._moved.items():
+            if self.problem is None and _too_often(mechanism, moved):
+                self.problem = f"a record joins more sums of {mechanism.name!r} than is accounted"
+        return self.problem
+
+    def _off(self, problem: str) -> OffTheTape:
+        self.problem = self.problem or problem
+        return OffTheTape(f"a replayed fit went another way: {problem}")
+
+    def _compare(self, mechanism: Mechanism, before: Tensor, total: Tensor) -> None:
+        old, new = before.double(), total.detach().double().cpu()
+        moved = float((new - old).norm())
+        slack = _SLACK * mechanism.sensitivity + _ROUNDING * float(old.norm())
+        self._moved[_kind(mechanism, mechanism.count)] += moved > slack
+        if not moved <= mechanism.sensitivity + slack:
+            self.problem = (
+                self.problem
+                or f"one record moves a sum of {mechanism.name!r} by more than its sensitivity"
+            )
+
+
+def _kind(mechanism: Mechanism, count: int = 1) -> Mechanism:
+    return mechanism.model_copy(update={"count": count})
+
+
+def _too_often(mechanism: Mechanism, moved: int) -> bool:
+    """Whether one record moved more of the sums than Poisson sampling lets it."""
+    from scipy.special import betainc
+
+    from dpbench.privacy.ledger import FALSE_ALARM
+
+    if mechanism.sampling_rate == 1 or not moved:
+        return False
+    # The upper tail of Binomial(count, rate).
+    tail = betainc(moved, mechanism.count - moved + 1, mechanism.sampling_rate)
+    return float(tail) < FALSE_ALARM
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
