@@ -84,15 +84,15 @@ def test_all_six_methods_and_the_page_they_fill(
     assert "Everything is cached" in dpbench("run", "--dry-run").output
 
 
-def install_gaussian(distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def install_mixture(distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the package under plugins/ look installed, as its own pyproject says."""
-    folder = ROOT / "plugins" / "dpbench-gaussian"
+    folder = ROOT / "plugins" / "dpbench-mixture"
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     monkeypatch.syspath_prepend(folder)
     distribution(project["name"], project["version"], **project["entry-points"]["dpbench"])
 
 
-def test_the_example_plugin_widens_the_grid_by_three_rows_and_runs(
+def test_the_example_plugin_widens_the_grid_by_three_rows_a_generator_and_runs(
     dpbench: Callable[..., Result],
     distribution: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -104,18 +104,22 @@ def test_the_example_plugin_widens_the_grid_by_three_rows_and_runs(
     monkeypatch.setenv(plugins.ONLY_VARIABLE, "")
     forget()
     before = {trial.method.name for trial in plan_trials(load(), Request())}
-    install_gaussian(distribution, monkeypatch)
-    monkeypatch.setenv(plugins.ONLY_VARIABLE, "dpbench-gaussian")
+    install_mixture(distribution, monkeypatch)
+    monkeypatch.setenv(plugins.ONLY_VARIABLE, "dpbench-mixture")
     forget()
     after = {trial.method.name for trial in plan_trials(load(), Request())}
-    (label,) = {name.rpartition("-")[2] for name in after - before}
-    assert after - before == {f"ae-enc-{label}", f"ae-grad-{label}", f"wgan-{label}"}
+    assert after - before == {
+        f"{space}-{label}"
+        for space in ("ae-enc", "ae-grad", "wgan")
+        for label in ("Gaussian", "Mixture")
+    }
 
     listed = json.loads(dpbench("plugins", "--format", "json").stdout)
-    assert [p["kind"] for p in listed["plugins"] if p["distribution"] == "dpbench-gaussian"] == [
-        "generator"
+    assert [p["kind"] for p in listed["plugins"] if p["distribution"] == "dpbench-mixture"] == [
+        "generator",
+        "generator",
     ]
-    result = dpbench("run", "--grid", f"*-{label}", "--no-controls")
+    result = dpbench("run", "--grid", "*-Gaussian", "--grid", "*-Mixture", "--no-controls")
     assert result.exit_code == 0, result.output
     assert {one["method"] for one in trials()} == after - before
     for one in trials():
@@ -182,16 +186,16 @@ def test_a_killed_run_goes_on_where_it_stopped(
 def test_the_example_plugin_installs_with_pip(tmp_path: Path) -> None:
     """Needs the package index, for the build backend."""
     site = tmp_path / "site"
-    folder = ROOT / "plugins" / "dpbench-gaussian"
+    folder = ROOT / "plugins" / "dpbench-mixture"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
     subprocess.run([*pip, str(folder)], check=True, timeout=300)
-    environment = {**os.environ, "PYTHONPATH": str(site), "DPBENCH_PLUGINS": "dpbench-gaussian"}
+    environment = {**os.environ, "PYTHONPATH": str(site), "DPBENCH_PLUGINS": "dpbench-mixture"}
     listed = subprocess.run(
         [*COMMAND, "plugins", "--format", "json"], env=environment, capture_output=True, check=True,
         text=True, timeout=120,
     )  # fmt: skip
     rows = json.loads(listed.stdout)["plugins"]
-    assert any(row["distribution"] == "dpbench-gaussian" for row in rows)
+    assert any(row["distribution"] == "dpbench-mixture" for row in rows)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ def test_products_are_fast_only_inside_and_only_on_a_gpu() -> None:
 
 
 def test_scores_are_computed_in_full_precision() -> None:
-    convolution = torch.backends.cudnn.conv
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolution.fp32_precision
     with full_precision():
         assert convolution.fp32_precision == "ieee"

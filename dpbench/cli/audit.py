@@ -13,7 +13,8 @@ __all__ = ["command"]
 
 
 @click.command("audit", short_help="Attack a method; bound its epsilon from below.")
-@click.argument("method")
+@click.argument("method", default="*")
+@click.option("--grid", default=None, help="Only trials of this grid.  [default: all]")
 @click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--dataset", help="Data set, instead of the grid's.")
@@ -32,6 +33,7 @@ __all__ = ["command"]
 @runs_option
 def command(
     method: str,
+    grid: str | None,
     epsilon: tuple[float, ...],
     clip: tuple[float, ...],
     dataset: str | None,
@@ -46,6 +48,9 @@ def command(
     runs: Path,
 ) -> None:
     """Train METHOD (a name or glob) with and without planted records and try to tell which.
+
+    With --grid, trials have that grid's hyperparameters and are audited in the company in
+    which a run of it trains them.
 
     A bound above the epsilon claimed refutes the claim: exit code 1. A bound
     below it proves nothing. The leaderboard shows the bound beside epsilon.
@@ -63,8 +68,8 @@ def command(
     from dpbench.planning.plan import Options
     from dpbench.planning.trials import Request
     from dpbench.plugins import registry
-    from dpbench.privacy.audit import AuditKind
-    from dpbench.runner.audits import AuditOptions, audit
+    from dpbench.privacy.audit import AuditKind, Effort
+    from dpbench.runner.audits import audit
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
 
@@ -72,21 +77,21 @@ def command(
     directory = RunDirectory(runs)
     prepared = prepare(
         load_config(config, registry()),
-        Request((method,), dataset, epsilon, clip=clip, seeds=(0,)),
+        Request((grid or "all",), dataset, epsilon, clip=clip, methods=(method,)),
         directory,
         Options(controls=False),
     )
-    options = AuditOptions(cast(AuditKind, kind), trainings, canaries, records, seed)
+    effort = Effort(cast(AuditKind, kind), trainings, canaries, records)
     started = time.monotonic()
-    with directory.lock():
-        found = audit(prepared, choose_device(device), options, notes.print)
-        directory.record(command_line(), time.monotonic() - started, len(found))
+    found = audit(prepared, choose_device(device), effort, seed, notes.print)
+    directory.record(command_line(), time.monotonic() - started, len(found))
     if style == "json":
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
         click.echo(json.dumps(rows, indent=2))
     else:
         table = Table(
-            "trial", "claimed ε", "ε at least", "could show", "right", "by", "verdict",
+            "trial", "claimed ε", "ε at least", "by a Gaussian-DP fit", "could show", "right", "by",
+            "verdict",
             box=SIMPLE_HEAD,
         )  # fmt: skip
         for title, result in found:
@@ -95,6 +100,7 @@ def command(
                 title,
                 f"{result.epsilon_claimed:.3g}",
                 f"{result.epsilon_lower:.3g}",
+                "" if result.epsilon_lower_gdp is None else f"{result.epsilon_lower_gdp:.3g}",
                 f"{result.epsilon_ceiling:.3g}",
                 f"{result.correct}/{result.guesses}",
                 result.score,

@@ -32,9 +32,8 @@ class Target:
 
     @classmethod
     def of(cls, result: Result) -> Target:
-        if result.noise_multiplier is not None:
-            return cls(None, result.noise_multiplier, result.delta)
-        return cls(result.epsilon, None, result.delta)
+        identity = result.identity
+        return cls(identity.epsilon, identity.noise_multiplier, identity.delta)
 
     @property
     def private(self) -> bool:
@@ -53,9 +52,18 @@ class Candidate:
 
     method: str
     target: Target
-    clip: float | None
-    axes: dict[str, Any]
+    varied: dict[str, Any]
     results: tuple[Result, ...]
+
+    @property
+    def clip(self) -> float | None:
+        return self.varied.get("clip")
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Whatever else is varied, by its full name."""
+        rest = {name: value for name, value in self.varied.items() if name not in ("clip", "axes")}
+        return {**self.varied.get("axes", {}), **rest}
 
     @property
     def statuses(self) -> set[str]:
@@ -183,12 +191,9 @@ class Section:
     def candidates(self) -> list[Candidate]:
         groups: dict[str, list[Result]] = {}
         for result in self.trials:
-            target = Target.of(result)
-            slot = repr((target.order, target, result.method, result.clip, result.axes))
-            groups.setdefault(slot, []).append(result)
+            groups.setdefault(result.candidate.identity_key, []).append(result)
         found = [
-            Candidate(r[0].method, Target.of(r[0]), r[0].clip, r[0].axes, tuple(r))
-            for r in groups.values()
+            Candidate(r[0].method, Target.of(r[0]), r[0].varied, tuple(r)) for r in groups.values()
         ]
         return sorted(found, key=lambda c: (c.target.order, c.method, c.clip or 0, repr(c.axes)))
 
@@ -230,8 +235,12 @@ class Section:
         for candidate in self.among(method, target):
             if candidate.refutation:
                 return "refuted", candidate.refutation
-        leaks = (c.leak for c in self.candidates if c.method == method and c.leak)
-        return next((("replay failed", leak) for leak in leaks), None)
+        leak = self._leaks.get(method)
+        return ("replay failed", leak) if leak else None
+
+    @cached_property
+    def _leaks(self) -> dict[str, str]:
+        return {c.method: leak for c in self.candidates if (leak := c.leak)}
 
     def chosen(self, method: str, target: Target) -> Candidate | None:
         """Return the candidate that a rule other than scores picks, else the best by mean FID.

@@ -6,12 +6,13 @@ import fnmatch
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Component, Config, GridConfig
 from dpbench.results.identity import DEFAULT, TrialIdentity
+from dpbench.results.schema import Choice
 from dpbench.store import content_key
 
 __all__ = ["Method", "Request", "Trial", "enumerate_methods", "plan_trials"]
@@ -34,7 +35,8 @@ class Trial:
     """One trial of a grid: what names it, with the components that it is made of.
 
     ``identity.epsilon`` is ``None`` where ``noise_multiplier`` drives the noise.
-    ``grids`` are the names of those that mention the trial.
+    ``grids`` are the names of those that mention the trial, ``choice`` is by what rule
+    it is chosen among its rivals.
     """
 
     identity: TrialIdentity
@@ -43,6 +45,7 @@ class Trial:
     latents: dict[str, Any]
     protocols: tuple[str, ...] = ("default",)
     grids: tuple[str, ...] = ()
+    choice: Choice = field(default_factory=Choice)
 
     @property
     def epsilon(self) -> float | None:
@@ -82,6 +85,7 @@ class Request:
     clip: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 def enumerate_methods(
@@ -137,7 +141,21 @@ def plan_trials(config: Config, request: Request) -> list[Trial]:
         for trial in _trials_of(config, name, request):
             known = trials.get(key := trial.identity.identity_key)
             trials[key] = trial if known is None else _joined(known, trial)
+    if not trials:
+        _require_methods(config, request)
     return list(trials.values())
+
+
+def _require_methods(config: Config, request: Request) -> None:
+    """Raise where no method of the grids has a name that was asked for."""
+    grids = [_grid_named(config, name)[0] for name in request.grids]
+    names = sorted({m.name for grid in grids for m in enumerate_methods(config, grid)})
+    for pattern in request.methods:
+        if not any(_matches(name, pattern) for name in names):
+            raise DpbenchError(
+                f"unknown method {pattern!r}{did_you_mean(pattern, names)} "
+                f"(methods: {', '.join(names)})"
+            )
 
 
 def _joined(first: Trial, second: Trial) -> Trial:
@@ -167,7 +185,7 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
     latents = (grid.latents or config.settings.latents).model_dump()
     settings = _settings(config, grid)
     for axes, method in _methods_with_axes(config, grid):
-        if not any(_matches(method.name, pattern) for pattern in grid.methods):
+        if not _wanted(method, grid.methods) or not _wanted(method, request.methods or ("*",)):
             continue
         for (epsilon, noise), clip, seed in itertools.product(
             _noises(grid, request), request.clip or grid.clip, request.seeds or grid.seeds
@@ -187,6 +205,10 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
                 axes=dict(axes),
             )
             yield Trial(identity, method, dataset, latents, protocols, (heading,))
+
+
+def _wanted(method: Method, patterns: Sequence[str]) -> bool:
+    return any(_matches(method.name, pattern) for pattern in patterns)
 
 
 def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:

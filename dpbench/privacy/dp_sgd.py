@@ -51,6 +51,7 @@ def sample_gradients(
     if len(batch) == 0:
         return batch.new_zeros(0, sum(p.numel() for p in module.parameters() if p.requires_grad))
     parts = _opacus(module, loss, batch) if engine == "opacus" else _vmap(module, loss, batch)
+    # Detached: else sums would hang on parameters that the loss takes from outside.
     return torch.cat([part.detach().flatten(1) for part in parts], 1)
 
 
@@ -91,8 +92,7 @@ def _vmap(module: nn.Module, loss: PerSampleLoss, batch: Tensor) -> list[Tensor]
         return loss(_Called(call), row[None])[0]
 
     gradients = torch.func.vmap(torch.func.grad(single), (None, 0), randomness="different")
-    with torch.no_grad():  # else sums would hang on parameters that the loss takes from outside
-        return list(gradients(params, batch).values())
+    return list(gradients(params, batch).values())
 
 
 class _Called(nn.Module):

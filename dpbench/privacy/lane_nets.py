@@ -131,7 +131,7 @@ class LinearTrace:
 
     The gradient of the weights is ``inputs^T delta`` and that of the bias
     ``delta``; ``inputs`` is ``[L, B, in]``, ``delta`` ``[L, B, out]``, ``layer``
-    the index in the buffer.
+    the index in the buffer. With several rows a record they are consecutive.
     """
 
     layer: int

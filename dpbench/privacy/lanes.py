@@ -4,7 +4,9 @@ A lane is one trial: its own Poisson samples, noise, clip, sampling rate and num
 of steps. Per-sample gradient norms follow from the ghost-norm identity: for a
 linear layer with input a and pre-activation gradient d, the squared norm of the
 sample's gradient is ``|a|^2 |d|^2`` for the weights and ``|d|^2`` for the bias
-(Goodfellow 2015), so no per-sample gradient is ever formed.
+(Goodfellow 2015), so no per-sample gradient is ever formed. A record may have
+several rows (noise draws, augmentations): its gradient is then their sum, of squared
+norm ``sum_ij (a_i . a_j + 1)(d_i . d_j)``, and is clipped as one.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ __all__ = [
 
 
 Traces = Callable[[Tensor], Sequence[LinearTrace]]
-"""Maps a batch ``[A, B, k]`` of A lanes to the layers' inputs and per-sample deltas."""
+"""Maps a batch ``[A, B, k]`` of A lanes to the layers' inputs and per-sample deltas.
+
+A trace may have ``B * m`` rows, record by record: a record's gradient is the sum over its m.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,21 +93,14 @@ def clipped_sum(
     held. ``may_wait``: look whether there are such rows before removing them, which a
     captured step cannot. Returns the norms, ``[L, B]``.
     """
-    squares: Tensor | None = None
-    for trace in traces:
-        wide = torch.linalg.vector_norm(trace.inputs, dim=-1).square_().add_(1)
-        part = torch.linalg.vector_norm(trace.delta, dim=-1).square_().mul_(wide)
-        squares = part if squares is None else squares.add_(part)
-    if squares is None:
-        raise ValueError("a gradient needs at least one layer")
-    norms = squares.sqrt_()
+    norms = _norms(traces, weight.shape[1])
     finite = torch.isfinite(norms)
     factor = (clip / norms.clamp_min(1e-30)).clamp_max_(1).mul_(weight)
     factor = torch.where(finite, factor, 0).unsqueeze(-1)
     if not may_wait or not finite.all():
         traces = _without(~finite, traces)
     for trace in traces:
-        scaled = trace.delta * factor
+        scaled = trace.delta * _by_row(factor, trace)
         torch.bmm(trace.inputs.transpose(1, 2), scaled, out=out.weights[trace.layer])
         torch.sum(scaled, 1, keepdim=True, out=out.biases[trace.layer])
     return norms
@@ -110,11 +108,43 @@ def clipped_sum(
 
 def _without(rows: Tensor, traces: Sequence[LinearTrace]) -> Sequence[LinearTrace]:
     """Silence ``rows`` ``[L, B]``: zero times an infinite entry is not zero."""
-    gone = rows.unsqueeze(-1)
-    return [
-        LinearTrace(t.layer, t.inputs.masked_fill(gone, 0), t.delta.masked_fill(gone, 0))
-        for t in traces
-    ]
+    kept = []
+    for trace in traces:
+        gone = _by_row(rows.unsqueeze(-1), trace)
+        inputs, delta = trace.inputs.masked_fill(gone, 0), trace.delta.masked_fill(gone, 0)
+        kept.append(LinearTrace(trace.layer, inputs, delta))
+    return kept
+
+
+def _norms(traces: Sequence[LinearTrace], records: int) -> Tensor:
+    """Return the norm of each record's gradient over all layers, ``[L, records]``."""
+    if not traces:
+        raise ValueError("a gradient needs at least one layer")
+    squares = _squares(traces[0], records)
+    for trace in traces[1:]:
+        squares.add_(_squares(trace, records))
+    norms: Tensor = squares.sqrt_()
+    return norms
+
+
+def _squares(trace: LinearTrace, records: int) -> Tensor:
+    """Return the squared norm of each record's gradient in one layer, ``[L, records]``."""
+    wide = torch.linalg.vector_norm(trace.inputs, dim=-1).square_().add_(1)
+    rows: Tensor = torch.linalg.vector_norm(trace.delta, dim=-1).square_().mul_(wide)
+    if rows.shape[1] == records:
+        return rows
+    inputs, delta = (x.unflatten(1, (records, -1)) for x in (trace.inputs, trace.delta))
+    gram = (inputs @ inputs.mT).add_(1).mul_(delta @ delta.mT).sum((2, 3))
+    # Rows may cancel: rounding must not make the sum look shorter than it is.
+    slack = rows.sqrt_().unflatten(1, (records, -1)).sum(2).square_()
+    bound: Tensor = gram.clamp_min_(0).add_(slack, alpha=1e-6)
+    return bound
+
+
+def _by_row(values: Tensor, trace: LinearTrace) -> Tensor:
+    """Give each row of ``trace`` what its record has in ``values`` ``[L, B, 1]``."""
+    rows, records = trace.delta.shape[1], values.shape[1]
+    return values if rows == records else values.repeat_interleave(rows // records, dim=1)
 
 
 class DPSGDLanes:
@@ -299,12 +329,12 @@ class DPSGDLanes:
         found = traces(canaries)
         self._traced = None
         products = torch.zeros(canaries.shape[:2], device=canaries.device)
-        squares = torch.zeros_like(products)
         for trace in found:
             onto = torch.bmm(trace.inputs, total.weights[trace.layer])
-            products += ((onto + total.biases[trace.layer]) * trace.delta).sum(2)
-            squares += trace.delta.square().sum(2) * (trace.inputs.square().sum(2) + 1)
-        products *= (self._clip[: len(canaries)] / squares.sqrt().clamp_min(1e-30)).clamp_max(1)
+            rows = ((onto + total.biases[trace.layer]) * trace.delta).sum(2)
+            products += rows.unflatten(1, (products.shape[1], -1)).sum(2)
+        norms = _norms(found, products.shape[1])
+        products *= (self._clip[: len(canaries)] / norms.clamp_min(1e-30)).clamp_max(1)
         for use, product in zip(self._uses, products, strict=False):
             use.align(product)
 

@@ -5,7 +5,7 @@ from dpbench.results.files import Rows, load_results, read_results, save_result
 from dpbench.results.history import HISTORY, append_history, read_history
 from dpbench.results.identity import DEFAULT, TrialIdentity, rivals
 from dpbench.results.reading import SetAside, to_json
-from dpbench.results.schema import CONTROL, Choice, Privacy, Replay, Result, Run, Status
+from dpbench.results.schema import CONTROL, Choice, Privacy, Result, Run, Status
 
 __all__ = [
     "CONTROL",
@@ -13,7 +13,6 @@ __all__ = [
     "HISTORY",
     "Choice",
     "Privacy",
-    "Replay",
     "Result",
     "Rows",
     "Run",

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.privacy.audit.result import AuditResult
+from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results.identity import TrialIdentity
 from dpbench.results.migrate import migrate_audit
 from dpbench.results.reading import SetAside, read_each, read_json, to_json
-from dpbench.results.schema import SCHEMA_VERSION, Replay, Result, Strict
+from dpbench.results.schema import SCHEMA_VERSION, Result, Strict
 from dpbench.store import content_key, write_json
 
 __all__ = ["save_audit", "with_audits"]
@@ -22,10 +23,10 @@ class _Audit(Strict):
 
     schema_version: int
     trial: dict[str, Any]
-    found: AuditResult | Replay
+    found: AuditResult | ReplayVerdict
 
 
-def save_audit(runs: Path, trial: TrialIdentity, found: AuditResult | Replay) -> None:
+def save_audit(runs: Path, trial: TrialIdentity, found: AuditResult | ReplayVerdict) -> None:
     """Keep what an audit of ``trial`` found: it is of the trial with any seed.
 
     Kinds of audits stand beside each other; one of the same kind is replaced.
@@ -64,7 +65,7 @@ def _read(path: Path) -> _Audit:
 def _with(result: Result, audits: list[_Audit]) -> Result:
     """Give a result the gravest of what was found."""
     bounds = [a.found for a in audits if isinstance(a.found, AuditResult)]
-    replays = [a.found for a in audits if isinstance(a.found, Replay)]
+    replays = [a.found for a in audits if isinstance(a.found, ReplayVerdict)]
     update: dict[str, Any] = {
         "audit": max(bounds, key=lambda a: (a.refuted, a.epsilon_lower), default=None)
     }

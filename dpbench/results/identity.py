@@ -16,6 +16,11 @@ __all__ = ["DEFAULT", "TrialIdentity", "rivals"]
 
 #: Settings of trials whose hyperparameters are all as configured.
 DEFAULT = "default"
+#: What the trials of one cell of a table have in common; all else is varied within it.
+CELL = (
+    "method", "public", "extractor", "generator", "dataset", "settings",
+    "epsilon", "noise_multiplier", "delta",
+)  # fmt: skip
 
 
 class TrialIdentity(BaseModel):
@@ -71,8 +76,15 @@ class TrialIdentity(BaseModel):
 
     @property
     def cell(self) -> TrialIdentity:
-        """The method at one target: among the trials of a cell, one is chosen by scores."""
-        return self.candidate.model_copy(update={"clip": None, "axes": {}})
+        """The method at one target: among the trials of a cell, one is chosen."""
+        identity = self.identity
+        return TrialIdentity.model_construct(**{name: getattr(identity, name) for name in CELL})
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """What tells a candidate from others of its cell: clip, and whatever else was swept."""
+        names = [n for n in TrialIdentity.model_fields if n not in (*CELL, "seed")]
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
 
 
 def rivals(results: Iterable[Result], chosen: TrialIdentity) -> list[Result]:

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from dpbench.privacy.accounting import Spent
 from dpbench.privacy.audit.result import AuditResult
 from dpbench.privacy.ledger import Ledger
+from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results.identity import TrialIdentity
 from dpbench.store import content_key
 
-__all__ = ["CONTROL", "SCHEMA_VERSION", "Choice", "Privacy", "Replay", "Result", "Run", "Status"]
+__all__ = ["CONTROL", "SCHEMA_VERSION", "Choice", "Privacy", "Result", "Run", "Status"]
 
 CONTROL = "control:"
 SCHEMA_VERSION: Final = 2
@@ -21,18 +22,6 @@ Status = Literal["ok", "collapsed", "diverged", "over-budget", "failed", "skippe
 
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Replay(Strict):
-    """Whether a fit on a neighbouring data set, releases played back, could be told apart.
-
-    Attributes:
-        verdict: ``failed`` where something but the recorded releases told the two apart.
-        reason: one line for ``failed``: what differed.
-    """
-
-    verdict: Literal["passed", "failed"]
-    reason: str | None = None
 
 
 class Privacy(Strict):
@@ -46,7 +35,7 @@ class Privacy(Strict):
 
     spent: Spent
     ledger: Ledger
-    replay: Replay | None = None
+    replay: ReplayVerdict | None = None
 
 
 class Choice(Strict):

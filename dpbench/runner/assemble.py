@@ -78,6 +78,7 @@ def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
     return {
         **dict(trial.identity),
         "grids": trial.grids,
+        "choice": trial.choice,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
         "epsilon_spent": spent,
         "privacy": privacy,

@@ -1,91 +1,124 @@
-"""Audit a method of a grid, and keep what was found beside its results."""
+"""Audit the trials of a plan, and keep what was found beside their results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.privacy.audit import AuditKind, AuditResult, run_audit
+from dpbench.planning.plan import MAX_LANES, Cell
+from dpbench.planning.trials import Trial
+from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
+from dpbench.privacy.handle import Budget
 from dpbench.results import save_audit
 from dpbench.runner.executors import local_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.store import ArtifactId
+from dpbench.store import ArtifactId, content_key
 
-__all__ = ["AuditOptions", "audit"]
+__all__ = ["audit", "companies"]
 
-
-@dataclass(frozen=True)
-class AuditOptions:
-    """How hard to try; see :func:`dpbench.privacy.audit.run_audit`."""
-
-    kind: AuditKind = "many-run"
-    trainings: int = 400
-    canaries: int = 200
-    records: int = 500
-    seed: int = 0
+Notice = Callable[[str], None]
 
 
 def audit(
     prepared: Prepared,
     device: str,
-    options: AuditOptions,
-    notice: Callable[[str], None] = lambda _text: None,
+    effort: Effort,
+    seed: int = 0,
+    notice: Notice = lambda _text: None,
 ) -> list[tuple[str, AuditResult]]:
-    """Audit each distinct (method, epsilon, clip) of a plan; return (title, result) pairs.
+    """Audit each distinct trial of a plan but for its seed; return (title, result) pairs.
 
     Public models and latents that are missing are computed first; the trials
-    themselves need not be trained.
+    themselves need not be trained. Nobody else writes to the directory meanwhile.
+
+    Raises:
+        DirectoryInUse: a run is using the directory.
     """
+    found: dict[str, tuple[str, AuditResult]] = {}
+    with prepared.directory.lock():
+        _compute_latents(prepared, device, notice)
+        for latents, company in companies(prepared.plan.cells):
+            named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
+            notice(f"auditing {named}")
+            results = _attack(prepared, latents, company, device, effort, seed)
+            for trial, result in zip(company, results, strict=True):
+                key = trial.identity.candidate.identity_key
+                if key not in found:
+                    save_audit(prepared.directory.root, trial.identity, result)
+                    found[key] = (_title(trial), result)
+    return list(found.values())
+
+
+def companies(cells: list[Cell]) -> Iterator[tuple[str, list[Trial]]]:
+    """Group the trials of a plan as a run trains them; yield their latents' key with each group.
+
+    As there: one architecture on one set of latents, private and non-private apart.
+    """
+    groups: dict[str, tuple[str, dict[str, Trial]]] = {}
+    for cell in cells:
+        if (trial := cell.trial) is None:
+            continue
+        component, latents = trial.method.generator, cell.artifacts["latents"]
+        free = plugins.registry().get("generator", component.plugin).cls.lane_params
+        shared = {name: value for name, value in component.params.items() if name not in free}
+        slot = content_key([latents, component.plugin, shared, _budget(trial).private])
+        groups.setdefault(slot, (latents, {}))[1][trial.identity.identity_key] = trial
+    for latents, trials in groups.values():
+        members = list(trials.values())
+        for start in range(0, len(members), MAX_LANES):
+            yield latents, members[start : start + MAX_LANES]
+
+
+def _budget(trial: Trial) -> Budget:
+    epsilon = float("inf") if trial.epsilon is None else trial.epsilon
+    return Budget(epsilon, trial.delta, trial.noise_multiplier)
+
+
+def _attack(
+    prepared: Prepared, key: str, company: list[Trial], device: str, effort: Effort, seed: int
+) -> list[AuditResult]:
+    latents = prepared.store.load("latents", key).tensors
+    cls = plugins.registry().get("generator", company[0].method.generator.plugin).cls
+    subjects = [
+        Subject(
+            cls.Params.model_validate(trial.method.generator.params), _budget(trial), trial.clip
+        )
+        for trial in company
+    ]
+    return run_audits(
+        cls,
+        subjects,
+        latents["public"],
+        latents["private"],
+        effort,
+        seed=derive_seed("audit", seed),
+        device=device,
+    )
+
+
+def _title(trial: Trial) -> str:
+    target = f"epsilon {trial.epsilon:g}" if trial.epsilon else f"sigma {trial.noise_multiplier:g}"
+    return f"{trial.method.name} at {target}, clip {trial.clip:g}"
+
+
+def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
     upstream = prepared.plan.towards(
         ArtifactId("latents", cell.artifacts["latents"])
         for cell in prepared.plan.cells
         if cell.trial is not None
     )
-    if upstream:
-        with local_executor(prepared.config, prepared.directory, device) as executor:
-            progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
-        if progress.failed:
-            raise DpbenchError(next(iter(progress.failed.values())))
-    found: dict[str, tuple[str, AuditResult]] = {}
-    for cell in prepared.plan.cells:
-        trial = cell.trial
-        if trial is None:
-            continue
-        if (key := trial.identity.candidate.identity_key) in found:
-            continue
-        title = f"{trial.method.name} at " + (
-            f"epsilon {trial.epsilon:g}" if trial.epsilon else f"sigma {trial.noise_multiplier}"
-        )
-        notice(f"auditing {title}, clip {trial.clip:g}")
-        latents = prepared.store.load("latents", cell.artifacts["latents"]).tensors
-        component = trial.method.generator
-        cls = plugins.registry().get("generator", component.plugin).cls
-        result = run_audit(
-            cls,
-            cls.Params.model_validate(component.params),
-            latents["public"],
-            latents["private"],
-            epsilon=trial.epsilon or float("inf"),
-            noise_multiplier=trial.noise_multiplier,
-            delta=trial.delta,
-            clip=trial.clip,
-            kind=options.kind,
-            runs=options.trainings,
-            canaries=options.canaries,
-            records=options.records,
-            seed=derive_seed("audit", options.seed),
-            device=device,
-        )
-        save_audit(prepared.directory.root, trial.identity, result)
-        found[key] = (title, result)
-    return list(found.values())
+    if not upstream:
+        return
+    with local_executor(prepared.config, prepared.directory, device) as executor:
+        progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
+    if progress.failed:
+        raise DpbenchError(next(iter(progress.failed.values())))
 
 
-def _say(progress: Progress, job: Any, notice: Callable[[str], None]) -> None:
+def _say(progress: Progress, job: Any, notice: Notice) -> None:
     if job is not None:
         notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")

@@ -11,6 +11,7 @@ from click.testing import Result
 
 from dpbench.privacy import audit
 from dpbench.results import load_results
+from dpbench.runner.directory import RunDirectory
 
 Run = Callable[..., Result]
 
@@ -40,19 +41,20 @@ def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:
     )
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)
-    assert row["trial"] == "linear-look-MEAN at epsilon 3"
+    assert row["trial"] == "linear-look-MEAN at epsilon 3, clip 1"
     assert row["epsilon_claimed"] <= 3
 
 
 def test_a_refuted_claim_fails(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refute(*_: object, **__: object) -> audit.AuditResult:
-        return audit.AuditResult(
+    def refute(*_: object, **__: object) -> list[audit.AuditResult]:
+        result = audit.AuditResult(
             kind="many-run", epsilon_claimed=1.0, epsilon_lower=2.0, epsilon_ceiling=3.0,
             delta=1e-4, confidence=0.95, runs=16, canaries=1, records=10, score="distance",
             correct=16, guesses=16,
         )  # fmt: skip
+        return [result]
 
-    monkeypatch.setattr("dpbench.runner.audits.run_audit", refute)
+    monkeypatch.setattr("dpbench.runner.audits.run_audits", refute)
     result = dpbench("audit", "linear-look-MEAN")
     assert result.exit_code == 1
     assert "refuted" in result.output
@@ -62,3 +64,29 @@ def test_an_unknown_method_is_one_line(dpbench: Run) -> None:
     result = dpbench("audit", "linear-look-MEEN")
     assert result.exit_code == 2
     assert "did you mean 'linear-look-MEAN'?" in result.stderr
+
+
+ANOTHER = """
+[grids.other]
+methods = ["linear-look-MEAN"]
+epsilon = [5, 7]
+clip = [2.0]
+"""
+
+
+def test_what_a_grid_runs_is_what_is_audited(dpbench: Run) -> None:
+    ran = dpbench("run", "--grid", "other", "--no-controls", extra=ANOTHER)
+    assert ran.exit_code == 0, ran.output
+    options = ("--kind", "one-run", "--canaries", 20)
+    result = dpbench("audit", "*MEAN", "--grid", "other", *options, "--format", "json")
+    assert result.exit_code == 0, result.output
+    titles = [row["trial"] for row in json.loads(result.stdout)]
+    assert titles == [f"linear-look-MEAN at epsilon {e}, clip 2" for e in (5, 7)]
+    assert all(row.audit is not None for row in load_results(Path("runs")))
+
+
+def test_an_audit_waits_for_no_run_but_says_who_writes(dpbench: Run) -> None:
+    with RunDirectory(Path("runs")).lock():
+        result = dpbench("audit", "linear-look-MEAN", "--kind", "one-run", "--canaries", 20)
+    assert result.exit_code == 2
+    assert "another run is using runs" in result.stderr

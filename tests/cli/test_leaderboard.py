@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from leaderboard.fabricate import INCEPTION, grid
+from leaderboard.fabricate import INCEPTION, grid, trial
 from rich.console import Console
 
 from dpbench.cli.main import cli
@@ -75,6 +75,13 @@ def test_a_filter_that_keeps_nothing_is_one_line(
     result = call("--runs", runs, option, value)
     assert result.exit_code == 2
     assert expected in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_settings_are_found_by_the_name_of_a_grid_too(runs: Path) -> None:
+    save_result(runs, trial(settings="1a2b3c4d", grids=("wide",)))
+    for wanted in ("1a2b3c4d", "wide"):
+        records = json.loads(call("--runs", runs, "--settings", wanted, "--format", "json").stdout)
+        assert [record["settings"] for record in records] == ["1a2b3c4d"]
 
 
 def test_no_results_is_one_line_with_the_remedy(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def image_folder(tmp_path: Path) -> Path:
 def archive() -> Callable[..., bytes]:
     """Return the bytes of an ``.npz`` file with these arrays."""
 
-    def make(**arrays: np.ndarray) -> bytes:
+    def make(**arrays: Any) -> bytes:
         stream = io.BytesIO()
         np.savez(stream, **arrays)
         return stream.getvalue()

@@ -72,7 +72,10 @@ def test_a_latent_does_not_depend_on_the_images_around_it(
     fewer = extract(cls, params, models[name], x[:10])
     beside = extract(cls, params, models[name], others)
     alone = extract(cls, params, models[name], x[:1])
-    close = {"atol": 2e-3, "rtol": 1e-3}  # other batch sizes round otherwise, step after step
+    close: dict[str, Any] = {
+        "atol": 2e-3,
+        "rtol": 1e-3,
+    }  # other batch sizes round otherwise, step after step
     torch.testing.assert_close(together[:10], fewer, **close)
     torch.testing.assert_close(together[:10], beside[:10], **close)
     if name == "ae":

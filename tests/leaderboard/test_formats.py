@@ -15,7 +15,8 @@ from dpbench.leaderboard import Leaderboard, render
 from dpbench.leaderboard.report import By, make_report
 from dpbench.leaderboard.terminal import terminal
 from dpbench.leaderboard.words import delta_text, number, significant
-from dpbench.results import Choice, Replay, Result, SetAside
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import Choice, Result, SetAside
 from leaderboard.fabricate import INCEPTION, audit, controls, grid, privacy, trial
 
 #: What a report knows beside the fields of a result.
@@ -118,7 +119,10 @@ def test_protocols_never_meet_in_one_table(style: str) -> None:
 
 
 def test_the_sweep_has_a_row_for_every_clip() -> None:
-    over = trial("wgan-VAE", clip=2.0, fid=1.0, status="over-budget", reason="spent 12")
+    over = trial(
+        "wgan-VAE", clip=2.0, fid=1.0, seed=3, extractor="gradient", generator="vae",
+        status="over-budget", reason="spent 12",
+    )  # fmt: skip
     sweep = markdown_tables(render(board([*controls(), *grid(), over]), "markdown", "clip"))[0]
     assert len(sweep) == 2 + 6 * 3 * 3
     rows = [row for row in sweep if row[:3] == ["ε = 10", "wgan-VAE", "2"]]
@@ -198,7 +202,7 @@ def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> No
 
 def test_trust_says_what_was_replayed() -> None:
     def trust(verdict: Literal["passed", "failed"], **ledger: str) -> str:
-        replay = Replay(verdict=verdict, reason="the state tells neighbours apart")
+        replay = ReplayVerdict(verdict=verdict, reason="the state tells neighbours apart")
         stated = privacy(2.0, 9.9, **ledger).model_copy(update={"replay": replay})
         return render(board([trial(privacy=stated), trial("b-GAN")]), "markdown")
 

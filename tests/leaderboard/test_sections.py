@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dpbench.leaderboard.notes import unranked
 from dpbench.leaderboard.sections import Section, Target, make_sections
-from dpbench.results import Choice, Replay
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import Choice
 from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, privacy, trial
 
 TEN = Target(10.0, None, 1e-6)
@@ -17,7 +19,7 @@ def only(results: list) -> Section:
     return section
 
 
-def seeds(method: str, figures: list[float], **changes: object) -> list:
+def seeds(method: str, figures: list[float], **changes: Any) -> list:
     return [trial(method, fid=fid, seed=seed, **changes) for seed, fid in enumerate(figures)]
 
 
@@ -99,7 +101,7 @@ def test_a_refuted_clip_takes_the_methods_other_clips_of_that_target_with_it() -
 
 
 def test_a_method_that_replay_caught_is_never_ranked() -> None:
-    replay = Replay(verdict="failed", reason="raw latents in the state")
+    replay = ReplayVerdict(verdict="failed", reason="raw latents in the state")
     leaking = privacy(2.0, 10.0).model_copy(update={"replay": replay})
     section = only([trial("wgan-GAN", privacy=leaking), trial("wgan-GAN", epsilon=1.0)])
     assert [section.ranks(target) for target in section.targets] == [{}, {}]

@@ -132,10 +132,11 @@ def test_fid_in_all_dimensions_equals_that_of_both(passes: Passes) -> None:
     def sets(features: Tensor) -> list[Tensor]:
         return [features[: COUNT // 2], features[COUNT // 2 :]]
 
-    for theirs, recipe in (
+    recipes: list[tuple[Tensor, Recipe]] = [
         (passes.pytorch_fid, "pytorch-fid"),
         (passes.torch_fidelity[0], "torch-fidelity"),
-    ):
+    ]
+    for theirs, recipe in recipes:
         statistics = [fid_features_to_statistics(part.double()) for part in sets(theirs)]
         expected = fid_statistics_to_metric(*statistics, verbose=False)
         ours = [Statistics.of(part) for part in sets(passes.ours[recipe][0])]

@@ -123,8 +123,13 @@ def test_labels_come_from_the_labelling_classifier_under_any_evaluator(
 
 def test_what_trials_share_is_computed_once(references: References) -> None:
     calls: list[int] = []
+
+    def compute() -> int:
+        calls.append(1)
+        return 5
+
     for _ in range(3):
-        assert references.remember("key", lambda: calls.append(1) or 5) == 5
+        assert references.remember("key", compute) == 5
     assert calls == [1]
 
 

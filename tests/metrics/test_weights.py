@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators import weights as module
 from dpbench.metrics.evaluators.inception import fid_inception, load_inception
 from dpbench.metrics.evaluators.weights import WEIGHTS_NAME, WEIGHTS_URL, WeightsError
@@ -111,6 +112,6 @@ def test_a_file_of_other_tensors_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.ones(2)}, path)
     monkeypatch.setattr(module, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
-    with pytest.raises(module.DpbenchError, match="cannot be read as weights") as caught:
+    with pytest.raises(DpbenchError, match="cannot be read as weights") as caught:
         load_inception(path, tmp_path)
     assert "\n" not in str(caught.value)

@@ -5,17 +5,23 @@ import torch
 from scipy import stats
 
 from dpbench.api import Context, Params, PrivateGenerator
-from dpbench.privacy.audit import AuditResult, run_audit
+from dpbench.privacy.accounting import compose
+from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audit, run_audits
 from dpbench.privacy.audit.bounds import (
     binomial_bounds,
     epsilon_from_rates,
+    gdp_delta,
+    gdp_epsilon,
+    gdp_mu,
     one_run_epsilon,
     one_run_p_value,
 )
+from dpbench.privacy.audit.threshold import Counts, best_test
 from dpbench.privacy.dp_sgd import train
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
+from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.session import PrivateSession
 
 PUBLIC = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
@@ -128,9 +134,11 @@ def test_randomised_response_is_never_overestimated_too_often() -> None:
 
 
 def test_an_honest_generator_is_not_refuted_but_seen() -> None:
-    result = audit(NoisyMean, epsilon=4.0, runs=400, seed=2)
+    result = audit(NoisyMean, epsilon=4.0, runs=4000)
     assert not result.refuted
     assert 0.3 < result.epsilon_lower < result.epsilon_claimed <= 4.0
+    assert result.epsilon_lower_gdp is not None
+    assert 0.55 * result.epsilon_claimed < result.epsilon_lower_gdp < result.epsilon_claimed
     assert result.epsilon_ceiling > result.epsilon_lower
 
 
@@ -203,3 +211,113 @@ def test_a_third_partys_training_loop_gets_a_white_box_score() -> None:
     result = audit(Descends, epsilon=40.0, runs=120, records=20)
     assert result.score == "white-box: alignment of releases"
     assert 1 < result.epsilon_lower < result.epsilon_claimed
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 4.2])
+def test_gaussian_dp_is_what_the_accountants_say_of_one_release(sigma: float) -> None:
+    spent = compose([Mechanism(name="m", noise_multiplier=sigma)], 1e-6)
+    assert gdp_epsilon(1 / sigma, 1e-6) == pytest.approx(spent.dp_accounting, rel=5e-3)
+    assert gdp_delta(1 / sigma, gdp_epsilon(1 / sigma, 1e-6)) == pytest.approx(1e-6, rel=1e-3)
+    assert gdp_epsilon(0.0, 1e-6) == 0
+
+
+def test_mu_is_the_gap_of_two_bounded_rates() -> None:
+    low, _ = binomial_bounds(900, 1000, 0.025)
+    _, high = binomial_bounds(100, 1000, 0.025)
+    expected = stats.norm.ppf(low) - stats.norm.ppf(high)
+    assert gdp_mu(900, 1000, 100, 1000, 0.05) == pytest.approx(expected)
+    assert gdp_mu(0, 20, 20, 20, 0.05) == 0
+
+
+def test_honest_claims_are_refuted_no_more_often_than_stated() -> None:
+    """Scores of two Gaussians, just as far apart as claimed: at most 5% of audits may object."""
+    rng, mu, delta = torch.Generator().manual_seed(0), 1.0, 1e-5
+    claimed = gdp_epsilon(mu, delta)
+
+    def epsilon(counts: Counts) -> float:
+        c = counts
+        return epsilon_from_rates(c.hits, c.positives, c.alarms, c.negatives, delta, 0.04)
+
+    def fit(counts: Counts) -> float:
+        return gdp_mu(counts.hits, counts.positives, counts.alarms, counts.negatives, 0.01)
+
+    refuted = 0
+    for _ in range(300):
+        present, absent = mu + torch.randn(200, generator=rng), torch.randn(200, generator=rng)
+        found = []
+        for bound in (epsilon, fit):
+            _, test = best_test(present[:100], absent[:100], bound)
+            found.append(float(bound(test.count(present[100:], absent[100:]))))
+        refuted += found[0] > claimed or found[1] > mu
+    assert refuted <= stats.binom.ppf(0.999, 300, 0.05)
+
+
+class TwiceTheSensitivity(NoisyMean):
+    """Noise for a sensitivity of one where a record moves the sum by two."""
+
+    def fit(self, private, public, context) -> None:
+        sigma = private.noise_multiplier()
+        z = private.raw([Mechanism(name="mean", noise_multiplier=sigma)])
+        z = 2 * torch.nn.functional.normalize(z, dim=1)
+        noise = sigma * torch.randn(4, generator=context.generator("own"))
+        self.mean = (z.nan_to_num().sum(0) + noise) / private.size
+
+
+def test_a_fit_refutes_what_rates_alone_cannot() -> None:
+    result = audit(TwiceTheSensitivity, runs=8000, records=50, lanes=200)
+    assert result.epsilon_lower < result.epsilon_claimed
+    assert result.claim_is_gaussian
+    assert result.refuted
+
+
+class KeepsN(NoisyMean):
+    """Honest: its state has a number, and as many zeros, as there are records."""
+
+    def fit(self, private, public, context) -> None:
+        super().fit(private, public, context)
+        self.count = private.size
+
+    def state(self):
+        return {"mean": self.mean, "n": torch.tensor([float(self.count)] + [0.0] * self.count)}
+
+
+def test_a_public_n_is_no_evidence() -> None:
+    result = audit(KeepsN, runs=200)
+    assert not result.refuted
+    assert "size" not in result.score
+
+
+class CountsPresent(NoisyMean):
+    """Leaks through the shape of its state: one entry for each record that is there."""
+
+    def fit(self, private, public, context) -> None:
+        super().fit(private, public, context)
+        self.there = int((private._latents.norm(dim=1) > 0).sum())
+
+    def state(self):
+        return {"mean": self.mean, "there": torch.zeros(self.there)}
+
+
+def test_a_state_whose_shape_follows_private_data_is_refuted() -> None:
+    assert audit(CountsPresent, runs=200).refuted
+
+
+class SharesAcrossLanes(NoisyMean):
+    """Releases once, with the noise of its most generous lane, for all lanes of a call."""
+
+    @classmethod
+    def fit_lanes(cls, generators, privates, public, contexts) -> None:
+        richest = max(privates, key=lambda private: private.budget.epsilon)
+        super().fit_lanes(generators, privates, public, contexts)
+        shared = generators[list(privates).index(richest)].mean
+        for generator in generators:
+            generator.mean = shared
+
+
+def test_what_lanes_share_is_seen_in_company_alone() -> None:
+    lone, rich = (Subject(Params(), Budget(e, 1e-5), 1.0) for e in (0.5, 100.0))
+    effort = Effort(runs=120, samples=20)
+    (alone,) = run_audits(SharesAcrossLanes, [lone], PUBLIC, PRIVATE, effort)
+    poor, _ = run_audits(SharesAcrossLanes, [lone, rich], PUBLIC, PRIVATE, effort)
+    assert not alone.refuted
+    assert poor.refuted

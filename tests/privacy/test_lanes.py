@@ -101,6 +101,46 @@ def test_functorch_sums_equal_opacus() -> None:
     torch.testing.assert_close(plain, opacus, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("clip", [0.05, 1.0, 50.0])
+def test_a_record_with_several_rows_is_clipped_as_one(clip: float) -> None:
+    net, params = _network(2, ACTIVATIONS[1])
+    records, draws = 12, 5
+    x = torch.randn(2, records * draws, 6, generator=torch.Generator().manual_seed(1))
+    x[:, :draws] = x[:, :1]  # rows that all point the same way
+    out, expected, one = params.like(), params.like(), params.like()
+    clips = torch.full((2, 1), clip)
+    clipped_sum(_traces(net, params, x), clips, torch.ones(2, records), out)
+    for record in range(records):
+        rows = x[:, record * draws : (record + 1) * draws]
+        for trace in _traces(net, params, rows):
+            torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=one.weights[trace.layer])
+            torch.sum(trace.delta, 1, keepdim=True, out=one.biases[trace.layer])
+        norms = one.flat.norm(dim=1, keepdim=True)
+        expected.flat.add_(one.flat * (clip / norms).clamp_max(1))
+    torch.testing.assert_close(out.flat, expected.flat, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_cancel_stay_within_the_clip() -> None:
+    clip, out = 1e-4, LaneBuffer.zeros([(4, 3)], 1)
+    inputs = 100 * torch.ones(1, 2, 4)
+    delta = torch.tensor([[[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0 + 1e-6]]])
+    trace = LinearTrace(0, inputs, delta)
+    clipped_sum([trace], torch.tensor([[clip]]), torch.ones(1, 1), out)
+    assert float(out.flat.norm()) <= clip
+
+
+def test_a_record_one_row_of_which_is_not_finite_adds_nothing() -> None:
+    net, params = _network(1, ACTIVATIONS[0])
+    x = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(1))
+    bad = torch.cat([x, x[:, :2]], 1)
+    bad[0, 7, 0] = math.nan
+    out, expected = params.like(), params.like()
+    clip = torch.tensor([[0.3]])
+    clipped_sum(_traces(net, params, x), clip, torch.ones(1, 3), expected)
+    clipped_sum(_traces(net, params, bad), clip, torch.ones(1, 4), out)
+    torch.testing.assert_close(out.flat, expected.flat)
+
+
 def test_one_record_moves_the_sum_by_at_most_the_clip() -> None:
     clip = 0.3
     net, params = _network(1, ACTIVATIONS[0])

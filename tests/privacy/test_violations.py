@@ -210,7 +210,7 @@ def handle(epsilon: float) -> PrivateLatents:
     return PrivateSession(PRIVATE, budget, CLIP, context, noise_seed=1).handle
 
 
-def caught_by(generator: type[Planted], runs: int = 120) -> set[str]:
+def caught_by(generator: type[Planted], runs: int = 400) -> set[str]:
     """Return which of ``run-time``, ``ledger`` and ``audit`` objects to ``generator``."""
     private = handle(EPSILON)
     try:

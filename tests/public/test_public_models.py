@@ -44,7 +44,7 @@ def images(shape: tuple[int, int, int] = (1, 16, 16), count: int = 20) -> torch.
 
 
 def fitted(cls: type[PublicModel], params: dict[str, Any], x: torch.Tensor, seed: int = 1) -> Any:
-    model = cls(cls.Params.model_validate(params), tuple(x.shape[1:]))
+    model = cls(cls.Params.model_validate(params), (x.shape[1], x.shape[2], x.shape[3]))
     model.fit(x, Context(seed=seed))
     return model
 
@@ -121,7 +121,8 @@ def test_decoding_can_be_differentiated() -> None:
 
 
 def test_progress_reaches_the_end() -> None:
-    for cls, params in ((Autoencoder, AE), (WGAN, GAN)):
+    models: list[tuple[type[PublicModel], dict[str, Any]]] = [(Autoencoder, AE), (WGAN, GAN)]
+    for cls, params in models:
         heard: list[float] = []
         model = cls(cls.Params.model_validate(params), (1, 16, 16))
         model.fit(images(), Context(seed=0, on_progress=heard.append))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from leaderboard.fabricate import audit, trial
 
-from dpbench.results import Replay, read_results, save_audit, save_result
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import read_results, save_audit, save_result
 
 
 def test_an_audit_is_of_all_seeds_and_protocols_of_its_trial_alone(tmp_path: Path) -> None:
@@ -38,7 +39,10 @@ def test_noise_given_is_audited_whatever_epsilon_it_came_to(tmp_path: Path) -> N
 
 
 def test_a_failed_replay_outweighs_one_that_passed(tmp_path: Path) -> None:
-    passed, failed = Replay(verdict="passed"), Replay(verdict="failed", reason="state differs")
+    passed, failed = (
+        ReplayVerdict(verdict="passed"),
+        ReplayVerdict(verdict="failed", reason="state differs"),
+    )
     row = trial()
     assert row.privacy is not None
     kept = row.privacy.model_copy(update={"replay": passed})

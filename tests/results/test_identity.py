@@ -29,6 +29,13 @@ def test_every_field_of_an_identity_tells_trials_apart() -> None:
     assert len({one.key for one in (row, *changed)}) == 1 + len(other)
 
 
+def test_what_is_varied_within_a_cell_is_all_but_the_seed() -> None:
+    row = trial(axes={"generators.gan.width": 3}, clip=0.5, seed=4)
+    assert row.varied == {"clip": 0.5, "axes": {"generators.gan.width": 3}}
+    assert (row.cell.clip, row.cell.seed, row.cell.axes) == (None, None, {})
+    assert row.cell.epsilon == row.epsilon and row.cell.settings == row.settings
+
+
 def test_one_trial_under_two_protocols_is_one_rival() -> None:
     rows = [trial(), trial(protocol=INCEPTION)]
     assert len(rivals(rows, rows[0])) == 1

@@ -9,74 +9,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpbench.api import Context, PrivateGenerator, derive_seed
+from dpbench.api import PrivateGenerator, derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.privacy.audit.bounds import epsilon_from_rates, one_run_epsilon
+from dpbench.privacy.audit.bounds import epsilon_from_rates, gdp_epsilon, gdp_mu, one_run_epsilon
 from dpbench.privacy.audit.result import AuditKind, AuditResult
-from dpbench.privacy.audit.scores import Observation, far_latents, learned_scores, observe
+from dpbench.privacy.audit.scores import (
+    Observation,
+    far_latents,
+    learned_scores,
+    stacked_states,
+)
+from dpbench.privacy.audit.threshold import Bound, Counts, ThresholdTest, best_test
+from dpbench.privacy.audit.trainer import Subject, Trainer
 from dpbench.privacy.handle import Budget
-from dpbench.privacy.session import PrivateSession
 
-__all__ = ["run_audit"]
+__all__ = ["Effort", "run_audit", "run_audits"]
 
 _GUESSED_SHARES = (0.1, 0.25, 0.5, 1.0)
+#: Half of the runs choose the test, but of many this many and an eighth will do.
+_ENOUGH_TO_CHOOSE = 1000
+#: Part of the error that goes to the Gaussian-DP fit: it needs little, Clopper-Pearson needs all.
+_FIT_SHARE = 0.2
 
 
-@dataclass
-class _Trainer:
-    """Trains generators on given records and observes them."""
+@dataclass(frozen=True)
+class Effort:
+    """How hard to try.
 
-    cls: type[PrivateGenerator]
-    params: Any
-    public: Tensor
-    budget: Budget
-    clip: float
-    canaries: Tensor
-    seed: int
-    lanes: int
-    samples: int
-    device: torch.device
-    on_run: Callable[[int], None]
-    epsilon: float = 0.0
+    Attributes:
+        kind: ``many-run`` or ``one-run``; see :func:`run_audits`.
+        runs: trainings of a many-run audit, at least 16; ignored by a one-run audit.
+        canaries: canaries of a one-run audit; a many-run audit has one.
+        records: private latents kept; fewer leave the canary less to hide behind.
+        confidence: of the bound.
+        samples: latents drawn from each generator for black-box scores.
+        lanes: runs of a trial without company that are trained together.
+    """
 
-    def train(self, records: Tensor, runs: int, world: str) -> list[Observation]:
-        """Train ``runs`` generators on the same records, ``lanes`` at a time."""
-        seeds = [derive_seed(self.seed, "audit", world, run) for run in range(runs)]
-        done: list[Observation] = []
-        for start in range(0, runs, self.lanes):
-            done += self._group(records, seeds[start : start + self.lanes])
-            self.on_run(len(done))
-        return done
-
-    def _group(self, records: Tensor, seeds: Sequence[int]) -> list[Observation]:
-        contexts = [Context(seed, self.device) for seed in seeds]
-        generators = [self.cls(self.params, records.shape[1]) for _ in seeds]
-        sessions = [self._session(records, context) for context in contexts]
-        handles = [session.handle for session in sessions]
-        self.cls.fit_lanes(generators, handles, self.public, contexts)
-        self.epsilon = max(self.epsilon, *(session.spent.epsilon for session in sessions))
-        centre = self.public.mean(0)
-        return [
-            observe(
-                generator,
-                session,
-                self.canaries,
-                centre,
-                self.samples,
-                context.generator("audit-samples"),
-            )
-            for generator, session, context in zip(generators, sessions, contexts, strict=True)
-        ]
-
-    def _session(self, records: Tensor, context: Context) -> PrivateSession:
-        return PrivateSession(
-            records,
-            self.budget,
-            self.clip,
-            context,
-            noise_seed=derive_seed("audit-noise", context.seed),
-            canaries=self.canaries,
-        )
+    kind: AuditKind = "many-run"
+    runs: int = 400
+    canaries: int = 200
+    records: int = 500
+    confidence: float = 0.95
+    samples: int = 1000
+    lanes: int = 50
 
 
 def run_audit(
@@ -89,151 +65,192 @@ def run_audit(
     delta: float,
     clip: float,
     noise_multiplier: float | None = None,
-    kind: AuditKind = "many-run",
-    runs: int = 400,
-    canaries: int = 200,
-    records: int = 500,
     seed: int = 0,
-    confidence: float = 0.95,
-    samples: int = 1000,
-    lanes: int = 50,
     device: torch.device | str = "cpu",
     on_run: Callable[[int], None] = lambda _done: None,
+    **effort: Any,
 ) -> AuditResult:
-    """Audit a private generator; ``public`` and ``private`` are standardised latents.
+    """Audit one trial by itself; see :func:`run_audits`. ``effort`` is of :class:`Effort`."""
+    subject = Subject(params, Budget(epsilon, delta, noise_multiplier), clip)
+    (result,) = run_audits(
+        generator,
+        [subject],
+        public,
+        private,
+        Effort(**effort),
+        seed=seed,
+        device=device,
+        on_run=on_run,
+    )
+    return result
 
-    ``many-run``: train ``runs`` generators, half of them on ``records`` private
-    latents, half on the same and one far canary. One half of the runs chooses
-    score, threshold and direction, the other bounds epsilon by Clopper-Pearson.
 
-    ``one-run``: train once, with each of ``canaries`` far latents included by a
-    fair coin; rank them by score, guess the extremes, and bound epsilon by
-    Steinke, Nasr and Jagielski (2023). Scores and numbers of guesses tried are
-    paid for by Bonferroni.
+def run_audits(
+    generator: type[PrivateGenerator],
+    company: Sequence[Subject],
+    public: Tensor,
+    private: Tensor,
+    effort: Effort,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_run: Callable[[int], None] = lambda _done: None,
+) -> list[AuditResult]:
+    """Audit the trials of a ``company``, which are trained together as in a run.
+
+    ``public`` and ``private`` are standardised latents.
+
+    ``many-run``: train everything ``runs`` times, one half on ``records`` private
+    latents and one far canary, one half on the same with a null record in the
+    canary's place, so that both worlds have equally many records. Some runs choose
+    score, threshold and direction; the others count what that test gets right, and
+    bound epsilon twice: by Clopper-Pearson, which assumes nothing, and by a
+    Gaussian-DP fit, which assumes that the trade-off between the two kinds of error is that
+    of two Gaussians (Nasr et al. 2023).
+
+    ``one-run``: train once, with each of ``canaries`` far latents included by a fair
+    coin and null records in place of the others; rank them by score, guess the
+    extremes, and bound epsilon by Steinke, Nasr and Jagielski (2023). Scores and
+    numbers of guesses tried are paid for by Bonferroni.
 
     A bound above the claim refutes it; a bound below it proves nothing.
 
     Args:
-        runs: trainings of a many-run audit, at least 16; ignored by a one-run audit.
-        canaries: canaries of a one-run audit; a many-run audit has one.
-        records: private latents kept; fewer leave the canary less to hide behind.
-        samples: latents drawn from each generator for black-box scores.
-        lanes: generators trained together.
         on_run: told how many trainings of the present world are done.
     """
     if not len(private) or not len(public):
         raise DpbenchError("an audit needs public and private latents")
+    if effort.kind == "many-run" and effort.runs < 16:
+        raise DpbenchError(f"a many-run audit needs at least 16 runs, got {effort.runs}")
     rng = torch.Generator().manual_seed(derive_seed(seed, "audit-canaries"))
-    base = private[torch.randperm(len(private), generator=rng)[:records]]
-    planted = far_latents(public, 1 if kind == "many-run" else canaries, rng)
-    budget = Budget(epsilon, delta, noise_multiplier)
-    trainer = _Trainer(
+    base = private[torch.randperm(len(private), generator=rng)[: effort.records]]
+    planted = far_latents(public, 1 if effort.kind == "many-run" else effort.canaries, rng)
+    trainer = Trainer(
         generator,
-        params,
+        company,
         public,
-        budget,
-        clip,
         planted,
         seed,
-        lanes,
-        samples,
+        effort.lanes,
+        effort.samples,
         torch.device(device),
         on_run,
     )
-    error = 1 - confidence
-    if kind == "one-run":
-        return _one_run(trainer, base, rng, error)
-    if runs < 16:
-        raise DpbenchError(f"a many-run audit needs at least 16 runs, got {runs}")
-    return _many_run(trainer, base, runs // 2, error)
+    if effort.kind == "one-run":
+        return _one_run(trainer, base, rng, 1 - effort.confidence)
+    return _many_run(trainer, base, effort.runs // 2, 1 - effort.confidence)
 
 
-def _many_run(trainer: _Trainer, base: Tensor, runs: int, error: float) -> AuditResult:
-    inside = trainer.train(torch.cat([base, trainer.canaries]), runs, "in")
-    outside = trainer.train(base, runs, "out")
-    scores = {name: (_fixed(inside, name), _fixed(outside, name)) for name in inside[0].fixed}
-    states = tuple(torch.stack([o.state for o in world]) for world in (inside, outside))
-    learn = runs // 4
-    for name, score in learned_scores(states[0][:learn], states[1][:learn]).items():
-        scores[name] = (score(states[0]), score(states[1]))
-    half = runs // 2
-    delta = trainer.budget.delta
+def _many_run(trainer: Trainer, base: Tensor, runs: int, error: float) -> list[AuditResult]:
+    """Train ``runs`` in each world; the first of them learn, more choose, the rest count."""
+    worlds = {
+        "in": torch.cat([base, trainer.canaries]),
+        "out": torch.cat([base, torch.full_like(trainer.canaries, torch.nan)]),
+    }
+    choosing = max(min(runs // 2, _ENOUGH_TO_CHOOSE), runs // 8)
+    learning = choosing // 2
+    first = [trainer.train(records, range(learning), w) for w, records in worlds.items()]
+    learned = [
+        learned_scores(stacked_states(inside), stacked_states(outside))
+        for inside, outside in zip(*first, strict=True)
+    ]
+    later = [
+        trainer.train(records, range(learning, runs), w, learned) for w, records in worlds.items()
+    ]
+    results = []
+    for at in range(len(trainer.company)):
+        # Learned scores have seen the first runs, so they are chosen by the later ones.
+        chosen_by = [_table(first[w][at] + later[w][at][: choosing - learning]) for w in (0, 1)]
+        counted_by = [_table(later[w][at][choosing - learning :]) for w in (0, 1)]
+        results.append(_bounded(trainer, at, chosen_by, counted_by, 2 * runs, len(base), error))
+    return results
 
-    def choose(name: str) -> tuple[float, float, float]:
-        # Learned scores have seen their first runs; they are chosen by later ones.
-        first = learn if "learned" in name else 0
-        present, absent = (world[first:half] for world in scores[name])
-        return _best_test(present, absent, delta, error)
 
-    chosen = {name: choose(name) for name in scores}
-    name = max(chosen, key=lambda key: chosen[key][0])
-    _, threshold, sign = chosen[name]
-    present, absent = (world[half:] for world in scores[name])
-    found, hits, alarms = _bound(present, absent, threshold, sign, delta, error)
-    fresh = runs - half
-    # sign +1 bets on "in" above the threshold, -1 on "out" below it
-    correct = hits + fresh - alarms
+def _table(world: Sequence[Observation]) -> dict[str, Tensor]:
+    """Return the scores of one canary by name, from those runs that have them."""
+    names = dict.fromkeys(name for seen in world for name in seen.scores)
+    return {
+        name: torch.stack([seen.scores[name][0] for seen in world if name in seen.scores])
+        for name in names
+    }
+
+
+def _bounded(
+    trainer: Trainer,
+    at: int,
+    chosen_by: Sequence[dict[str, Tensor]],
+    counted_by: Sequence[dict[str, Tensor]],
+    runs: int,
+    records: int,
+    error: float,
+) -> AuditResult:
+    """Bound one subject's epsilon; its two bounds share the error between them."""
+    delta = trainer.company[at].budget.delta
+    claimed, ledger = trainer.claims[at]
+
+    def epsilon(counts: Counts) -> Any:
+        c = counts
+        paid = (1 - _FIT_SHARE) * error
+        return epsilon_from_rates(c.hits, c.positives, c.alarms, c.negatives, delta, paid)
+
+    def mu(counts: Counts) -> Any:
+        c = counts
+        return gdp_mu(c.hits, c.positives, c.alarms, c.negatives, _FIT_SHARE * error)
+
+    name, counts = _count(epsilon, chosen_by, counted_by)
+    _, gaussian = _count(mu, chosen_by, counted_by)
+    fresh = counts.positives
+    perfect = Counts(fresh, fresh, 0, fresh)
     return AuditResult(
         kind="many-run",
-        epsilon_claimed=trainer.epsilon,
-        epsilon_lower=found,
-        epsilon_ceiling=epsilon_from_rates(fresh, fresh, 0, fresh, delta, error),
+        epsilon_claimed=claimed,
+        epsilon_lower=float(epsilon(counts)),
+        epsilon_lower_gdp=gdp_epsilon(float(mu(gaussian)), delta),
+        claim_is_gaussian=all(mechanism.sampling_rate == 1 for mechanism in ledger),
+        epsilon_ceiling=float(epsilon(perfect)),
         delta=delta,
         confidence=1 - error,
-        runs=2 * runs,
+        runs=runs,
         canaries=1,
-        records=len(base),
+        records=records,
         score=name,
-        correct=correct,
-        guesses=2 * fresh,
+        correct=counts.hits + counts.negatives - counts.alarms,
+        guesses=counts.positives + counts.negatives,
     )
 
 
-def _fixed(world: Sequence[Observation], name: str) -> Tensor:
-    return torch.stack([observation.fixed[name][0] for observation in world])
+def _count(
+    bound: Bound, chosen_by: Sequence[dict[str, Tensor]], counted_by: Sequence[dict[str, Tensor]]
+) -> tuple[str, Counts]:
+    """Choose the score and the test that ``bound`` likes best; count on other runs."""
+    tests: dict[str, tuple[float, ThresholdTest]] = {
+        name: best_test(chosen_by[0][name], chosen_by[1][name], bound) for name in chosen_by[0]
+    }
+    name = max(tests, key=lambda key: tests[key][0])
+    return name, tests[name][1].count(counted_by[0][name], counted_by[1][name])
 
 
-def _best_test(
-    present: Tensor, absent: Tensor, delta: float, error: float
-) -> tuple[float, float, float]:
-    """Return (bound, threshold, sign) of the test that bounds epsilon best on these runs.
-
-    Thresholds lie midway between neighbouring scores. With sign +1 the event is
-    "score above", likelier with the canary; with -1 it is "score below",
-    likelier without. Ties go to the threshold nearest the middle of the scores.
-    """
-    values = torch.cat([present, absent]).double().sort().values
-    middle = values.median()
-    cuts = sorted(
-        {float(cut) for cut in (values[1:] + values[:-1]) / 2}, key=lambda c: abs(c - middle)
-    )
-    options = (
-        (_bound(present, absent, cut, sign, delta, error)[0], cut, sign)
-        for cut in cuts
-        for sign in (1.0, -1.0)
-    )
-    return max(options, key=lambda option: option[0])
+def _one_run(
+    trainer: Trainer, base: Tensor, rng: torch.Generator, error: float
+) -> list[AuditResult]:
+    included = torch.rand(len(trainer.canaries), generator=rng) < 0.5
+    planted = torch.where(included[:, None], trainer.canaries, torch.nan)
+    found = trainer.train(torch.cat([base, planted]), range(1), "one")
+    return [
+        _guessed(trainer, at, observation, included, len(base), error)
+        for at, (observation,) in enumerate(found)
+    ]
 
 
-def _bound(
-    present: Tensor, absent: Tensor, threshold: float, sign: float, delta: float, error: float
-) -> tuple[float, int, int]:
-    """Return the bound on epsilon of one test, its hits and its false alarms."""
-    likely, unlikely = (present, absent) if sign > 0 else (absent, present)
-    hits = int((sign * (likely.double() - threshold) > 0).sum())
-    alarms = int((sign * (unlikely.double() - threshold) > 0).sum())
-    return epsilon_from_rates(hits, len(likely), alarms, len(unlikely), delta, error), hits, alarms
-
-
-def _one_run(trainer: _Trainer, base: Tensor, rng: torch.Generator, error: float) -> AuditResult:
-    total = len(trainer.canaries)
-    included = torch.rand(total, generator=rng) < 0.5
-    (observation,) = trainer.train(torch.cat([base, trainer.canaries[included]]), 1, "one")
+def _guessed(
+    trainer: Trainer, at: int, seen: Observation, included: Tensor, records: int, error: float
+) -> AuditResult:
+    """Guess which canaries were in, and bound one subject's epsilon by what was right."""
+    total, delta = len(included), trainer.company[at].budget.delta
     counts = sorted({max(2, 2 * round(share * total / 2)) for share in _GUESSED_SHARES})
-    delta = trainer.budget.delta
-    paid = error / (len(observation.fixed) * len(counts))
+    paid = error / (len(seen.scores) * len(counts))
     best = (-1.0, 0, 0, "")
-    for name, score in observation.fixed.items():
+    for name, score in seen.scores.items():
         order = score.argsort()
         for guesses in counts:
             lowest, highest = order[: guesses // 2], order[len(order) - guesses // 2 :]
@@ -242,14 +259,14 @@ def _one_run(trainer: _Trainer, base: Tensor, rng: torch.Generator, error: float
             best = max(best, (found, correct, guesses, name))
     return AuditResult(
         kind="one-run",
-        epsilon_claimed=trainer.epsilon,
+        epsilon_claimed=trainer.claims[at][0],
         epsilon_lower=best[0],
         epsilon_ceiling=max(one_run_epsilon(total, g, g, delta, paid) for g in counts),
         delta=delta,
         confidence=1 - error,
         runs=1,
         canaries=total,
-        records=len(base),
+        records=records,
         score=best[3],
         correct=best[1],
         guesses=best[2],

@@ -7,24 +7,43 @@ not use for its bound, so trying many costs nothing but runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dpbench.api import PrivateGenerator
 from dpbench.privacy.session import PrivateSession
 
-__all__ = ["Observation", "far_latents", "learned_scores", "observe", "sample_scores"]
+__all__ = [
+    "Observation",
+    "StateScore",
+    "far_latents",
+    "learned_scores",
+    "observe",
+    "sample_scores",
+    "stacked_states",
+]
+
+StateScore = Callable[[Tensor], Tensor]
+"""Maps states ``[n, D]`` to one score each, ``[n]``."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One trained generator: ``fixed`` scores ``[m]`` per canary, and all of its ``state``."""
+    """One trained generator: ``scores`` ``[m]`` per canary, and all of its ``state`` ``[D]``."""
 
-    fixed: dict[str, Tensor]
+    scores: dict[str, Tensor]
     state: Tensor
+
+    def with_scores(self, learned: dict[str, StateScore]) -> Observation:
+        """Return what ``learned`` makes of the state, beside the other scores, in its place."""
+        found = {name: score(self.state[None]) for name, score in learned.items()}
+        # Where private data decide how much is kept, the amount itself tells.
+        found["white-box: size of the state"] = torch.tensor([float(len(self.state))])
+        return replace(self, scores={**self.scores, **found}, state=self.state[:0])
 
 
 def far_latents(public: Tensor, count: int, rng: torch.Generator) -> Tensor:
@@ -64,36 +83,47 @@ def observe(
     rng: torch.Generator,
 ) -> Observation:
     """Gather every score that ``generator`` offers, and its state as one vector."""
-    fixed = sample_scores(generator.sample(count, rng), canaries, centre)
+    fixed: dict[str, Tensor] = {}
     if session.evidence is not None and session.ledger.mechanisms:
         fixed["white-box: alignment of releases"] = session.evidence.alignment.cpu()
+    fixed |= sample_scores(generator.sample(count, rng), canaries, centre)
     own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
     if own is not None:
         fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries])
-    flat = [t.flatten().float() for t in generator.state().values() if t.is_floating_point()]
-    state = torch.cat(flat) if flat else torch.zeros(1)
+    state = torch.cat([t.flatten().float() for t in generator.state().values()] or [torch.zeros(1)])
     return Observation(
         {name: score.float().nan_to_num() for name, score in fixed.items()}, state.nan_to_num()
     )
 
 
-def learned_scores(inside: Tensor, outside: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+def stacked_states(observations: Sequence[Observation]) -> Tensor:
+    """Return the states as ``[n, D]``; shorter ones are filled up with zeros."""
+    return pad_sequence([observation.state for observation in observations], batch_first=True)
+
+
+def _of_width(states: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(states, (0, width - states.shape[1]))
+
+
+def learned_scores(inside: Tensor, outside: Tensor) -> dict[str, StateScore]:
     """Learn linear scores of the state from runs with ``[n, D]`` and without the canary.
 
     Diagonal discriminants over the 1, 10 and all coordinates that differ most: a
     parameter without noise stands out by itself, a common shift needs them all.
     """
+    width = max(inside.shape[1], outside.shape[1])
+    inside, outside = _of_width(inside, width), _of_width(outside, width)
     difference = inside.mean(0) - outside.mean(0)
     variance = (inside.var(0) + outside.var(0)) / 2
     # A coordinate that never varies and never differs says nothing.
     weight = difference / (variance + 1e-12 + 1e-6 * variance.mean())
     order = (difference.abs() / (variance + 1e-12).sqrt()).argsort(descending=True)
-    scores: dict[str, Callable[[Tensor], Tensor]] = {}
+    scores: dict[str, StateScore] = {}
     for most in (1, 10, len(order)):
         chosen = order[:most]
 
         def score(states: Tensor, chosen: Tensor = chosen) -> Tensor:
-            return states[:, chosen] @ weight[chosen]
+            return _of_width(states, width)[:, chosen] @ weight[chosen]
 
         scores[f"white-box: {min(most, len(order))} learned parameters"] = score
     return scores

@@ -62,7 +62,7 @@ def replay(
         raise DpbenchError("a replay needs public and private latents")
     chosen = [lanes[0], lanes[-1]] if len(lanes) > 1 else [lanes[0]]
     if not all(lane.budget.private for lane in chosen):
-        return ReplayVerdict(outcome="not-replayed", reason="the trial is not private")
+        return ReplayVerdict(verdict="not-replayed", reason="the trial is not private")
     device = torch.device(device)
     worlds = make_worlds(private, public, records, seed)
     fitter = Fitter(generator, public, device)
@@ -184,7 +184,7 @@ class _Check:
 
     def verdict(self, outcome: Outcome, reason: str) -> ReplayVerdict:
         return ReplayVerdict(
-            outcome=outcome,
+            verdict=outcome,
             reason=reason,
             records=len(self.worlds.recorded),
             lanes=len(self.lanes),

@@ -18,10 +18,10 @@ class ReplayVerdict(BaseModel):
     whatever the records are.
 
     Attributes:
-        outcome: ``passed``; ``failed`` (something leaks around the handle, or the
+        verdict: ``passed``; ``failed`` (something leaks around the handle, or the
             releases are not what the ledger says); ``not-replayed`` (nothing can be
             said, for ``reason``).
-        reason: one line for every outcome.
+        reason: one line for every verdict.
         records: how many records the replayed fits had.
         lanes: how many trials were fitted together; 1 leaves company untested.
         releases: how many releases were recorded and played back.
@@ -31,8 +31,8 @@ class ReplayVerdict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    outcome: Outcome
-    reason: str
+    verdict: Outcome
+    reason: str = ""
     records: int = 0
     lanes: int = 0
     releases: int = 0
@@ -40,4 +40,4 @@ class ReplayVerdict(BaseModel):
     not_compared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.outcome}: {self.reason}"
+        return f"{self.verdict}: {self.reason}"

@@ -119,7 +119,7 @@ def test_every_cheat_is_caught_where_the_table_says(cheat: Cheat, store, monkeyp
     found = {"run-time": stopped, "ledger": ledger}
     if not (stopped or ledger):
         verdict = replayed(cheat.generator, store=store.root)
-        found["replay"] = verdict.reason if verdict.outcome == "failed" else None
+        found["replay"] = verdict.reason if verdict.verdict == "failed" else None
     found = {check: reason for check, reason in found.items() if reason}
     assert found.keys() == cheat.caught.keys(), found
     for check, words in cheat.caught.items():

@@ -1,0 +1,117 @@
+import math
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dpbench_mixture import GaussianGenerator, MixtureGenerator, register_generators
+from torch import Tensor
+
+from dpbench.api import Context
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.session import PrivateSession
+
+DIM = 5
+BOTH = [GaussianGenerator, MixtureGenerator]
+
+
+def clusters(size: int, seed: int) -> Tensor:
+    """Two clusters, 70 and 30 per cent, at -2 and 2 on the first axis."""
+    rng = torch.Generator().manual_seed(seed)
+    latents = 0.4 * torch.randn(size, DIM, generator=rng)
+    latents[:, 0] += torch.where(torch.rand(size, generator=rng) < 0.7, -2.0, 2.0)
+    return latents
+
+
+PRIVATE = clusters(6000, 0)
+PUBLIC = 1.5 * torch.randn(1000, DIM, generator=torch.Generator().manual_seed(1))
+
+
+def fitted(cls: Any, epsilon: float, seed: int = 0, **params: Any) -> tuple[Any, PrivateLatents]:
+    context = Context(seed)
+    session = PrivateSession(PRIVATE, Budget(epsilon, 1e-6), 1.0, context, noise_seed=seed + 9)
+    generator = cls(cls.Params(**params), DIM)
+    generator.fit(session.handle, PUBLIC, context)
+    return generator, session.handle
+
+
+def distance(made: Tensor) -> float:
+    """Mean over 64 directions of the Wasserstein-1 distance to fresh records."""
+    truth = clusters(len(made), 5)
+    rays = torch.nn.functional.normalize(torch.randn(DIM, 64, generator=_rng(6)), dim=0)
+    return float(((made @ rays).sort(0).values - (truth @ rays).sort(0).values).abs().mean())
+
+
+def _rng(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_package_names_its_entry_point() -> None:
+    import tomllib
+
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    entry = tomllib.loads(text)["project"]["entry-points"]["dpbench"]["mixture"]
+    module = metadata.EntryPoint("mixture", entry, "dpbench").load()
+    assert module.register_generators is register_generators
+    found: list[str] = []
+    module.register_generators(lambda cls: found.append(cls.label))
+    assert found == ["Gaussian", "Mixture"]
+
+
+def test_without_noise_the_gaussian_has_the_moments_of_the_records() -> None:
+    generator, _ = fitted(GaussianGenerator, math.inf)
+    made = generator.sample(100_000, _rng(2))
+    torch.testing.assert_close(made.mean(0), PRIVATE.mean(0), rtol=0, atol=0.05)
+    torch.testing.assert_close(torch.cov(made.T), torch.cov(PRIVATE.T), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("epsilon", [0.2, 1.0, 10.0])
+def test_all_of_the_budget_goes_to_the_release(cls: Any, epsilon: float) -> None:
+    _, private = fitted(cls, epsilon)
+    assert private.ledger.trust == "ledger"
+    assert 0.98 * epsilon <= private.spent.epsilon <= epsilon
+
+
+def test_a_gaussian_is_one_release_and_a_mixture_as_many_as_its_rounds_say() -> None:
+    assert len(fitted(GaussianGenerator, 1.0)[1].ledger.mechanisms) == 1
+    for rounds in (0, 2):
+        _, private = fitted(MixtureGenerator, 1.0, components=3, rounds=rounds)
+        assert len(private.ledger.mechanisms) == rounds + 2
+
+
+def test_at_epsilon_one_both_beat_the_public_start_and_the_mixture_finds_the_clusters() -> None:
+    start = distance(torch.randn(5000, DIM, generator=_rng(3)))
+    gaussian = distance(fitted(GaussianGenerator, 1.0)[0].sample(5000, _rng(3)))
+    mixture = distance(fitted(MixtureGenerator, 1.0, components=2)[0].sample(5000, _rng(3)))
+    assert gaussian < 0.5 * start
+    assert mixture < 0.7 * gaussian
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_heavy_noise_still_gives_a_valid_distribution(cls: Any) -> None:
+    made = fitted(cls, 0.01)[0].sample(100, _rng(2))
+    assert torch.isfinite(made).all()
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_trials_side_by_side_equal_each_alone(cls: Any) -> None:
+    contexts = [Context(seed) for seed in (0, 1)]
+    sessions = [
+        PrivateSession(PRIVATE, Budget(1.0, 1e-6), 1.0, context, noise_seed=context.seed + 9)
+        for context in contexts
+    ]
+    together = [cls(cls.Params(), DIM) for _ in contexts]
+    cls.fit_lanes(together, [s.handle for s in sessions], PUBLIC, contexts)
+    for seed, generator in enumerate(together):
+        alone, _ = fitted(cls, 1.0, seed)
+        torch.testing.assert_close(generator.state(), alone.state())
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_a_saved_state_samples_the_same(cls: Any) -> None:
+    generator, _ = fitted(cls, 1.0)
+    other = cls(cls.Params(), DIM)
+    other.restore(generator.state())
+    assert torch.equal(generator.sample(9, _rng(4)), other.sample(9, _rng(4)))

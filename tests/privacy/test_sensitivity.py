@@ -1,0 +1,177 @@
+"""One record replaced by the null record moves every sum by at most its clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dpbench.api import Context
+from dpbench.privacy.dp_sgd import PrivateGradient
+from dpbench.privacy.grouped import release_grouped_sum
+from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
+from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.session import PrivateSession
+
+CLIP = 0.7
+Z = 3 * torch.randn(60, 4, generator=torch.Generator().manual_seed(5))
+NET = LaneMLP((4, 8, 4))
+
+
+class Totals:
+    """A tape that keeps the sums before noise, and answers with zeros: nothing learns."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Mechanism, Tensor]] = []
+
+    def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
+        self.seen.append((mechanism, total))
+        noisy()
+        return torch.zeros_like(total)
+
+
+def _sum(private: PrivateLatents) -> None:
+    private.release_sum(lambda z: 1 / z, clip=CLIP, noise_multiplier=1.0, name="sum")
+
+
+def _count(private: PrivateLatents) -> None:
+    private.noisy_count(lambda z: (z[:, 0] > 0).long(), 2, noise_multiplier=1.0, name="count")
+
+
+def _grouped(private: PrivateLatents) -> None:
+    def contribution(z: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.softmax(z[:, :3], 1), torch.cat([torch.ones_like(z[:, :1]), z], 1)
+
+    release_grouped_sum(private, contribution, clip=CLIP, noise_multiplier=1.0, name="grouped")
+
+
+def _loss(module: nn.Module, batch: Tensor) -> Tensor:
+    return (module(batch) - batch).square().sum(1)
+
+
+def _module(private: PrivateLatents, engine: str) -> None:
+    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.linspace(-1, 1, p.numel()).view_as(p))
+    gradient = PrivateGradient(
+        private,
+        module,
+        _loss,
+        sampling_rate=0.7,
+        steps=4,
+        engine=engine,  # type: ignore[arg-type]
+    )
+    for _ in range(4):
+        gradient.step()
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters())
+
+
+def _functorch(private: PrivateLatents) -> None:
+    _module(private, "functorch")
+
+
+def _opacus(private: PrivateLatents) -> None:
+    _module(private, "opacus")
+
+
+def _lanes(private: PrivateLatents, fixed: bool = False) -> None:
+    params = LaneBuffer.zeros(NET.layers, 1)
+    params.initialise([torch.Generator().manual_seed(0)])
+    engine = DPSGDLanes(params, [private], [LaneSchedule(0.7, 4, CLIP, 1.0)], fixed=fixed)
+
+    def traces(x: Tensor) -> list[LinearTrace]:
+        tape = NET.forward(params, x)
+        return NET.backward(params, tape, tape.output - x)[0]
+
+    for _ in range(4):
+        assert torch.isfinite(engine.gradient(traces).flat).all()
+
+
+def _fixed_lanes(private: PrivateLatents) -> None:
+    _lanes(private, fixed=True)
+
+
+MECHANISMS = [_sum, _count, _grouped, _functorch, _opacus, _lanes, _fixed_lanes]
+Use = Callable[[PrivateLatents], None]
+
+
+def _totals(use: Use, latents: Tensor) -> list[tuple[Mechanism, Tensor]]:
+    tape = Totals()
+    session = PrivateSession(
+        latents, Budget(math.inf, 1e-6, 1.0), CLIP, Context(0), noise_seed=3, tape=tape
+    )
+    use(session.handle)
+    return tape.seen
+
+
+def _with(record: int, value: float) -> Tensor:
+    latents = Z.clone()
+    latents[record, 1] = value
+    return latents
+
+
+@pytest.mark.parametrize("use", MECHANISMS)
+def test_one_record_moves_every_sum_by_at_most_the_sensitivity(use: Use) -> None:
+    all_in, moved = _totals(use, Z), False
+    for record in (0, 20, 59):
+        without = _totals(use, _with(record, math.nan))
+        for (mechanism, total), (other, rest) in zip(all_in, without, strict=True):
+            assert mechanism == other
+            difference = float((total - rest).double().norm())
+            assert difference <= mechanism.sensitivity * (1 + 1e-4)
+            moved = moved or difference > 0.5 * mechanism.sensitivity
+    assert moved
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("use", MECHANISMS)
+def test_a_record_that_is_not_finite_contributes_nothing(use: Use, value: float) -> None:
+    without = _totals(use, _with(20, math.nan))
+    for (_, total), (_, rest) in zip(_totals(use, _with(20, value)), without, strict=True):
+        assert torch.isfinite(total).all()
+        assert torch.equal(total, rest)
+
+
+@pytest.mark.parametrize("use", [_functorch, _opacus, _lanes, _fixed_lanes])
+def test_a_record_whose_gradient_overflows_contributes_nothing(use: Use) -> None:
+    without = _totals(use, _with(20, math.nan))
+    for (_, total), (_, rest) in zip(_totals(use, _with(20, 3e38)), without, strict=True):
+        assert torch.isfinite(total).all()
+        torch.testing.assert_close(total, rest)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_an_infinite_activation_leaves_the_other_gradients_alone(
+    value: float, may_wait: bool
+) -> None:
+    inputs, delta = Z[None, :, :].clone(), torch.ones(1, 60, 2)
+    clip, everyone = torch.tensor([[CLIP]]), torch.ones(1, 60)
+    expected, found = (LaneBuffer.zeros([(4, 2)], 1) for _ in range(2))
+    rest = everyone.clone()
+    rest[0, 7:9] = 0
+    clipped_sum([LinearTrace(0, inputs, delta)], clip, rest, expected, may_wait)
+    inputs[0, 7, 1] = delta[0, 8, 0] = value
+    clipped_sum([LinearTrace(0, inputs, delta)], clip, everyone, found, may_wait)
+    torch.testing.assert_close(found.flat, expected.flat)
+
+
+def test_null_records_are_drawn_like_any_other() -> None:
+    for latents in (Z, _with(20, math.nan), torch.full_like(Z, math.nan)):
+        session = PrivateSession(latents, Budget(1.0, 1e-6), CLIP, Context(0), noise_seed=3)
+        _lanes(session.handle)
+        assert session.ledger.inclusions[0]["total"] == pytest.approx(0.7 * 4 * 60, rel=0.2)
+        assert session.handle.size == 60
+
+
+def test_a_null_record_is_a_row_of_zeros_to_whoever_takes_raw_latents() -> None:
+    session = PrivateSession(_with(20, math.nan), Budget(1.0, 1e-6), CLIP, Context(0), noise_seed=3)
+    latents = session.handle.raw([Mechanism(name="own", noise_multiplier=1.0)])
+    assert torch.equal(latents[20], torch.zeros(4))
+    assert torch.equal(latents[19], Z[19])
