@@ -42,6 +42,7 @@ PAPER = {"vae": (math.nan, 10.0), "gan": (120.0, 180.0)}
 #: Rows of the plan that ``dpbench run`` prints, and the directories of their artifacts.
 STAGES = {
     "evaluators": "evaluator",
+    "references": "references",
     "public models": "public",
     "latents": "latents",
     "private generators": "generator",

@@ -47,7 +47,7 @@ LABELLING, PUBLIC, TEST = 4000, 4000, 4000
 LIMIT = 8 * GIB
 #: Seconds between two looks at the memory; a look takes some ten milliseconds of processor.
 INTERVAL = 0.25
-STAGES = ("data", "evaluator", "public", "latents", "generator", "score")
+STAGES = ("data", "evaluator", "references", "public", "latents", "generator", "score")
 
 CONFIG = """
 dataset = "strokes"

@@ -26,13 +26,14 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from dpbench.api import Context, Extractor, Partition, PublicModel, derive_seed
+from dpbench.api import Context, Extractor, Partition, PublicModel
 from dpbench.augment import augment
 from dpbench.generators.mixture import MixtureSettings, release_mixture
 from dpbench.metrics.evaluators.domain import train_domain_classifier
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.views import View
 from dpbench.planning.config import load_config
+from dpbench.planning.keys import evaluator_seed
 from dpbench.plugins import registry
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.session import PrivateSession
@@ -87,7 +88,12 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load_config(None, registry())
     partition = load_dataset(config, config.component("datasets", options.dataset))
-    evaluator = train_domain_classifier(partition, Context(derive_seed("evaluator", 0)))
+    evaluator = train_domain_classifier(
+        partition.labelling,
+        partition.test,
+        partition.private_classes,
+        Context(evaluator_seed("domain")),
+    )
     reference = View(partition.private.images, evaluator).statistics
 
     def ratio(images: Tensor) -> float:

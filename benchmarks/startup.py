@@ -47,6 +47,7 @@ from dpbench.planning.config import load_config
 from dpbench.planning.plan import Options, make_plan
 from dpbench.planning.trials import Request, plan_trials
 from dpbench.plugins import registry
+from dpbench.stages import DataKeys
 from dpbench.store import Store
 
 #: More Python than this in a step is worth a look.
@@ -108,7 +109,7 @@ def planning(wanted: int, repeats: int) -> Planned:
             started = time.process_time()
             trials = plan_trials(config, Request(seeds=seeds))
             between = time.process_time()
-            data = {config.settings.dataset: "0" * 32}
+            data = {config.settings.dataset: DataKeys("l", "p", "x", "t", (0,))}
             plan = make_plan(config, trials, data, Store(Path(folder)), Options())
             times.append((between - started, time.process_time() - between))
     first, second = (statistics.median(half) for half in zip(*times, strict=True))

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,36 +117,62 @@ class Store:
         Raises:
             CorruptArtifact: it is missing, truncated or altered.
         """
+        with self._reading(stage, key) as directory:
+            meta, path = _whole(directory)
+            return Artifact(meta, load_file(path) if path else {})
+
+    def meta(self, stage: str, key: str) -> dict[str, Any]:
+        """Read and check what :meth:`load` gives as ``meta``, without a look at the tensors.
+
+        Raises:
+            CorruptArtifact: it is missing, truncated or altered.
+        """
+        with self._reading(stage, key) as directory:
+            return _meta(directory)[0]
+
+    def check(self, stage: str, key: str) -> bool:
+        """Say whether an artifact is there and whole; changes nothing."""
+        if not self.has(stage, key):
+            return False
+        try:
+            with self._reading(stage, key) as directory:
+                _whole(directory)
+        except CorruptArtifact:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def _reading(self, stage: str, key: str) -> Iterator[Path]:
+        """Give an artifact's directory; what goes wrong with it is one line."""
         directory = self.path(stage, key)
         try:
-            meta = json.loads((directory / "meta.json").read_text())
-            if meta.pop("checksum", None) != content_key(meta):
-                raise ValueError("checksum of meta.json differs")
-            sha256 = meta.pop("sha256", None)
-            if sha256 is None:
-                return Artifact(meta)
-            path = directory / "tensors.safetensors"
-            if _sha256(path) != sha256:
-                raise ValueError("checksum of tensors.safetensors differs")
-            return Artifact(meta, load_file(path))
+            yield directory
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CorruptArtifact(
                 f"artifact {stage}/{key} is corrupt ({error}): delete {directory} and run again"
             ) from error
 
-    def check(self, stage: str, key: str) -> bool:
-        """Say whether an artifact is there and whole; a corrupt one is removed."""
-        if not self.has(stage, key):
-            return False
-        try:
-            self.load(stage, key)
-        except CorruptArtifact:
-            self.remove(stage, key)
-            return False
-        return True
-
     def remove(self, stage: str, key: str) -> None:
         shutil.rmtree(self.path(stage, key), ignore_errors=True)
+
+
+def _meta(directory: Path) -> tuple[dict[str, Any], str | None]:
+    """Return an artifact's meta, checked, and the checksum of its tensors."""
+    meta = json.loads((directory / "meta.json").read_text())
+    if meta.pop("checksum", None) != content_key(meta):
+        raise ValueError("checksum of meta.json differs")
+    return meta, meta.pop("sha256", None)
+
+
+def _whole(directory: Path) -> tuple[dict[str, Any], Path | None]:
+    """Return an artifact's meta and the file of its tensors, both checked."""
+    meta, sha256 = _meta(directory)
+    if sha256 is None:
+        return meta, None
+    path = directory / "tensors.safetensors"
+    if _sha256(path) != sha256:
+        raise ValueError("checksum of tensors.safetensors differs")
+    return meta, path
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

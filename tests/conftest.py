@@ -24,9 +24,9 @@ from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.prepare import prepare as prepare_run
-from dpbench.stages.data import load_partition
-from dpbench.stages.evaluator import load_references
-from dpbench.stages.public import _fitted_model
+from dpbench.stages.data import load_part
+from dpbench.stages.public import load_public_model
+from dpbench.stages.references import load_references
 
 TESTS = Path(__file__).parent
 ENTRY_POINTS = "[dpbench]\n{names}\n"
@@ -75,9 +75,9 @@ def forget() -> Iterator[Callable[[], None]]:
 
     def clear() -> None:
         plugins.registry.cache_clear()
-        load_partition.cache_clear()
+        load_part.cache_clear()
         load_references.cache_clear()
-        _fitted_model.cache_clear()
+        load_public_model.cache_clear()
 
     clear()
     yield clear

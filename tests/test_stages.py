@@ -18,13 +18,14 @@ from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import Protocol
 from dpbench.planning.config import Component
 from dpbench.plugins import Registry
-from dpbench.stages import GeneratorTask, Lane, LatentsTask, PublicTask
+from dpbench.stages import DataKeys, GeneratorTask, Lane, LatentsTask, PublicTask
 from dpbench.stages.data import PARTS
 from dpbench.stages.public import load_public_model
 from dpbench.store import Store
 
 Made = Callable[..., None]
-DATA, CONTEXT = "data", Context(seed=1)
+DATA = DataKeys.of(fake_plugins.TinyData(None).load(Path()))
+CONTEXT = Context(seed=1)
 LATENTS = {"standardise": "whiten", "public_images": 100, "augment": False}
 
 
@@ -53,13 +54,13 @@ def store(tmp_path: Path, fakes: Registry) -> Store:
 
 @pytest.fixture
 def extracted(store: Store) -> Store:
-    PublicTask("model", DATA, linear(), 1).run(store, CONTEXT)
+    PublicTask("model", DATA.public, linear(), 1).run(store, CONTEXT)
     LatentsTask("z", DATA, "model", linear(), look(), LATENTS, 2).run(store, CONTEXT)
     return store
 
 
 def lane(key: str, lane_seed: int = 0, **params: Any) -> Lane:
-    return Lane(key, mean(**params).params, 1.0, None, 1e-4, 1.0, lane_seed)
+    return Lane(key, mean(**params).params, 1.0, None, 1e-4, 1.0, lane_seed, lane_seed)
 
 
 def train(store: Store, *lanes: Lane) -> dict[str, str]:
@@ -67,11 +68,11 @@ def train(store: Store, *lanes: Lane) -> dict[str, str]:
 
 
 def test_a_partition_comes_back_from_the_store(store: Store, tmp_path: Path) -> None:
-    before, after = fake_plugins.TinyData(None).load(tmp_path), stages.load_partition(store, DATA)
-    assert after.private_classes == before.private_classes
+    before = fake_plugins.TinyData(None).load(tmp_path)
     for part in PARTS:
-        assert torch.equal(getattr(after, part).images, getattr(before, part).images)
-        assert torch.equal(getattr(after, part).labels, getattr(before, part).labels)
+        after = stages.load_part(store, getattr(DATA, part))
+        assert torch.equal(after.images, getattr(before, part).images)
+        assert torch.equal(after.labels, getattr(before, part).labels)
 
 
 def test_latents_are_standardised_by_public_ones_alone(extracted: Store) -> None:
@@ -87,9 +88,10 @@ def test_latents_are_standardised_by_public_ones_alone(extracted: Store) -> None
 def test_latents_do_not_depend_on_other_private_images(store: Store, tmp_path: Path) -> None:
     data = fake_plugins.TinyData(None).load(tmp_path)
     fewer = LabelledImages(data.private.images[:50], data.private.labels[:50])
-    stages.save_partition(store, "fewer", replace(data, private=fewer))
-    PublicTask("model", DATA, linear(), 1).run(store, CONTEXT)
-    for key, of in (("all", DATA), ("some", "fewer")):
+    other = replace(data, private=fewer)
+    stages.save_partition(store, DataKeys.of(other), other)
+    PublicTask("model", DATA.public, linear(), 1).run(store, CONTEXT)
+    for key, of in (("all", DATA), ("some", DataKeys.of(other))):
         LatentsTask(key, of, "model", linear(), look(), LATENTS, 2).run(store, CONTEXT)
     both, some = (store.load("latents", key).tensors for key in ("all", "some"))
     torch.testing.assert_close(both["private"][:50], some["private"])
@@ -124,7 +126,7 @@ def test_a_public_model_that_reaches_nan_is_refused(
 
     monkeypatch.setattr(fake_plugins.LinearModel, "fit", explode)
     with pytest.raises(DpbenchError, match="public model 'linear' holds NaN or infinity"):
-        PublicTask("bad", DATA, linear(), 1).run(store, CONTEXT)
+        PublicTask("bad", DATA.public, linear(), 1).run(store, CONTEXT)
     assert not store.has("public", "bad")
 
 
@@ -178,8 +180,9 @@ def test_divergence_is_kept_as_such(extracted: Store, fault: str) -> None:
 @pytest.fixture
 def evaluated(extracted: Store) -> Store:
     train(extracted, lane("good"))
-    task = stages.EvaluatorTask("evaluator", DATA, "domain", 3)
-    task.run(extracted, CONTEXT)
+    parts = DATA.labelling, DATA.test, DATA.private_classes
+    stages.EvaluatorTask("evaluator", *parts, "domain", 3).run(extracted, CONTEXT)
+    stages.ReferencesTask("references", DATA, "evaluator").run(extracted, CONTEXT)
     return extracted
 
 
@@ -190,6 +193,7 @@ def score(source: stages.Source, *metrics: tuple[Component, str], **more: Any) -
         data=DATA,
         evaluator="evaluator",
         labeller="evaluator",
+        references="references",
         protocol=Protocol(name="tiny", samples=40, metrics=("brightness",)),
         metrics=metrics,
         seed=more.pop("seed", 0),
@@ -224,9 +228,9 @@ def test_the_controls_are_what_they_are_called(
 ) -> None:
     score(source, (brightness(), "b")).run(evaluated, CONTEXT)
     shown = evaluated.load("features", f"samples-{source}-0").tensors["preview"]
-    partition = stages.load_partition(evaluated, DATA)
+    partition = fake_plugins.TinyData(None).load(Path())
     if source == "reconstruction":
-        model = load_public_model(evaluated, "model", DATA, linear(), CONTEXT.device)
+        model = load_public_model(evaluated, "model", linear(), CONTEXT.device)
         known = to_uint8(model.decode(model.encode(partition.private.images / 255)))
     elif source == "real":
         known = partition.private_test.images
@@ -285,3 +289,12 @@ def test_a_diverged_trial_is_never_scored(evaluated: Store) -> None:
     train(evaluated, lane("bad", lane="nan"))
     score("trial", (brightness(), "b"), trained="bad").run(evaluated, CONTEXT)
     assert not evaluated.has("score", "b")
+
+
+def test_private_and_non_private_lanes_are_refused_in_one_task(extracted: Store) -> None:
+    free = replace(lane("free"), epsilon=math.inf)
+    with pytest.raises(DpbenchError, match="private and non-private trials in one task"):
+        train(extracted, lane("private"), free)
+    assert train(extracted, free) == {}
+    with_noise = replace(lane("noisy"), epsilon=math.inf, noise_multiplier=1.0)
+    assert train(extracted, lane("private"), with_noise) == {}

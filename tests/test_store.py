@@ -180,14 +180,31 @@ def change_a_figure(directory: Path) -> None:
         change_a_figure,
     ],
 )  # fmt: skip
-def test_damage_is_noticed_and_removed(store: Store, damage: Callable[[Path], None]) -> None:
+def test_damage_is_noticed_and_left_to_be_looked_at(
+    store: Store, damage: Callable[[Path], None]
+) -> None:
     store.save("public", KEY, ARTIFACT)
     directory = store.path("public", KEY)
     damage(directory)
     with pytest.raises(CorruptArtifact, match=rf"public/{KEY} is corrupt .*: delete .*again"):
         store.load("public", KEY)
+    before = sorted(directory.iterdir())
     assert not store.check("public", KEY)
-    assert not directory.exists()
+    assert sorted(directory.iterdir()) == before
+    store.remove("public", KEY)
+    assert not store.has("public", KEY)
+
+
+def test_what_is_said_of_tensors_is_read_without_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save("public", KEY, ARTIFACT)
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module, "_sha256", lambda _path: pytest.fail("hashes tensors"))
+        assert store.meta("public", KEY) == ARTIFACT.meta
+    change_a_figure(store.path("public", KEY))
+    with pytest.raises(CorruptArtifact, match=r"checksum of meta.json"):
+        store.meta("public", KEY)
 
 
 def test_a_missing_artifact_is_named(store: Store) -> None:

@@ -17,8 +17,17 @@ from dpbench.metrics import views
 from dpbench.metrics.protocol import Protocol
 from dpbench.planning.config import Component
 from dpbench.plugins import Registry
-from dpbench.stages import EvaluatorTask, GeneratorTask, Lane, LatentsTask, PublicTask, ScoreTask
-from dpbench.stages.evaluator import load_references
+from dpbench.stages import (
+    DataKeys,
+    EvaluatorTask,
+    GeneratorTask,
+    Lane,
+    LatentsTask,
+    PublicTask,
+    ReferencesTask,
+    ScoreTask,
+)
+from dpbench.stages.references import load_references
 from dpbench.store import Store
 
 PRIVATE = 6000
@@ -52,31 +61,38 @@ def component(kind: str, name: str, params: dict[str, Any]) -> Component:
     return Component(kind, name, name, params)
 
 
-def run_everything(store: Store) -> Store:
-    """Run all stages on many private images and few others; score them by every cheap metric."""
+def partition() -> Partition:
     parts = fake_plugins.TinyData(None).load(Path())
     many = fake_plugins.make_images(2 * PRIVATE, 5).of_classes((0, 2))
-    data = Partition(parts.labelling, parts.public, many, parts.test, parts.private_classes)
-    stages.save_partition(store, "data", data)
+    return Partition(parts.labelling, parts.public, many, parts.test, parts.private_classes)
+
+
+def run_everything(store: Store) -> Store:
+    """Run all stages on many private images and few others; score them by every cheap metric."""
+    data = partition()
+    keys = DataKeys.of(data)
+    stages.save_partition(store, keys, data)
     linear = component("public", "linear", {"latent": 3})
     encoder = component("extractor", "encoder", {})
     mean = component("generator", "mean", {})
     latents = {"standardise": "whiten", "public_images": 100, "augment": True}
     context = Context(1)
     tasks: list[stages.Task] = [
-        EvaluatorTask("evaluator", "data", "domain", 3),
-        PublicTask("model", "data", linear, 1),
-        LatentsTask("z", "data", "model", linear, encoder, latents, 2),
-        GeneratorTask("z", mean, (Lane("trained", {}, 1.0, None, 1e-5, 1.0, 0),)),
+        EvaluatorTask("evaluator", keys.labelling, keys.test, (0, 2), "domain", 3),
+        ReferencesTask("references", keys, "evaluator"),
+        PublicTask("model", keys.public, linear, 1),
+        LatentsTask("z", keys, "model", linear, encoder, latents, 2),
+        GeneratorTask("z", mean, (Lane("trained", {}, 1.0, None, 1e-5, 1.0, 0, 0),)),
     ]
     for task in tasks:
         assert task.run(store, context) == {}
     scoring = ScoreTask(
         source="trial",
         samples="samples",
-        data="data",
+        data=keys,
         evaluator="evaluator",
         labeller="evaluator",
+        references="references",
         protocol=Protocol(name="tiny", samples=80, metrics=tuple(METRICS)),
         metrics=tuple((component("metric", m, METRICS[m]), m) for m in METRICS),
         seed=0,
@@ -120,9 +136,17 @@ def test_references_too_large_to_hold_score_as_if_they_were_held(
     for exact in ("fid", "fid_test", "is", "private_share"):  # statistics are of all images
         assert part[exact] == pytest.approx(whole[exact], rel=1e-9), exact
     assert part["kid"] == pytest.approx(whole["kid"], rel=0.1)
-    kept = store.load("evaluator", "evaluator").tensors
+    kept = store.load("references", "references").tensors
     assert kept["private_train.features"].shape == (900, 128)
-    _, references = load_references(store, "data", "evaluator", "evaluator", "private-train", "cpu")
+    _, references = load_references(
+        store,
+        "references",
+        DataKeys.of(partition()),
+        "evaluator",
+        "evaluator",
+        "private-train",
+        "cpu",
+    )
     view = references.private_train
     assert (len(view), view.population) == (900, PRIVATE)
     assert view.labels is not None

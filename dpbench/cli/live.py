@@ -43,7 +43,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         table.add_row(title, str(todo), str(cached))
     console.print(table)
     for name in plan.corrupt:
-        say(console, f"artifact {name} was corrupt: removed, it will be computed again")
+        say(console, f"artifact {name} is corrupt: it will be computed again")
     if not plan.jobs:
         console.print("Everything is cached: nothing to compute.")
 

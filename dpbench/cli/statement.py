@@ -18,6 +18,14 @@ __all__ = ["command"]
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
 @click.option("--dataset", help="Only this data set.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
+@click.option("--grid", help="Only trials of this grid.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["markdown", "json"]),
+    default="markdown",
+    show_default=True,
+)
 @runs_option
 def command(
     method: str,
@@ -26,17 +34,21 @@ def command(
     seeds: tuple[int, ...],
     dataset: str | None,
     settings: str | None,
+    grid: str | None,
+    style: str,
     runs: Path,
 ) -> None:
-    """Print, as Markdown, the privacy statement of each finished trial of METHOD (a name or glob).
+    """Print the privacy statement of each finished trial of METHOD (a name or glob).
 
-    Adjacency, unit, delta, both accountants, every mechanism, sampling, audit,
-    randomness, the cost of choosing among the trials shown, and what is not covered.
+    Flavour, unit, adjacency, the four epsilons, composition by two accountants, every
+    mechanism, sampling, audit, randomness, selection, implementation, rationale, and what
+    is not covered. As JSON it holds the ledger for tools/recompute_epsilon.py.
     """
+    import json
+
     from dpbench.leaderboard import load
-    from dpbench.privacy.selection import selection_cost
-    from dpbench.privacy.statement import privacy_statement
-    from dpbench.results import rivals
+    from dpbench.privacy.statement import make_statement
+    from dpbench.results import rivals, to_json
 
     board = load(runs).filter(dataset=dataset, settings=settings, methods=[method])
     found = {
@@ -46,13 +58,16 @@ def command(
         and (not epsilon or result.epsilon in epsilon)
         and (not clip or result.clip in clip)
         and (not seeds or result.seed in seeds)
+        and (not grid or grid in result.grids)
     }
     if not found:
         raise click.UsageError("no finished trial matches: see `dpbench leaderboard --by clip`")
-    for result in found.values():
-        trials = rivals(board.results, result)
-        ledgers = [trial.privacy.ledger.mechanisms for trial in trials if trial.privacy]
-        choice = (
-            selection_cost(ledgers, result.delta) if len(ledgers) > 1 and result.delta else None
-        )
-        click.echo(privacy_statement(result, choice))
+    made = [
+        make_statement(result, sum(r.privacy is not None for r in rivals(board.results, result)))
+        for result in found.values()
+    ]
+    statements = [statement for statement in made if statement]
+    if style == "json":
+        click.echo(json.dumps([to_json(s) for s in statements], indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(statement.markdown() for statement in statements))

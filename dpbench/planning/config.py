@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
+from dpbench.store import content_key
 
 __all__ = ["Component", "Config", "GridConfig", "InvalidConfig", "Settings", "load_config"]
 
@@ -94,12 +96,18 @@ class GridConfig(Strict):
 
 
 class Settings(Strict):
-    """The file as it stands; plugin tables are checked against the registry later."""
+    """The file as it stands; plugin tables are checked against the registry later.
+
+    ``select`` says which trial stands for a method at a target: the best by exact private
+    ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the clip
+    named here (rules that cost nothing), or the winner of a ``noisy`` count, paid for.
+    """
 
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
     default_protocols: list[str] = Field(default=["default"], min_length=1)
     secure_rng: bool = False
+    select: Literal["scores", "first", "noisy"] | Positive = "scores"
     latents: Latents = Latents()
     limits: Limits = Limits()
     datasets: PluginTables = {}
@@ -119,6 +127,14 @@ class Component:
     name: str
     plugin: str
     params: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Name plugin and hyperparameters, whatever the configuration calls them."""
+        return content_key([self.kind, self.plugin, self.params])
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 @dataclass(frozen=True)

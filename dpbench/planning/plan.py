@@ -1,39 +1,31 @@
-"""From trials to tasks: content keys, what is shared, what is already there."""
+"""From trials to tasks: what is shared, what is already there, what is still to be done."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import NamedTuple
 
-from dpbench.api import Partition, derive_seed
 from dpbench.metrics.protocol import Protocol
+from dpbench.planning import keys
 from dpbench.planning.code_version import code_version
 from dpbench.planning.config import Component, Config
+from dpbench.planning.lanes import Candidate, group_lanes
 from dpbench.planning.trials import Trial
 from dpbench.stages import (
+    DataKeys,
     EvaluatorTask,
-    GeneratorTask,
     Lane,
     LatentsTask,
     PublicTask,
+    ReferencesTask,
     ScoreTask,
     Source,
     Task,
 )
 from dpbench.store import ArtifactId, Store, content_key
 
-__all__ = ["Cell", "Job", "Options", "Plan", "fingerprint", "make_plan"]
-
-T = TypeVar("T")
-#: Raise when a stage's own code changes what it computes.
-STAGE_VERSION = 1
-#: The same for evaluators alone, on which features and scores depend.
-EVALUATOR_VERSION = 2
-#: Lanes of one task; more only lengthens what a crash can cost.
-MAX_LANES = 64
+__all__ = ["Cell", "Job", "Options", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -98,14 +90,15 @@ class Plan:
 
     Attributes:
         cached: number of finished artifacts by stage.
-        corrupt: artifacts that were damaged, and are removed.
-        stale: artifacts to be removed before the jobs run, since all is to be fresh.
+        corrupt: artifacts that are damaged.
+        stale: artifacts to be removed before the jobs run: those that are damaged, or
+            all of them where all is to be fresh.
     """
 
     jobs: dict[str, Job] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     cached: dict[str, int] = field(default_factory=dict)
-    corrupt: list[str] = field(default_factory=list)
+    corrupt: list[ArtifactId] = field(default_factory=list)
     stale: list[ArtifactId] = field(default_factory=list)
 
     def count(self, stage: str) -> tuple[int, int]:
@@ -129,72 +122,98 @@ class Plan:
         return {job_id: job for job_id, job in self.jobs.items() if job_id in found}
 
 
-def fingerprint(partition: Partition) -> str:
-    """Hash the bytes of all images and labels and the choice of private classes."""
-    digest = hashlib.sha256(repr(partition.private_classes).encode())
-    for part in (partition.labelling, partition.public, partition.private, partition.test):
-        digest.update(repr(tuple(part.images.shape)).encode())
-        digest.update(part.images.contiguous().numpy().data)
-        digest.update(part.labels.contiguous().numpy().data)
-    return digest.hexdigest()[:32]
-
-
 def make_plan(
-    config: Config, trials: Iterable[Trial], data: dict[str, str], store: Store, options: Options
+    config: Config,
+    trials: Iterable[Trial],
+    data: dict[str, DataKeys],
+    store: Store,
+    options: Options,
 ) -> Plan:
     """Work out every task that ``trials`` need and that the store does not have.
 
-    ``data`` gives the fingerprint of each data set by its configured name.
+    ``data`` gives the fingerprints of each data set by its configured name. Nothing
+    in the store is changed.
     """
     return _Planner(config, data, store, options).plan(list(trials))
 
 
+class _Upstream(NamedTuple):
+    """Keys of what trials of one public model and extractor share."""
+
+    public: str
+    latents: str
+
+
+class _Against(NamedTuple):
+    """Keys of what images are scored with, and against."""
+
+    evaluator: str
+    labeller: str
+    references: str
+
+
+class _Measure(NamedTuple):
+    """A metric under a protocol, with a digest of its code and parameters."""
+
+    name: str
+    component: Component
+    digest: str
+
+
 class _Planner:
-    """Builds a plan; remembers every key it has worked out."""
+    """Builds a plan; remembers what many trials share."""
 
     def __init__(
-        self, config: Config, data: dict[str, str], store: Store, options: Options
+        self, config: Config, data: dict[str, DataKeys], store: Store, options: Options
     ) -> None:
         self.config, self.data, self.store, self.options = config, data, store, options
         self.result = Plan()
         self.known: dict[ArtifactId, bool] = {}
-        self.groups: dict[str, tuple[GeneratorTask, float, str]] = {}
-        self.sample_seeds: dict[str, int] = {}
-        self.remembered: dict[str, Any] = {}
+        self.candidates: dict[str, tuple[Candidate, str]] = {}
+        self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
+        self.againsts: dict[tuple[str, str], _Against] = {}
+        self.measures: dict[str, list[_Measure]] = {}
+        self.controlled: set[tuple[str, str, str]] = set()
 
     def plan(self, trials: list[Trial]) -> Plan:
-        rows = [(trial, self.train(trial)) for trial in trials]
-        self.flush_groups()
-        for trial, trained in rows:
+        protocols = self.config.settings.protocols
+        trained = [self.train(trial) for trial in trials]
+        self.add_groups()
+        for trial, key in zip(trials, trained, strict=True):
             for name in trial.protocols:
-                self.score_trial(trial, trained, self.config.settings.protocols[name])
+                self.score_trial(trial, key, protocols[name])
         if self.options.controls:
             for trial in trials:
                 for name in trial.protocols:
-                    self.controls(trial, self.config.settings.protocols[name])
+                    self.controls(trial, protocols[name])
         return self.result
 
     def code(self, component: Component) -> str:
         return code_version(self.config.registry.get(component.kind, component.plugin))
 
-    def describe(self, component: Component) -> dict[str, Any]:
-        return {"code": self.code(component), "params": component.params}
+    def cost(self, component: Component) -> float:
+        cost: float = self.config.registry.get(component.kind, component.plugin).cls.cost
+        return cost
 
     def there(self, stage: str, key: str) -> bool:
-        """Look for an artifact once; a corrupt one is removed and counts as missing."""
+        """Look for an artifact once; a damaged one counts as missing."""
         slot = ArtifactId(stage, key)
         if slot not in self.known:
-            exists = self.store.has(stage, key)
-            if exists and self.options.fresh:
-                self.result.stale.append(slot)
-                exists = False
-            if exists and not self.store.check(stage, key):
-                self.result.corrupt.append(f"{stage}/{key}")
-                exists = False
-            self.known[slot] = exists
-            if exists:
-                self.result.cached[stage] = self.result.cached.get(stage, 0) + 1
+            self.known[slot] = self.look(slot)
         return self.known[slot]
+
+    def look(self, slot: ArtifactId) -> bool:
+        if not self.store.has(*slot):
+            return False
+        if self.options.fresh:
+            self.result.stale.append(slot)
+            return False
+        if not self.store.check(*slot):
+            self.result.corrupt.append(slot)
+            self.result.stale.append(slot)
+            return False
+        self.result.cached[slot.stage] = self.result.cached.get(slot.stage, 0) + 1
+        return True
 
     def add(self, task: Task, key: str, title: str, cost: float) -> None:
         job_id = f"{task.stage}/{key}"
@@ -202,253 +221,196 @@ class _Planner:
 
     def evaluator(self, dataset: str, name: str) -> str:
         """Return the key of an evaluator."""
-        data = self.data[dataset]
-        described = {"evaluator": name, "data": data, "version": EVALUATOR_VERSION}
-        if name == "inception":
-            described["weights"] = self.options.inception_sha256
-        key = content_key(described)
+        data, options = self.data[dataset], self.options
+        key = keys.evaluator_key(name, data, options.inception_sha256)
         if not self.there("evaluator", key):
             task = EvaluatorTask(
-                key=key,
-                data=data,
-                evaluator=name,
-                seed=derive_seed("evaluator", 0),
-                weights=self.options.inception_weights,
-                cache=self.options.cache,
+                key,
+                data.labelling,
+                data.test,
+                data.private_classes,
+                name,
+                keys.evaluator_seed(name),
+                options.inception_weights,
+                options.cache,
             )
-            self.add(task, key, f"{name} evaluator of {dataset}", 40)
+            self.add(task, key, f"{name} evaluator of {dataset}", 30)
         return key
+
+    def against(self, dataset: str, evaluator: str) -> _Against:
+        """Return the keys of what a data set's samples are scored with, and against."""
+        slot = (dataset, evaluator)
+        if slot not in self.againsts:
+            key, labeller = self.evaluator(dataset, evaluator), self.evaluator(dataset, "domain")
+            references = keys.references_key(key, self.data[dataset])
+            if not self.there("references", references):
+                task = ReferencesTask(references, self.data[dataset], key)
+                self.add(task, references, f"{dataset} seen by the {evaluator} evaluator", 10)
+            self.againsts[slot] = _Against(key, labeller, references)
+        return self.againsts[slot]
 
     def public(self, trial: Trial) -> str:
-        component, data = trial.method.public, self.data[trial.dataset.name]
-        described = {**self.describe(component), "data": data, "version": STAGE_VERSION}
-        key = content_key(described)
+        model, images = trial.method.public, self.data[trial.dataset.name].public
+        key = keys.public_key(model, self.code(model), images)
         if not self.there("public", key):
-            cls = self.config.registry.get("public", component.plugin).cls
-            task = PublicTask(key, data, component, derive_seed("public", content_key(described)))
-            self.add(task, key, f"{component.name} on {trial.dataset.name}", cls.cost)
+            task = PublicTask(key, images, model, keys.public_seed(model))
+            self.add(task, key, f"{model.name} on {trial.dataset.name}", self.cost(model))
         return key
 
-    def latents(self, trial: Trial) -> str:
-        public_key = self.public(trial)
-        component = trial.method.extractor
-        described = {
-            **self.describe(component),
-            "public": public_key,
-            "latents": trial.latents,
-            "version": STAGE_VERSION,
-        }
-        key = content_key(described)
+    def latents(self, trial: Trial, public: str) -> str:
+        method, data = trial.method, self.data[trial.dataset.name]
+        extractor = method.extractor
+        key = keys.latents_key(public, extractor, self.code(extractor), trial.latents, data)
         if not self.there("latents", key):
-            cls = self.config.registry.get("extractor", component.plugin).cls
-            task = LatentsTask(
-                key=key,
-                data=self.data[trial.dataset.name],
-                public=public_key,
-                model=trial.method.public,
-                extractor=component,
-                latents=trial.latents,
-                seed=derive_seed("latents", content_key(described)),
-            )
-            title = f"{trial.method.public.name} latents by {component.name}"
-            self.add(task, key, title, cls.cost)
+            seed = keys.latents_seed(method, trial.latents)
+            task = LatentsTask(key, data, public, method.public, extractor, trial.latents, seed)
+            title = f"{method.public.name} latents by {extractor.name}"
+            self.add(task, key, title, self.cost(extractor))
         return key
+
+    def upstream(self, trial: Trial) -> _Upstream:
+        """Return the keys of what a trial learns from, planning it if need be."""
+        method = trial.method
+        latents = content_key(trial.latents)
+        slot = (trial.dataset.name, method.public.digest, method.extractor.digest, latents)
+        if slot not in self.upstreams:
+            public = self.public(trial)
+            self.upstreams[slot] = _Upstream(public, self.latents(trial, public))
+        return self.upstreams[slot]
 
     def train(self, trial: Trial) -> str:
         """Return the key of a trial's trained generator, planning it if need be."""
-        latents_key = self.once("latents", trial, self.latents)
-        component = trial.method.generator
-        epsilon = math.inf if trial.epsilon is None else trial.epsilon
+        latents, generator = self.upstream(trial).latents, trial.method.generator
         secure = self.config.settings.secure_rng
-        described = {
-            "params": component.params,
-            "latents": latents_key,
-            "epsilon": str(epsilon),
-            "noise_multiplier": trial.noise_multiplier,
-            "delta": trial.delta,
-            "clip": trial.clip,
-            "seed": trial.seed,
-        }
-        code = {"code": self.code(component), "secure_rng": secure, "version": STAGE_VERSION}
-        key = content_key({**described, **code})
-        # Code versions name artifacts but must not change what is drawn.
-        self.sample_seeds[key] = derive_seed("samples", content_key(described))
-        if not self.there("generator", key):
+        key = keys.generator_key(latents, trial, self.code(generator), secure)
+        if key not in self.candidates and not self.there("generator", key):
+            seeds = keys.trial_seeds(trial)
             lane = Lane(
                 key=key,
-                params=component.params,
-                epsilon=epsilon,
+                params=generator.params,
+                epsilon=keys.trial_epsilon(trial),
                 noise_multiplier=trial.noise_multiplier,
                 delta=trial.delta,
                 clip=trial.clip,
-                seed=derive_seed("generator", content_key(described)),
+                seed=seeds.training,
+                noise_seed=seeds.noise,
             )
-            self.group(trial, latents_key, lane)
+            apart = self.config.registry.get("generator", generator.plugin).cls.lane_params
+            candidate = Candidate(lane, latents, generator, apart)
+            self.candidates[key] = candidate, trial.method.name
         return key
+
+    def add_groups(self) -> None:
+        """Add the jobs that train what is not there."""
+        found = (candidate for candidate, _ in self.candidates.values())
+        for task in group_lanes(found, self.config.settings.secure_rng):
+            count, first = len(task.lanes), task.lanes[0].key
+            title = f"{self.candidates[first][1]}, {count} trial{'s' * (count > 1)}"
+            self.add(task, first, title, self.cost(task.generator) * (0.5 + 0.1 * count))
 
     def diverged(self, trained: str) -> bool:
         """Say whether a finished generator has nothing to score."""
         if not self.there("generator", trained):
             return False
-        return bool(self.store.load("generator", trained).meta["diverged"])
+        return bool(self.store.meta("generator", trained)["diverged"])
 
-    def cache(self, slot: tuple[str, ...], compute: Callable[[], T]) -> T:
-        """Return ``compute()``, computed once per ``slot``."""
-        key = "/".join(slot)
-        if key not in self.remembered:
-            self.remembered[key] = compute()
-        value: T = self.remembered[key]
-        return value
-
-    def metrics(self, protocol: Protocol) -> list[tuple[str, Component, str]]:
-        """Return a protocol's metrics: name, component, and a digest of both code and params."""
-        found = []
-        for name in protocol.metrics:
-            component = self.config.component("metrics", name, protocol.params.get(name, {}))
-            found.append((name, component, content_key(self.describe(component))))
-        return found
-
-    def once(self, kind: str, trial: Trial, compute: Any) -> Any:
-        """Work out what trials of one method and data set share only once."""
-        slot = f"{kind}/{trial.dataset.name}/{id(trial.method)}/{id(trial.latents)}"
-        if slot not in self.remembered:
-            self.remembered[slot] = (compute(trial), trial)  # keep the objects, so ids stay theirs
-        return self.remembered[slot][0]
-
-    def group(self, trial: Trial, latents_key: str, lane: Lane) -> None:
-        component = trial.method.generator
-        cls = self.config.registry.get("generator", component.plugin).cls
-        shared = {k: v for k, v in lane.params.items() if k not in cls.lane_params}
-        base = content_key([latents_key, component.plugin, shared])
-        slot = base
-        while slot in self.groups and len(self.groups[slot][0].lanes) >= MAX_LANES:
-            slot += "+"
-        if slot in self.groups:
-            task, cost, title = self.groups[slot]
-            if lane.key in {known.key for known in task.lanes}:
-                return
-            task = replace(task, lanes=(*task.lanes, lane))
-        else:
-            secure = self.config.settings.secure_rng
-            task = GeneratorTask(latents_key, component, (lane,), secure)
-            cost, title = cls.cost, trial.method.name
-        self.groups[slot] = (task, cost, title)
-
-    def flush_groups(self) -> None:
-        for slot, (task, cost, title) in self.groups.items():
-            count = len(task.lanes)
-            name = f"{title}, {count} trial{'s' * (count > 1)}"
-            self.add(task, slot, name, cost * (0.5 + 0.1 * count))
+    def metrics(self, protocol: Protocol) -> list[_Measure]:
+        """Return a protocol's metrics."""
+        if protocol.name not in self.measures:
+            found = []
+            for name in protocol.metrics:
+                given = protocol.params.get(name, {})
+                component = self.config.component("metrics", name, given)
+                digest = content_key([component.digest, self.code(component)])
+                found.append(_Measure(name, component, digest))
+            self.measures[protocol.name] = found
+        return self.measures[protocol.name]
 
     def score_trial(self, trial: Trial, trained: str, protocol: Protocol) -> None:
-        public_key = self.once("public", trial, self.public)
-        latents_key = self.once("latents", trial, self.latents)
-        self.score(
-            ScoreTask(
-                source="trial",
-                samples=content_key(["samples", trained]),
-                data=self.data[trial.dataset.name],
-                evaluator="",
-                labeller="",
-                protocol=protocol,
-                metrics=(),
-                seed=self.sample_seeds[trained],
-                model=trial.method.public,
-                public=public_key,
-                latents=latents_key,
-                generator=trial.method.generator,
-                trained=trained,
-            ),
-            Cell(
-                protocol=protocol,
-                dataset=trial.dataset.name,
-                settings=trial.settings,
-                scores={},
-                trial=trial,
-                trained=trained,
-                artifacts={"public": public_key, "latents": latents_key, "generator": trained},
-            ),
-            f"{trial.method.name} at epsilon {trial.epsilon or f'sigma {trial.noise_multiplier}'}",
+        upstream, method = self.upstream(trial), trial.method
+        against = self.against(trial.dataset.name, protocol.evaluator)
+        task = ScoreTask(
+            source="trial",
+            samples=keys.trial_samples_key(trained),
+            data=self.data[trial.dataset.name],
+            **against._asdict(),
+            protocol=protocol,
+            metrics=(),
+            seed=keys.trial_seeds(trial).samples,
+            model=method.public,
+            **upstream._asdict(),
+            generator=method.generator,
+            trained=trained,
         )
+        cell = Cell(
+            protocol=protocol,
+            dataset=trial.dataset.name,
+            settings=trial.settings,
+            scores={},
+            trial=trial,
+            trained=trained,
+            artifacts={**upstream._asdict(), "generator": trained},
+        )
+        noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
+        self.score(task, cell, f"{method.name} at epsilon {noise}")
 
     def controls(self, trial: Trial, protocol: Protocol) -> None:
         """Plan the rows that cost or give no privacy, once per what they depend on."""
-        data = self.data[trial.dataset.name]
-        public_key = self.once("public", trial, self.public)
-        latents_key = self.once("latents", trial, self.latents)
-        through = {"model": trial.method.public, "public": public_key, "latents": latents_key}
-        sources: list[tuple[Source, dict[str, Any]]] = [
-            ("real", {}),
-            ("public-images", {}),
-            ("reconstruction", through),
-            ("public-prior", through),
-        ]
-        for source, upstream in sources:
-            samples = content_key([source, data, upstream.get("latents"), STAGE_VERSION])
-            slot = f"{samples}/{protocol.name}/{trial.settings}"
-            if slot in self.remembered:
-                continue
-            self.remembered[slot] = True
-            task = ScoreTask(
-                source=source,
-                samples=samples,
-                data=data,
-                evaluator="",
-                labeller="",
-                protocol=protocol,
-                metrics=(),
-                seed=derive_seed("samples", samples),
-                **upstream,
-            )
-            cell = Cell(
-                protocol=protocol,
-                dataset=trial.dataset.name,
-                settings=trial.settings,
-                scores={},
-                control=source,
-                public=trial.method.public.name if upstream else None,
-                extractor=trial.method.extractor.name if upstream else None,
-                artifacts={"public": public_key, "latents": latents_key} if upstream else {},
-            )
-            self.score(task, cell, f"control {source}")
+        self.control(trial, protocol, "real", None)
+        self.control(trial, protocol, "public-images", None)
+        upstream = self.upstream(trial)
+        self.control(trial, protocol, "reconstruction", upstream)
+        self.control(trial, protocol, "public-prior", upstream)
+
+    def control(
+        self, trial: Trial, protocol: Protocol, source: Source, upstream: _Upstream | None
+    ) -> None:
+        data, method = self.data[trial.dataset.name], trial.method
+        samples = keys.control_samples_key(source, data, upstream and upstream.latents)
+        slot = (samples, protocol.name, trial.settings)
+        if slot in self.controlled:
+            return
+        self.controlled.add(slot)
+        task = ScoreTask(
+            source=source,
+            samples=samples,
+            data=data,
+            **self.against(trial.dataset.name, protocol.evaluator)._asdict(),
+            protocol=protocol,
+            metrics=(),
+            seed=keys.control_seed(source, method if upstream else None, trial.latents),
+            model=method.public if upstream else None,
+            **(upstream._asdict() if upstream else {}),
+        )
+        cell = Cell(
+            protocol=protocol,
+            dataset=trial.dataset.name,
+            settings=trial.settings,
+            scores={},
+            control=source,
+            public=method.public.name if upstream else None,
+            extractor=method.extractor.name if upstream else None,
+            artifacts=upstream._asdict() if upstream else {},
+        )
+        self.score(task, cell, f"control {source}")
 
     def score(self, task: ScoreTask, cell: Cell, title: str) -> None:
         """Add the scoring job of a cell, for those metrics that are still missing."""
         protocol = cell.protocol
-        evaluator_key = self.cache(
-            ("evaluator", cell.dataset, protocol.evaluator),
-            lambda: self.evaluator(cell.dataset, protocol.evaluator),
-        )
-        labeller_key = self.cache(
-            ("evaluator", cell.dataset, "domain"), lambda: self.evaluator(cell.dataset, "domain")
-        )
-        metrics = self.cache(("metrics", protocol.name), lambda: self.metrics(protocol))
-        seen_as = {"samples": task.samples, "count": protocol.samples, "evaluator": evaluator_key}
-        features = content_key(seen_as)
+        features = keys.features_key(task.samples, protocol.samples, task.evaluator)
         scores: dict[str, str] = {}
         missing: list[tuple[Component, str]] = []
-        for name, component, described in metrics:
-            key = content_key([features, protocol.reference, described, STAGE_VERSION])
+        for name, component, digest in self.metrics(protocol):
+            key = keys.score_key(features, task.references, task.labeller, protocol, digest)
             scores[name] = key
             if not self.there("score", key):
                 missing.append((component, key))
         if task.trained and self.diverged(task.trained):
             missing = []
-        if missing and self.options.fresh:
-            self.there("features", features)
         if missing:
-            full = replace(
-                task,
-                samples=features,
-                evaluator=evaluator_key,
-                labeller=labeller_key,
-                metrics=tuple(missing),
-            )
+            if self.options.fresh:
+                self.there("features", features)
+            full = replace(task, samples=features, metrics=tuple(missing))
             self.add(full, f"{features}/{protocol.name}", title, 4)
-        self.result.cells.append(
-            replace(
-                cell,
-                scores=scores,
-                artifacts={**cell.artifacts, "features": features},
-            )
-        )
+        artifacts = {**cell.artifacts, "features": features}
+        self.result.cells.append(replace(cell, scores=scores, artifacts=artifacts))

@@ -6,13 +6,12 @@ import fnmatch
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Component, Config, GridConfig
 from dpbench.results.identity import DEFAULT, TrialIdentity
-from dpbench.results.schema import Choice
 from dpbench.store import content_key
 
 __all__ = ["Method", "Request", "Trial", "enumerate_methods", "plan_trials"]
@@ -35,8 +34,7 @@ class Trial:
     """One trial of a grid: what names it, with the components that it is made of.
 
     ``identity.epsilon`` is ``None`` where ``noise_multiplier`` drives the noise.
-    ``grids`` are the names of those that mention the trial, ``choice`` is by what rule
-    it is chosen among its rivals.
+    ``grids`` are the names of those that mention the trial.
     """
 
     identity: TrialIdentity
@@ -45,7 +43,6 @@ class Trial:
     latents: dict[str, Any]
     protocols: tuple[str, ...] = ("default",)
     grids: tuple[str, ...] = ()
-    choice: Choice = field(default_factory=Choice)
 
     @property
     def epsilon(self) -> float | None:

@@ -278,5 +278,5 @@ def _solve(epsilon_of: Callable[[float], float], target: float) -> float | None:
         left, right = right, right + 1.5
         if right > math.log(_MOST_NOISE):
             return None
-    root: float = brentq(gap, left, right, xtol=1e-5)  # type: ignore[no-untyped-call]
+    root: float = brentq(gap, left, right, xtol=1e-5)
     return math.exp(root)

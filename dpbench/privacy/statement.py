@@ -1,4 +1,9 @@
-"""The privacy statement of one trial, in words that a data owner can check."""
+"""The privacy statement of one trial, in words that a data owner can check.
+
+Its fields are those that registries of differential privacy deployments ask of the most
+transparent entries (OpenDP and NIST): flavour, unit, adjacency, parameters, data domain,
+what is not protected, composition, post-processing, implementation, rationale.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,30 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
+from dpbench import __version__
+from dpbench.privacy.audit.result import AuditResult
 from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions
 
 if TYPE_CHECKING:
     from dpbench.privacy.accounting import Spent
-    from dpbench.privacy.audit import AuditResult
-    from dpbench.privacy.selection import SelectionCost
     from dpbench.results import Result
 
-__all__ = ["privacy_statement"]
+__all__ = ["Statement", "make_statement"]
 
+FLAVOUR = "approximate differential privacy, (epsilon, delta), in the central model"
+UNIT = "one private image"
+ADJACENCY = (
+    "zero-out: data sets of equal size that differ by replacing one image by a null record, which "
+    "contributes nothing; the number of images is public"
+)
+POST_PROCESSING = (
+    "The guarantee covers the trained generator, any number of its samples, and whatever is "
+    "computed from those without the private images. Scores against private images are not that."
+)
 _NOT_COVERED = (
-    "The number of private records is treated as public: it sets sampling rates.",
+    "The number of private records is public: it sets sampling rates.",
     "The public images, the evaluator and everything computed from public images alone are not "
     "protected, and must be disjoint from the private images.",
     "A person with several images in the data is protected image by image, not as a whole.",
@@ -25,33 +42,123 @@ _NOT_COVERED = (
     "accounted for.",
     "The scores themselves (FID and the like) look at private images without noise: publishing "
     "them, or choosing by them, is outside epsilon.",
+    "Extraction maps each image by itself; the harness relies on extractors for that.",
+    "Time, memory and messages of failed trainings are not hidden.",
 )
+_PICTURES = (
+    "The pictures of reconstructions and of nearest neighbours show private images: "
+    "they must not be published with a release."
+)
+_NO_PICTURES = "Pictures that show private images were not written (secure mode)."
 
 
-def privacy_statement(result: Result, selection: SelectionCost | None = None) -> str:
-    """Return the statement of ``result`` as Markdown.
+class Statement(BaseModel):
+    """What a trial guarantees and what it does not; :meth:`markdown` is for readers.
 
-    ``selection`` adds what choosing this trial among others by its scores costs.
-    A control, or a trial that spent nothing, gets the statement that it has none.
+    Attributes:
+        epsilon: the accounted one; infinite where there is no guarantee.
+        epsilon_claimed: the target; ``None`` where the noise was given.
+        epsilon_with_selection: of publishing this trial as the one chosen among
+            its rivals; infinite where exact private scores chose.
+        epsilon_audited: a lower bound at the audit's confidence; ``None`` without an audit.
+        ledger: what ``tools/recompute_epsilon.py`` recomputes epsilon from.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    flavour: str = FLAVOUR
+    unit: str = UNIT
+    adjacency: str = ADJACENCY
+    epsilon: float
+    delta: float
+    epsilon_claimed: float | None
+    epsilon_with_selection: float | None
+    epsilon_audited: float | None
+    data_domain: str
+    guarantee: list[str]
+    composition: list[str]
+    sampling: list[str]
+    audit: str
+    randomness: str
+    selection: str
+    post_processing: str = POST_PROCESSING
+    implementation: str
+    rationale: str
+    unprotected: list[str]
+    ledger: Ledger
+
+    def markdown(self) -> str:
+        """Return the statement as a page."""
+        sections = {
+            "Guarantee": self.guarantee,
+            "Terms": [
+                f"- Flavour: {self.flavour}.",
+                f"- Unit: {self.unit}.",
+                f"- Adjacency: {self.adjacency}.",
+                f"- Data domain: {self.data_domain}",
+            ],
+            "Four epsilons": list(self._epsilons()),
+            "Composition": self.composition,
+            "Mechanisms": list(_mechanisms(self.ledger)),
+            "Sampling": self.sampling,
+            "Audit": [self.audit],
+            "Randomness": [self.randomness],
+            "Selection": [self.selection],
+            "Post-processing": [self.post_processing],
+            "Implementation": [self.implementation],
+            "Rationale": [self.rationale],
+            "Not covered": [f"- {line}" for line in self.unprotected],
+        }
+        parts = [f"# {self.title}"]
+        parts += [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()]
+        return "\n\n".join(parts) + "\n"
+
+    def _epsilons(self) -> Iterator[str]:
+        yield "| claimed | accounted | with selection | audited, at least |"
+        yield "|---|---|---|---|"
+        figures = (
+            self.epsilon_claimed,
+            self.epsilon,
+            self.epsilon_with_selection,
+            self.epsilon_audited,
+        )
+        yield "| " + " | ".join("–" if f is None else _figure(f) for f in figures) + " |"
+
+
+def make_statement(result: Result, candidates: int = 1) -> Statement | None:
+    """State the privacy of ``result``, one of ``candidates`` trials of its method and target.
+
+    ``None`` for a control, or a trial that was never trained: nothing private was used.
     """
     if result.privacy is None:
-        return f"# Privacy of {result.method}\n\nNo private mechanism was used or recorded.\n"
-    ledger, spent = result.privacy.ledger, result.privacy.spent
-    sections = {
-        "Guarantee": _guarantee(spent, result),
-        "Accounting": _accounting(spent, ledger),
-        "Mechanisms": _mechanisms(ledger),
-        "Sampling": _sampling(ledger),
-        "Audit": [_audit(result.audit)],
-        "Randomness": [_randomness(ledger)],
-        "Selection": [_selection(selection)],
-        "Not covered": [f"- {line}" for line in _NOT_COVERED],
-    }
-    title = (
-        f"Privacy of {result.method} on {result.dataset}, clip {result.clip}, seed {result.seed}"
+        return None
+    spent, ledger = result.privacy.spent, result.privacy.ledger
+    with_selection, selection = _selection(result, spent, candidates)
+    pictures = _NO_PICTURES if result.secure else _PICTURES
+    noise = result.noise_multiplier is not None
+    return Statement(
+        title=f"Privacy of {result.method} on {result.dataset}, clip {result.clip}, "
+        f"seed {result.seed}",
+        epsilon=spent.epsilon,
+        delta=spent.delta,
+        epsilon_claimed=None if noise else result.epsilon,
+        epsilon_with_selection=with_selection,
+        epsilon_audited=result.audit.epsilon_lower if result.audit else None,
+        data_domain=f"private images of the data set {result.dataset}, as latents of the public "
+        f"model {result.public} by the extractor {result.extractor}, one latent for each image.",
+        guarantee=list(_guarantee(spent, result)),
+        composition=list(_composition(spent, ledger)),
+        sampling=list(_sampling(ledger)),
+        audit=_audit(result.audit),
+        randomness=_randomness(ledger),
+        selection=selection,
+        implementation=f"dpbench {__version__} (this statement), generator {result.generator}; "
+        "noise in floating point through torch; accountants: Opacus and Google dp-accounting.",
+        rationale=_rationale(result),
+        unprotected=[*_NOT_COVERED, pictures],
+        ledger=ledger,
     )
-    parts = [f"# {title}", *(f"## {name}\n\n" + "\n".join(sections[name]) for name in sections)]
-    return "\n\n".join(parts) + "\n"
 
 
 def _guarantee(spent: Spent, result: Result) -> Iterator[str]:
@@ -63,12 +170,12 @@ def _guarantee(spent: Spent, result: Result) -> Iterator[str]:
         yield ""
     yield (
         f"The trained generator and any number of its samples are ({_figure(spent.epsilon)}, "
-        f"{spent.delta:g})-differentially private. Unit: one private image. Adjacency: data sets "
-        "that differ by adding or removing one image."
+        f"{spent.delta:g})-differentially private for {UNIT}, by the adjacency below."
     )
 
 
-def _accounting(spent: Spent, ledger: Ledger) -> Iterator[str]:
+def _composition(spent: Spent, ledger: Ledger) -> Iterator[str]:
+    yield "- Adaptive composition of the mechanisms below, by two independent accountants."
     yield f"- Opacus ({spent.opacus_accountant.upper()}): {_figure(spent.opacus)}"
     google = spent.dp_accounting_accountant.upper()
     yield f"- Google dp-accounting ({google}): {_figure(spent.dp_accounting)}"
@@ -132,14 +239,37 @@ def _randomness(ledger: Ledger) -> str:
     )
 
 
-def _selection(selection: SelectionCost | None) -> str:
-    if selection is None:
-        return "Epsilon is of this trial alone. Choosing it among others by its scores costs more."
+def _selection(result: Result, spent: Spent, candidates: int) -> tuple[float | None, str]:
+    choice = result.choice
+    if candidates < 2:
+        return spent.epsilon, "The only trial of its method and target: nothing was chosen."
+    among = f"among {candidates} trials of its method and target"
+    if choice.rule == "scores":
+        return math.inf, (
+            f"Whoever chose it {among} by private scores has no finite epsilon: one image can turn "
+            "that choice. Epsilon above is of this trial alone."
+        )
+    if not choice.chosen:
+        return None, f"Not the one chosen {among}; epsilon is of this trial alone."
+    if choice.epsilon is None:
+        return spent.epsilon, f"Chosen {among} by a rule stated before any score: no further cost."
+    return choice.epsilon, (
+        f"Chosen {among} by a noisy count: epsilon = {_figure(choice.epsilon)} composes all of "
+        "them and the count."
+    )
+
+
+def _rationale(result: Result) -> str:
+    target = (
+        f"noise multiplier {result.noise_multiplier:g}"
+        if result.noise_multiplier is not None
+        else f"epsilon {_figure(result.epsilon or math.inf)}"
+    )
+    grids = f" (grids: {', '.join(result.grids)})" if result.grids else ""
     return (
-        f"Chosen among {selection.candidates} trials by private scores, it costs epsilon = "
-        f"{_figure(selection.composed)} by composition; {_figure(selection.randomised)} had the "
-        "number of tries been drawn at random and only the best been shown (Papernot and "
-        "Steinke 2022)."
+        f"The target, {target} at delta {result.delta:g}, was set in the configuration{grids} "
+        "before training; delta lies below one over the number of images. Why this suffices for "
+        "these images is for their owner to add."
     )
 
 

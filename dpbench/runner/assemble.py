@@ -78,7 +78,6 @@ def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
     return {
         **dict(trial.identity),
         "grids": trial.grids,
-        "choice": trial.choice,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
         "epsilon_spent": spent,
         "privacy": privacy,
@@ -112,6 +111,6 @@ def _meta(store: Store, stage: str, key: str) -> dict[str, Any]:
     if not key or not store.has(stage, key):
         return {}
     try:
-        return store.load(stage, key).meta
+        return store.meta(stage, key)
     except CorruptArtifact:
         return {}

@@ -8,7 +8,8 @@ from typing import Any
 from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.planning.plan import MAX_LANES, Cell
+from dpbench.planning.lanes import MAX_LANES
+from dpbench.planning.plan import Cell
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
@@ -113,6 +114,9 @@ def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
     )
     if not upstream:
         return
+    written = {artifact for job in upstream.values() for artifact in job.task.writes()}
+    for artifact in written.intersection(prepared.plan.stale):
+        prepared.store.remove(*artifact)
     with local_executor(prepared.config, prepared.directory, device) as executor:
         progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
     if progress.failed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from dpbench.executors.base import Executor
 from dpbench.planning.plan import Cell, Job
-from dpbench.results import Result, save_result
+from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
+from dpbench.runner.choices import choices
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId
@@ -16,6 +18,8 @@ __all__ = ["execute"]
 
 #: Seconds to wait for others who look at a finished directory as well.
 PATIENCE = 10.0
+#: Before the end of a run no trial is chosen.
+NOTHING: Mapping[str, Choice] = MappingProxyType({})
 
 
 def execute(
@@ -36,7 +40,8 @@ def execute(
             if expected.keys().isdisjoint(cell.needs):
                 _keep(prepared, cell, Progress({}))
         progress = _run_jobs(prepared, executor, on_change)
-        return [_keep(prepared, cell, progress) for cell in prepared.plan.cells]
+        chosen = choices(prepared)
+        return [_keep(prepared, cell, progress, chosen) for cell in prepared.plan.cells]
 
 
 def _run_jobs(
@@ -60,8 +65,11 @@ def _run_jobs(
         return run_jobs(prepared.plan.jobs, executor, changed)
 
 
-def _keep(prepared: Prepared, cell: Cell, progress: Progress) -> Result:
+def _keep(
+    prepared: Prepared, cell: Cell, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
+) -> Result:
     secure = prepared.config.settings.secure_rng
     result = assemble(cell, prepared.store, progress, secure=secure)
+    result = result.model_copy(update={"choice": chosen.get(result.identity_key, Choice())})
     save_result(prepared.directory.root, result)
     return result

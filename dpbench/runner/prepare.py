@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Options, Plan, fingerprint, make_plan
+from dpbench.planning.plan import Options, Plan, make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
-from dpbench.stages import save_partition
+from dpbench.stages import DataKeys, save_partition
 from dpbench.store import ArtifactId, Store
 
 __all__ = ["Prepared", "keep_trained", "prepare"]
@@ -52,16 +52,15 @@ def prepare(
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
     directory.require_writable()
     options = with_weights(config, trials, options)
-    data: dict[str, str] = {}
+    data: dict[str, DataKeys] = {}
     for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
         notice(f"data: {component.name}")
         partition = load_dataset(config, component)
-        key = fingerprint(partition)
-        data[component.name] = key
+        keys = data[component.name] = DataKeys.of(partition)
         _require_small_delta(trials, component.name, len(partition.private))
-        if not directory.store.check("data", key):
+        if not all(directory.store.check(*part) for part in keys.parts()):
             with directory.lock():
-                save_partition(directory.store, key, partition)
+                save_partition(directory.store, keys, partition)
     plan = make_plan(config, trials, data, directory.store, options)
     return Prepared(config, trials, plan, directory)
 

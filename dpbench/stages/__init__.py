@@ -7,32 +7,36 @@ stage is one new file and one line in ``STAGES``.
 
 from __future__ import annotations
 
-from dpbench.stages.data import load_partition, save_partition
+from dpbench.stages.data import DataKeys, load_part, save_partition
 from dpbench.stages.evaluator import EvaluatorTask
 from dpbench.stages.generator import GeneratorTask, Lane
 from dpbench.stages.latents import LatentsTask
 from dpbench.stages.public import PublicTask, decode
+from dpbench.stages.references import ReferencesTask
 from dpbench.stages.score import ScoreTask, Source
 from dpbench.stages.task import Task
 
 __all__ = [
     "STAGES",
+    "DataKeys",
     "EvaluatorTask",
     "GeneratorTask",
     "Lane",
     "LatentsTask",
     "PublicTask",
+    "ReferencesTask",
     "ScoreTask",
     "Source",
     "Task",
     "decode",
-    "load_partition",
+    "load_part",
     "save_partition",
 ]
 
 #: In the order in which a reader meets them.
 STAGES: tuple[type[Task], ...] = (
     EvaluatorTask,
+    ReferencesTask,
     PublicTask,
     LatentsTask,
     GeneratorTask,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, PrivateGenerator, derive_seed
+from dpbench.api import Context, PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
 from dpbench.privacy.handle import Budget
@@ -29,7 +30,11 @@ SNAPSHOTS = "harness.snapshots"
 
 @dataclass(frozen=True)
 class Lane:
-    """One trial within a generator task; ``key`` names its artifact."""
+    """One trial within a generator task; ``key`` names its artifact.
+
+    ``noise_seed`` is the root of all noise, and not to be had from ``seed``, which a
+    generator sees: with it the noise could be drawn again and subtracted.
+    """
 
     key: str
     params: dict[str, Any]
@@ -38,6 +43,12 @@ class Lane:
     delta: float
     clip: float
     seed: int
+    noise_seed: int = field(repr=False)
+
+    @property
+    def private(self) -> bool:
+        """False for the non-private row (epsilon = infinity)."""
+        return math.isfinite(self.epsilon) or self.noise_multiplier is not None
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,11 @@ class GeneratorTask(Task):
         return [replace(self, lanes=(lane,)) for lane in self.lanes]
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
+        if len({lane.private for lane in self.lanes}) > 1:
+            raise DpbenchError(
+                "private and non-private trials in one task: what one computes without noise "
+                "could reach the others; train them apart"
+            )
         latents = store.load("latents", self.latents).tensors
         private, public = latents["private"], latents["public"]
         cls = plugins.registry().get("generator", self.generator.plugin).cls
@@ -103,7 +119,7 @@ class GeneratorTask(Task):
             Budget(lane.epsilon, lane.delta, lane.noise_multiplier),
             lane.clip,
             context,
-            noise_seed=derive_seed("noise", self.generator.plugin, lane.seed),
+            noise_seed=lane.noise_seed,
             secure_rng=self.secure_rng,
         )
 

@@ -14,7 +14,7 @@ from dpbench.api import Context, Extractor, PublicModel, derive_seed
 from dpbench.augment import augment
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
-from dpbench.stages.data import load_partition
+from dpbench.stages.data import DataKeys, load_part, part_id
 from dpbench.stages.public import DECODE_BATCH, decode, load_public_model, require_finite
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.task import Task
@@ -28,10 +28,13 @@ SHOWN = 32
 
 @dataclass(frozen=True)
 class LatentsTask(Task):
-    """Extract private and public latents and standardise both by the public ones."""
+    """Extract private and public latents and standardise both by the public ones.
+
+    ``public`` is the key of the fitted ``model``.
+    """
 
     key: str
-    data: str
+    data: DataKeys
     public: str
     model: Component
     extractor: Component
@@ -41,54 +44,60 @@ class LatentsTask(Task):
     plural: ClassVar[str] = "latents"
 
     def reads(self) -> Sequence[ArtifactId]:
-        return [ArtifactId("data", self.data), ArtifactId("public", self.public)]
+        parts = map(part_id, (self.data.public, self.data.private))
+        return [*parts, ArtifactId("public", self.public)]
 
     def writes(self) -> Sequence[ArtifactId]:
         return [ArtifactId(self.stage, self.key)]
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
-        partition = load_partition(store, self.data)
-        model = load_public_model(store, self.public, self.data, self.model, context.device)
-        cls = plugins.registry().get("extractor", self.extractor.plugin).cls
-        extractor: Extractor = cls(cls.Params.model_validate(self.extractor.params))
-        rng = context.generator("public images")
-        images = partition.public.images
-        chosen = torch.randperm(len(images), generator=rng)[: self.latents["public_images"]]
-        images = images[chosen]
-        if self.latents["augment"]:
-            images = augment(images, rng)
-        total = len(images) + len(partition.private)
-
-        def part(name: str, images: Tensor, done: int) -> Tensor:
-            inner = replace(
-                context,
-                seed=derive_seed(context.seed, name),
-                on_progress=lambda f: context.progress(int(done + f * len(images)), total),
-            )
-            latents = extractor.extract(model, images, inner)
-            if latents.shape != (len(images), model.latent_dim):
-                raise DpbenchError(
-                    f"extractor {self.extractor.name!r} returned shape {tuple(latents.shape)} "
-                    f"instead of {(len(images), model.latent_dim)}: return one latent per image"
-                )
-            require_finite([latents], f"extractor {self.extractor.name!r}")
-            return latents.detach().float().cpu()
-
-        public = part("public", images, 0)
-        private = part("private", partition.private.images, len(images))
+        model = load_public_model(store, self.public, self.model, context.device)
+        around, images = (
+            self._public_images(store, context),
+            load_part(store, self.data.private).images,
+        )
+        share = len(around) / (len(around) + len(images))
+        public = self._extract(model, around, "public", _share(context, 0.0, share))
+        private = self._extract(model, images, "private", _share(context, share, 1.0))
         standardiser = Standardiser.from_public(public, self.latents["standardise"])
-        shown = partition.private.images[:SHOWN]
         tensors = {
             "private": standardiser.apply(private),
             "public": standardiser.apply(public),
-            "shown": shown,
-            "reconstructed": decode(model, private[: len(shown)], context.device),
+            "shown": images[:SHOWN],
+            "reconstructed": decode(model, private[:SHOWN], context.device),
             **standardiser.state(),
         }
-        error = _reconstruction_error(model, private, partition.private.images, context)
+        error = _reconstruction_error(model, private, images, context)
         meta = {"reconstruction_mse": error, "extractor": self.extractor.name}
         store.save(self.stage, self.key, Artifact(meta, tensors))
         return {}
+
+    def _public_images(self, store: Store, context: Context) -> Tensor:
+        """Choose the public images that stand for all, under random maps if so configured."""
+        rng = context.generator("public images")
+        images = load_part(store, self.data.public).images
+        images = images[torch.randperm(len(images), generator=rng)[: self.latents["public_images"]]]
+        return augment(images, rng) if self.latents["augment"] else images
+
+    def _extract(self, model: PublicModel, images: Tensor, part: str, context: Context) -> Tensor:
+        cls = plugins.registry().get("extractor", self.extractor.plugin).cls
+        extractor: Extractor = cls(cls.Params.model_validate(self.extractor.params))
+        inner = replace(context, seed=derive_seed(context.seed, part))
+        latents = extractor.extract(model, images, inner)
+        if latents.shape != (len(images), model.latent_dim):
+            raise DpbenchError(
+                f"extractor {self.extractor.name!r} returned shape {tuple(latents.shape)} "
+                f"instead of {(len(images), model.latent_dim)}: return one latent per image"
+            )
+        require_finite([latents], f"extractor {self.extractor.name!r}")
+        return latents.detach().float().cpu()
+
+
+def _share(context: Context, begin: float, end: float) -> Context:
+    """Return a context whose progress is that part of the whole."""
+    return replace(
+        context, on_progress=lambda done: context.on_progress(begin + done * (end - begin))
+    )
 
 
 @torch.inference_mode()

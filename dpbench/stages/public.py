@@ -14,7 +14,7 @@ from dpbench import plugins
 from dpbench.api import Context, PublicModel, to_uint8
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Component
-from dpbench.stages.data import load_partition
+from dpbench.stages.data import load_part, part_id
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
@@ -25,7 +25,7 @@ DECODE_BATCH = 500
 
 @dataclass(frozen=True)
 class PublicTask(Task):
-    """Learn a public model from public images."""
+    """Learn a public model from public images; ``data`` is the key of that part alone."""
 
     key: str
     data: str
@@ -35,51 +35,37 @@ class PublicTask(Task):
     plural: ClassVar[str] = "public models"
 
     def reads(self) -> Sequence[ArtifactId]:
-        return [ArtifactId("data", self.data)]
+        return [part_id(self.data)]
 
     def writes(self) -> Sequence[ArtifactId]:
         return [ArtifactId(self.stage, self.key)]
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
-        partition = load_partition(store, self.data)
-        model = _public_model(self.model, partition.image_shape)
-        model.fit(partition.public.images, context)
+        images = load_part(store, self.data).images
+        model = _public_model(self.model, images.shape[1:])
+        model.fit(images, context)
         state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
         require_finite(state.values(), f"public model {self.model.name!r}")
-        store.save(self.stage, self.key, Artifact({"model": self.model.name}, state))
+        meta = {"model": self.model.name, "image_shape": list(images.shape[1:])}
+        store.save(self.stage, self.key, Artifact(meta, state))
         return {}
 
 
-def _public_model(component: Component, image_shape: tuple[int, int, int]) -> PublicModel:
+def _public_model(component: Component, image_shape: Iterable[int]) -> PublicModel:
     cls = plugins.registry().get("public", component.plugin).cls
-    model: PublicModel = cls(cls.Params.model_validate(component.params), image_shape)
+    model: PublicModel = cls(cls.Params.model_validate(component.params), tuple(image_shape))
     return model
 
 
 @functools.lru_cache(maxsize=4)
-def _fitted_model(
-    store: Store, key: str, data: str, component: _Hashable, device: str
-) -> PublicModel:
-    model = _public_model(component.component, load_partition(store, data).image_shape)
-    model.load_state_dict(store.load("public", key).tensors)
-    return model.eval().requires_grad_(False).to(device)
-
-
-@dataclass(frozen=True)
-class _Hashable:
-    """A component as a cache key: its artifact's key already covers its content."""
-
-    component: Component
-
-    def __hash__(self) -> int:
-        return hash(self.component.name)
-
-
 def load_public_model(
-    store: Store, key: str, data: str, component: Component, device: torch.device
+    store: Store, key: str, component: Component, device: torch.device
 ) -> PublicModel:
     """Restore a fitted public model, frozen and in evaluation mode."""
-    return _fitted_model(store, key, data, _Hashable(component), str(device))
+    artifact = store.load("public", key)
+    model = _public_model(component, artifact.meta["image_shape"])
+    model.load_state_dict(artifact.tensors)
+    return model.eval().requires_grad_(False).to(device)
 
 
 @torch.inference_mode()

@@ -17,10 +17,10 @@ from dpbench.metrics.evaluators import Evaluator
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.planning.config import Component
-from dpbench.stages.data import load_partition
-from dpbench.stages.evaluator import load_references
+from dpbench.stages.data import DataKeys, load_part
 from dpbench.stages.generator import SNAPSHOTS, restore_generator
 from dpbench.stages.public import decode, load_public_model, require_finite
+from dpbench.stages.references import load_references
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
@@ -44,9 +44,10 @@ class ScoreTask(Task):
 
     source: Source
     samples: str
-    data: str
+    data: DataKeys
     evaluator: str
     labeller: str
+    references: str
     protocol: Protocol
     metrics: tuple[tuple[Component, str], ...]
     seed: int
@@ -61,7 +62,8 @@ class ScoreTask(Task):
     def reads(self) -> Sequence[ArtifactId]:
         upstream = {"public": self.public, "latents": self.latents, "generator": self.trained}
         return [
-            ArtifactId("data", self.data),
+            *self.data.parts(),
+            ArtifactId("references", self.references),
             *dict.fromkeys(ArtifactId("evaluator", k) for k in (self.evaluator, self.labeller)),
             *(ArtifactId(stage, key) for stage, key in upstream.items() if key),
         ]
@@ -71,10 +73,11 @@ class ScoreTask(Task):
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
         """Compute the metrics asked for; a metric that fails leaves its reason."""
-        if self.trained and store.load("generator", self.trained).meta["diverged"]:
+        if self.trained and store.meta("generator", self.trained)["diverged"]:
             return {}  # there is nothing to score
         evaluator, references = load_references(
             store,
+            self.references,
             self.data,
             self.evaluator,
             self.labeller,
@@ -102,6 +105,7 @@ class ScoreTask(Task):
             {"features": view.features, "logits": view.logits, "preview": images[:PREVIEW]},
         )
         _decode_snapshots(self, store, context, kept)
+        store.remove("features", self.samples)  # a damaged one may lie there
         store.save("features", self.samples, kept)
         return view
 
@@ -135,7 +139,7 @@ def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Art
     latents = trained.tensors.get(SNAPSHOTS)
     if latents is None:
         return
-    model = load_public_model(store, task.public, task.data, task.model, context.device)
+    model = load_public_model(store, task.public, task.model, context.device)
     standardiser = Standardiser.from_state(store.load("latents", task.latents).tensors)
     images = decode(model, standardiser.invert(latents.flatten(0, 1)), context.device)
     kept.tensors["snapshots"] = images.unflatten(0, latents.shape[:2])
@@ -144,15 +148,15 @@ def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Art
 
 def _source_images(task: ScoreTask, store: Store, context: Context) -> Tensor:
     """Return the ``uint8`` images to score, on the CPU."""
-    partition = load_partition(store, task.data)
     count = task.protocol.samples
     if task.source == "real":
-        return partition.private_test.images[:count]
+        test = load_part(store, task.data.test)
+        return test.of_classes(task.data.private_classes).images[:count]
     rng = context.generator("samples")
     if task.source == "public-images":
-        return _some(partition.public.images, count, rng)
+        return _some(load_part(store, task.data.public).images, count, rng)
     assert task.model is not None and task.public is not None and task.latents is not None
-    model = load_public_model(store, task.public, task.data, task.model, context.device)
+    model = load_public_model(store, task.public, task.model, context.device)
     latents = store.load("latents", task.latents).tensors
     standardiser = Standardiser.from_state(latents)
     if task.source == "reconstruction":

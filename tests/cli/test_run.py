@@ -116,7 +116,7 @@ def test_a_corrupt_artifact_is_one_line_and_made_again(dpbench: Run, stage: str)
     (directory / "meta.json").write_bytes(b"\x00")
     result = dpbench("run", "--no-controls")
     assert result.exit_code == 0
-    line = f"artifact {stage}/{directory.name} was corrupt: removed, it will be computed again"
+    line = f"artifact {stage}/{directory.name} is corrupt: it will be computed again"
     assert line in result.output.splitlines()
     assert "1/1 " in result.output
     assert "Everything is cached" in dpbench("run", "--no-controls").output

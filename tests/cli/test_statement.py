@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from click.testing import Result
@@ -16,9 +17,32 @@ def test_a_statement_for_every_trial_that_matches(dpbench: Run) -> None:
     assert both.output.count("## Guarantee") == 2
     one = dpbench("statement", "linear-look-MEAN", "--clip", 2).output
     assert one.count("## Guarantee") == 1
-    for words in ("clip 2", "adding or removing one image", "dp-accounting", "a benchmark"):
+    for words in ("clip 2", "zero-out", "dp-accounting", "a benchmark"):
         assert words in one
-    assert "Chosen among 2 trials" in one
+    assert "among 2 trials" in one
+    assert "no finite epsilon" in one
+
+
+def test_a_trial_under_two_protocols_is_one_trial(dpbench: Run) -> None:
+    more = '[protocols.other]\nsamples = 32\nmetrics = ["fid"]\n'
+    protocols = ("--protocol", "tiny", "--protocol", "other")
+    assert dpbench("run", "--no-controls", *protocols, extra=more).exit_code == 0
+    text = dpbench("statement", "linear-look-MEAN").output
+    assert text.count("## Guarantee") == 1
+    assert "nothing was chosen" in text
+
+
+def test_a_statement_in_json_has_every_field_and_the_ledger(dpbench: Run) -> None:
+    dpbench("run", "--no-controls")
+    (made,) = json.loads(dpbench("statement", "*MEAN", "--grid", "all", "--format", "json").stdout)
+    for field in (
+        "flavour", "unit", "adjacency", "epsilon", "delta", "data_domain", "unprotected",
+        "composition", "post_processing", "implementation", "rationale",
+    ):  # fmt: skip
+        assert made[field], field
+    assert made["ledger"]["mechanisms"]
+    assert any("pictures" in line for line in made["unprotected"])
+    assert dpbench("statement", "*MEAN", "--grid", "smoke").exit_code == 2
 
 
 def test_nothing_that_matches_is_said(dpbench: Run) -> None:

@@ -96,7 +96,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
 
     def run(body: Callable[..., dict[str, str]]) -> object:
         monkeypatch.setattr(stages.EvaluatorTask, "run", body)
-        task = stages.EvaluatorTask("key", "data", "domain", 11)
+        task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "report")
 
     return run

@@ -82,7 +82,7 @@ def test_an_address_alone_is_refused(dpbench: Callable[..., Invoked]) -> None:
 
 def on_worker(root: Path, report: Path, codes: dict[str, str]) -> tuple[dict[str, str], str | None]:
     """Run a task as a worker on some node would."""
-    task = stages.EvaluatorTask("key", "data", "domain", 11)
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
     return on_ray._run(task, root, "cpu", report, None, codes)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import fakes as fake_plugins
 import pytest
-import torch
 
 from dpbench.api import LabelledImages
-from dpbench.planning.plan import MAX_LANES, Job, Plan, fingerprint
+from dpbench.planning.lanes import MAX_LANES
+from dpbench.planning.plan import Job, Plan
 from dpbench.runner.prepare import Prepared
+from dpbench.stages.data import PARTS, DataKeys
 from dpbench.store import ArtifactId, Store
 
 Prepare = Callable[..., Prepared]
@@ -54,9 +55,10 @@ def test_trials_that_differ_in_epsilon_clip_seed_and_lane_axes_are_one_group(
     axes += '"generators.mean.flag" = ["a", "b"]\n'
     plan = prepare(axes, grids=("wide",)).plan
     groups = [job.task for job in jobs(plan, "generator")]
-    assert sorted(len(group.lanes) for group in groups) == [16, 16]
+    assert sorted(len(group.lanes) for group in groups) == [8] * 4
     for group in groups:
-        assert len({lane.key for lane in group.lanes}) == 16
+        assert len({lane.key for lane in group.lanes}) == 8
+        assert len({lane.private for lane in group.lanes}) == 1
         assert len({lane.params["flag"] for lane in group.lanes}) == 1
 
 
@@ -81,7 +83,7 @@ def test_a_part_of_a_plan_has_all_that_leads_to_it_and_no_more(prepare: Prepare)
     first = plan.cells[0]
     latents = ArtifactId("latents", first.artifacts["latents"])
     assert sorted(stages_of(plan.towards([latents]))) == ["latents", "public"]
-    whole = ["evaluator", "generator", "latents", "public", "score"]
+    whole = ["evaluator", "generator", "latents", "public", "references", "score"]
     assert sorted(stages_of(plan.towards(first.needs))) == whole
     assert plan.towards([ArtifactId("latents", "of another plan")]) == {}
 
@@ -96,7 +98,7 @@ def test_what_is_there_is_not_planned_again(carry_out: Any, prepare: Prepare) ->
         "score": (0, 2),
     }
     assert prepare(seeds=(0, 1)).plan.count("generator") == (1, 1)
-    assert len(prepare(fresh=True).plan.jobs) == 5
+    assert len(prepare(fresh=True).plan.jobs) == 6
 
 
 def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prepare) -> None:
@@ -119,17 +121,19 @@ def stages_of(jobs: dict[str, Job]) -> list[str]:
     return [job.task.stage for job in jobs.values()]
 
 
-@pytest.mark.parametrize("stage", ["evaluator", "public", "latents", "generator", "score"])
-def test_a_corrupt_artifact_is_removed_and_planned(
+@pytest.mark.parametrize(
+    "stage", ["evaluator", "references", "public", "latents", "generator", "score"]
+)
+def test_a_corrupt_artifact_is_planned_and_left_where_it_is(
     stage: str, carry_out: Any, prepare: Prepare, tmp_path: Path
 ) -> None:
     carry_out()
     (directory, *_) = (tmp_path / "runs" / "artifacts" / stage).iterdir()
     (directory / "meta.json").write_text("{")
     plan = prepare().plan
-    assert plan.corrupt == [f"{stage}/{directory.name}"]
+    assert plan.corrupt == plan.stale == [ArtifactId(stage, directory.name)]
     assert stages_of(plan.jobs) == [stage]
-    assert not directory.exists()
+    assert (directory / "meta.json").read_text() == "{"
 
 
 def test_jobs_leave_what_they_said(carry_out: Any, prepare: Prepare) -> None:
@@ -141,19 +145,18 @@ def test_jobs_leave_what_they_said(carry_out: Any, prepare: Prepare) -> None:
     assert {a for a in left - set(promised) if a.stage not in ("data", "features")} == set()
 
 
-def test_a_fingerprint_is_that_of_every_image_and_label() -> None:
+def test_each_part_of_the_data_has_a_fingerprint_of_all_its_images_and_labels() -> None:
     data = fake_plugins.TinyData(None).load(Path())
-    base = fingerprint(data)
-    assert fingerprint(fake_plugins.TinyData(None).load(Path())) == base
+    base = DataKeys.of(data)
+    assert DataKeys.of(fake_plugins.TinyData(None).load(Path())) == base
+    assert len({getattr(base, part) for part in PARTS}) == 4
     images = data.test.images.clone()
     images[-1, 0, -1, -1] ^= 1
+    changed = DataKeys.of(replace(data, test=LabelledImages(images, data.test.labels)))
+    assert changed == replace(base, test=changed.test)
+    assert changed.test != base.test
     labels = data.public.labels.clone()
     labels[0] = 3 - labels[0]
-    changed = [
-        replace(data, test=LabelledImages(images, data.test.labels)),
-        replace(data, public=LabelledImages(data.public.images, labels)),
-        replace(data, private_classes=(0,)),
-        replace(data, public=data.labelling, labelling=data.public),
-    ]
-    assert len({base, *map(fingerprint, changed)}) == 5
-    assert torch.equal(data.test.images, fake_plugins.make_images(80, 4).images)
+    changed = DataKeys.of(replace(data, public=LabelledImages(data.public.images, labels)))
+    assert changed == replace(base, public=changed.public)
+    assert changed.public != base.public

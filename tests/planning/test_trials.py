@@ -13,7 +13,7 @@ from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config, Latents, load_config
 from dpbench.planning.plan import Options, Plan, make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
-from dpbench.stages import GeneratorTask, ScoreTask
+from dpbench.stages import DataKeys, GeneratorTask, ScoreTask
 from dpbench.store import Store
 
 SIX = ["ae-enc-GAN", "ae-enc-VAE", "ae-grad-GAN", "ae-grad-VAE", "wgan-GAN", "wgan-VAE"]
@@ -41,6 +41,8 @@ ABLE_MODEL = """
         register(AbleModel)
 """
 
+DATA = DataKeys("labelling", "public", "private", "test", (0, 2))
+
 
 @pytest.fixture
 def grid(tmp_path: Path, forget: Callable[[], None]) -> Callable[..., Config]:
@@ -61,7 +63,7 @@ def methods(config: Config, *grids: str) -> list[str]:
 
 def planned(config: Config, tmp_path: Path, **selection: tuple[object, ...]) -> Plan:
     trials = plan_trials(config, Request(**selection))  # type: ignore[arg-type]
-    return make_plan(config, trials, {"mnist": "0" * 32}, Store(tmp_path / "store"), Options())
+    return make_plan(config, trials, {"mnist": DATA}, Store(tmp_path / "store"), Options())
 
 
 def test_the_six_methods_fall_out_of_capabilities(grid: Callable[..., Config]) -> None:

@@ -1,76 +1,75 @@
 import math
 
-import numpy as np
 import pytest
+import torch
 
+from dpbench.api import Context
 from dpbench.errors import DpbenchError
 from dpbench.privacy.accounting import compose, noise_multiplier_for
+from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.selection import (
-    composed_epsilon,
-    expected_tries,
-    selection_cost,
-    tuning_epsilon,
-)
+from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection_epsilon
+from dpbench.privacy.session import PrivateSession
 
 DELTA = 1e-6
+NEAR = torch.zeros(50, 2)
+Z = 0.1 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 
 
-def trial(epsilon: float, rate: float = 0.05, steps: int = 300) -> list[Mechanism]:
-    sigma = noise_multiplier_for(epsilon, DELTA, rate, steps)
-    return [Mechanism(name="step", noise_multiplier=sigma, sampling_rate=rate, count=steps)]
+class Listener:
+    """Keeps the sum of every release before its noise."""
+
+    def __init__(self) -> None:
+        self.totals: list[torch.Tensor] = []
+
+    def release(self, mechanism, total, noisy):
+        self.totals.append(total.flatten())
+        return noisy()
 
 
-def test_composition_bounds_what_the_tight_accountants_say() -> None:
-    ledgers = [trial(1.0)] * 3
-    tight = compose([m for ledger in ledgers for m in ledger], DELTA).epsilon
-    assert tight <= composed_epsilon(ledgers, DELTA) <= 1.1 * tight
+def session(latents: torch.Tensor, tape: Listener | None = None) -> PrivateSession:
+    budget = Budget(1.0, DELTA)
+    return PrivateSession(latents, budget, 1.0, Context(0), noise_seed=1, tape=tape)
 
 
-def test_one_candidate_costs_itself() -> None:
-    cost = selection_cost([trial(1.0)], DELTA)
-    assert cost.single == pytest.approx(0.9975, rel=5e-3)
-    assert cost.composed == pytest.approx(cost.single, rel=0.1)
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_candidate_that_private_latents_are_nearest_to_is_chosen(place: int) -> None:
+    samples = [NEAR + 5, NEAR + 5]
+    samples[place] = NEAR
+    made = session(Z)
+    assert choose_noisily(made.handle, samples, noise_multiplier=4.0) == place
+    (entry,) = made.ledger.mechanisms
+    assert (entry.noise_multiplier, entry.sensitivity, entry.sampling_rate) == (4.0, 1.0, 1.0)
 
 
-def test_many_candidates_are_cheaper_by_random_search() -> None:
-    cost = selection_cost([trial(1.0)] * 20, DELTA)
-    assert cost.single < cost.randomised < cost.composed
-    assert cost.randomised < 4 * cost.single
-    assert cost.composed > 4 * cost.single
+@pytest.mark.parametrize("record", range(0, 200, 40))
+def test_a_null_record_moves_one_count_by_one(record: int) -> None:
+    """The sensitivity of the choice under zero-out, counted."""
+    samples = [Z[:20] + 0.01, Z[20:40], Z[40:60]]
+    nulled = Z.clone()
+    nulled[record] = torch.nan
+    heard = [Listener(), Listener()]
+    for latents, tape in zip((Z, nulled), heard, strict=True):
+        choose_noisily(session(latents, tape).handle, samples, noise_multiplier=4.0)
+    difference = heard[0].totals[0] - heard[1].totals[0]
+    assert sorted(difference.tolist()) == [0, 0, 1]
 
 
-def test_the_costliest_candidate_counts() -> None:
-    assert tuning_epsilon([trial(0.5), trial(3.0)], DELTA, 2) == pytest.approx(
-        tuning_epsilon([trial(3.0)], DELTA, 2)
-    )
+def test_all_candidates_and_the_choice_are_charged() -> None:
+    sigma = noise_multiplier_for(1.0, DELTA)
+    ledger = [Mechanism(name="m", noise_multiplier=sigma)]
+    noise = noise_of_choice(1.0, DELTA)
+    together = [*ledger * 3, Mechanism(name="choice", noise_multiplier=noise)]
+    paid = selection_epsilon([ledger] * 3, noise, DELTA)
+    assert paid == compose(together, DELTA).epsilon
+    assert compose(ledger * 3, DELTA).epsilon < paid < 3.1
+    assert compose(together[-1:], DELTA).epsilon == pytest.approx(0.1, rel=0.02)
 
 
 def test_a_candidate_without_noise_costs_everything() -> None:
-    cost = selection_cost([trial(1.0), [Mechanism(name="m", noise_multiplier=0)]], DELTA)
-    assert cost.single == cost.composed == cost.randomised == math.inf
+    assert selection_epsilon([[Mechanism(name="m", noise_multiplier=0)]], 4.0, DELTA) == math.inf
 
 
-def test_nothing_to_select_from() -> None:
-    with pytest.raises(DpbenchError, match="nothing"):
-        selection_cost([], DELTA)
-
-
-@pytest.mark.parametrize("eta", [-0.5, 0.0, 1.0, 2.0])
-def test_expected_tries_are_those_of_the_distribution(eta: float) -> None:
-    gamma = 0.2
-    k = np.arange(1, 2000)
-    if eta == 0:  # logarithmic distribution
-        weights = (1 - gamma) ** k / k
-    else:
-        growth = np.log1p((eta - 1) / k[1:] if eta != 1 else np.zeros(len(k) - 1))
-        log_weights = k * math.log(1 - gamma) + np.concatenate([[0.0], np.cumsum(growth)])
-        weights = np.exp(log_weights)
-    assert expected_tries(gamma, eta) == pytest.approx(float((k * weights).sum() / weights.sum()))
-
-
-def test_a_pure_mechanism_tuned_at_random_costs_about_three_times_its_epsilon() -> None:
-    """Gaussian of small epsilon, geometric K: the paper's factor of 2 + eta at most."""
-    base = [trial(0.5, 1.0, 1)]
-    single = compose(base[0], DELTA).epsilon
-    assert tuning_epsilon(base, DELTA, 10, eta=1.0) < 4 * single
+def test_unequal_samples_would_favour_one() -> None:
+    with pytest.raises(DpbenchError, match="equally many"):
+        choose_noisily(session(Z).handle, [NEAR, NEAR[:10]], noise_multiplier=4.0)

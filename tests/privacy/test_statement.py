@@ -7,10 +7,9 @@ from dpbench.api import Context
 from dpbench.privacy.audit import AuditResult
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.selection import selection_cost
 from dpbench.privacy.session import PrivateSession
-from dpbench.privacy.statement import privacy_statement
-from dpbench.results import Privacy, Result
+from dpbench.privacy.statement import make_statement
+from dpbench.results import Choice, Privacy, Result
 
 Z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 AUDIT = AuditResult(
@@ -42,11 +41,17 @@ def result(private: PrivateLatents, **fields) -> Result:
     return Result(**(values | fields), delta=1e-6, privacy=privacy, protocol={"name": "default"})
 
 
+def privacy_statement(trial: Result, candidates: int = 1) -> str:
+    statement = make_statement(trial, candidates)
+    assert statement is not None
+    return statement.markdown()
+
+
 def test_it_states_guarantee_unit_adjacency_and_both_accountants() -> None:
     private = used()
     text = privacy_statement(result(private))
     assert f"({private.spent.epsilon:.4g}, 1e-06)-differentially private" in text
-    for words in ("one private image", "adding or removing", "Opacus (PRV)", "(PLD)", "moments"):
+    for words in ("one private image", "zero-out", "Opacus (PRV)", "(PLD)", "moments"):
         assert words in text
 
 
@@ -71,19 +76,40 @@ def test_self_declared_mechanisms_are_called_that() -> None:
     assert "not observed" in text
 
 
-def test_it_says_over_budget_audit_and_selection() -> None:
-    private = used()
-    cost = selection_cost([private.ledger.mechanisms] * 3, 1e-6)
-    text = privacy_statement(
-        result(private, status="over-budget", reason="spent", audit=AUDIT),
-        cost,
-    )
+def test_it_says_over_budget_and_what_an_audit_found() -> None:
+    text = privacy_statement(result(used(), status="over-budget", reason="spent", audit=AUDIT))
     assert "Not as configured" in text
     assert "REFUTED: epsilon >= 1.5" in text
-    assert f"{cost.composed:.4g} by composition" in text
+
+
+@pytest.mark.parametrize(
+    ("choice", "candidates", "epsilon", "words"),
+    [
+        (Choice(), 1, 1.0, "nothing was chosen"),
+        (Choice(), 3, math.inf, "one image can turn"),
+        (Choice(rule="first", chosen=True), 3, 1.0, "stated before"),
+        (Choice(rule="noisy", chosen=True, epsilon=1.9), 3, 1.9, "noisy count"),
+        (Choice(rule="noisy"), 3, None, "Not the one"),
+    ],
+)
+def test_what_a_choice_costs_follows_its_rule(choice, candidates, epsilon, words) -> None:
+    statement = make_statement(result(used(), choice=choice), candidates)
+    assert statement is not None
+    assert words in statement.selection
+    if epsilon is None:
+        assert statement.epsilon_with_selection is None
+    else:
+        assert statement.epsilon_with_selection == pytest.approx(epsilon, rel=0.01)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_pictures_of_private_images_are_named(secure: bool) -> None:
+    statement = make_statement(result(used(), secure=secure))
+    assert statement is not None
+    assert ("not written" in statement.unprotected[-1]) is secure
 
 
 @pytest.mark.parametrize("method", ["control:real", "control:public-prior"])
-def test_a_control_states_that_there_is_nothing_to_state(method: str) -> None:
+def test_a_control_has_nothing_to_state(method: str) -> None:
     control = Result(method=method, dataset="mnist", status="ok", protocol={"name": "default"})
-    assert "No private mechanism" in privacy_statement(control)
+    assert make_statement(control) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import filelock
 import pytest
 import torch
 
+from dpbench import store as store_module
 from dpbench.api import Partition
 from dpbench.errors import DpbenchError
 from dpbench.executors.device import choose_device
@@ -61,6 +63,24 @@ def test_the_second_run_computes_nothing(carry_out: Carry, tmp_path: Path) -> No
     assert files(tmp_path / "runs") == before
 
 
+def test_a_run_that_computes_nothing_hashes_no_tensors_twice(
+    carry_out: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out(seeds=(0, 1))
+    hashed: Counter[tuple[str, str]] = Counter()
+    sha256 = store_module._sha256
+
+    def count(path: Path) -> str:
+        hashed[path.parent.parent.name, path.parent.name] += 1
+        return sha256(path)
+
+    monkeypatch.setattr(store_module, "_sha256", count)
+    _, executor = carry_out(seeds=(0, 1))
+    assert executor.ran == []
+    assert {stage for stage, _ in hashed} >= {"generator", "latents", "data"}
+    assert set(hashed.values()) == {1}
+
+
 def test_a_wider_grid_computes_only_what_is_new(carry_out: Carry, tmp_path: Path) -> None:
     carry_out()
     before = files(tmp_path / "runs")
@@ -74,7 +94,14 @@ def test_fresh_computes_everything_again(carry_out: Carry, tmp_path: Path) -> No
     first, _ = carry_out()
     before = files(tmp_path / "runs")
     second, executor = carry_out(fresh=True)
-    assert sorted(executor.stages) == ["evaluator", "generator", "latents", "public", "score"]
+    assert sorted(executor.stages) == [
+        "evaluator",
+        "generator",
+        "latents",
+        "public",
+        "references",
+        "score",
+    ]
     assert second[0].metrics == first[0].metrics
     after = files(tmp_path / "runs")
     kept = {name for name in before if after.get(name) == before[name]}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpbench.api import Context, LabelledImages, Partition, derive_seed, to_float
+from dpbench.api import Context, LabelledImages, derive_seed, to_float
 from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators.base import Evaluator, evaluate, state_sha256
 
@@ -146,22 +146,26 @@ def fit_classifier(
     return network.eval()
 
 
-def train_domain_classifier(partition: Partition, context: Context) -> DomainEvaluator:
-    """Train the evaluator of ``partition`` on its labelling images.
+def train_domain_classifier(
+    labelling: LabelledImages,
+    test: LabelledImages,
+    private_classes: tuple[int, ...],
+    context: Context,
+) -> DomainEvaluator:
+    """Train a data set's evaluator on its labelling images; see how it does on ``test``.
 
     Raises:
-        DpbenchError: the partition has no labelling images.
+        DpbenchError: there are no labelling images.
     """
-    labelling = partition.labelling
     if not len(labelling):
         raise DpbenchError(
             "the labelling partition is empty, so no domain classifier can be trained: "
             "give the data set a labelling share"
         )
-    labels = torch.cat([labelling.labels, partition.test.labels])
-    classes = max(int(labels.max()), *partition.private_classes) + 1
+    labels = torch.cat([labelling.labels, test.labels])
+    classes = max(int(labels.max()), *private_classes) + 1
     network = fit_classifier(labelling, classes, context)
     evaluator = DomainEvaluator(network.cpu(), context.seed, 0.0).to(context.device)
-    _, logits = evaluate(evaluator, partition.test.images)
-    evaluator.test_accuracy = (logits.argmax(1) == partition.test.labels).float().mean().item()
+    _, logits = evaluate(evaluator, test.images)
+    evaluator.test_accuracy = (logits.argmax(1) == test.labels).float().mean().item()
     return evaluator

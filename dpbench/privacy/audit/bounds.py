@@ -96,7 +96,7 @@ def _root(function: Callable[[float], float], most: float) -> float:
     """Solve ``function(epsilon) = 0`` between 0 and ``most``, from below to within 1e-6."""
     from scipy.optimize import brentq
 
-    found = float(brentq(function, 0.0, most, xtol=1e-7))  # type: ignore[no-untyped-call]
+    found = float(brentq(function, 0.0, most, xtol=1e-7))
     return max(0.0, found - 1e-6)
 
 

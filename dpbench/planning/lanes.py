@@ -1,0 +1,50 @@
+"""Which trials train together, as lanes of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dpbench.planning.config import Component
+from dpbench.stages import GeneratorTask, Lane
+from dpbench.store import content_key
+
+__all__ = ["MAX_LANES", "Candidate", "group_lanes"]
+
+#: Lanes of one task; more only lengthens what a crash can cost.
+MAX_LANES = 64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lane to be trained, on which latents, and which parameters it may have for itself."""
+
+    lane: Lane
+    latents: str
+    generator: Component
+    lane_params: frozenset[str]
+
+    @property
+    def company(self) -> str:
+        """Name what must be equal among the lanes of one task.
+
+        Private and non-private lanes are never together: what is computed once for
+        all of them, without noise, would reach the private ones.
+        """
+        params = self.lane.params.items()
+        shared = {name: value for name, value in params if name not in self.lane_params}
+        return content_key([self.latents, self.generator.plugin, shared, self.lane.private])
+
+
+def group_lanes(candidates: Iterable[Candidate], secure_rng: bool) -> list[GeneratorTask]:
+    """Gather candidates into tasks of at most :data:`MAX_LANES` lanes, in their order."""
+    companies: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        companies.setdefault(candidate.company, []).append(candidate)
+    tasks = []
+    for members in companies.values():
+        for first in range(0, len(members), MAX_LANES):
+            lanes = tuple(member.lane for member in members[first : first + MAX_LANES])
+            head = members[first]
+            tasks.append(GeneratorTask(head.latents, head.generator, lanes, secure_rng))
+    return tasks

@@ -1,0 +1,135 @@
+"""Which trial of a method and target is chosen: by a stated rule, or by a noisy count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from dpbench.api import Context, derive_seed
+from dpbench.planning.config import Config
+from dpbench.planning.plan import Cell
+from dpbench.planning.trials import Trial
+from dpbench.privacy.accounting import compose
+from dpbench.privacy.handle import Budget
+from dpbench.privacy.ledger import Ledger, Mechanism
+from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection_epsilon
+from dpbench.privacy.session import PrivateSession
+from dpbench.results import Choice
+from dpbench.runner.prepare import Prepared
+from dpbench.stages.generator import restore_generator
+from dpbench.store import Artifact, Store, content_key
+
+__all__ = ["choices"]
+
+_STAGE = "choice"
+#: Latents drawn from each candidate for private latents to be nearest to.
+_SAMPLES = 1000
+
+
+def choices(prepared: Prepared) -> dict[str, Choice]:
+    """Return how each trial of a plan stands to its rivals, by the trial's key.
+
+    A noisy choice needs the trained generators; where they are missing it is not made. Once
+    made it is kept, for another would be another release.
+    """
+    rule = prepared.config.settings.select
+    cells = {c.trial.identity.identity_key: c for c in prepared.plan.cells if c.trial}
+    if rule == "scores":
+        return {}
+    if rule == "noisy":
+        return _noisy(prepared, cells)
+    stated = {k: _is_stated(prepared.config, c.trial) for k, c in cells.items() if c.trial}
+    name = "first" if rule == "first" else "named"
+    return {key: Choice(rule=name, chosen=chosen) for key, chosen in stated.items()}
+
+
+def _is_stated(config: Config, trial: Trial) -> bool:
+    """Whether the rule of the configuration names this trial, whatever its scores."""
+    grid = config.settings.grids[trial.grids[0]]
+    clip = grid.clip[0] if config.settings.select == "first" else config.settings.select
+    first = {axis: values[0] for axis, values in grid.axes.items()}
+    return trial.clip == clip and all(
+        value == first.get(axis, value) for axis, value in trial.identity.axes.items()
+    )
+
+
+def _noisy(prepared: Prepared, cells: dict[str, Cell]) -> dict[str, Choice]:
+    groups: dict[str, dict[str, Cell]] = {}
+    for key, cell in cells.items():
+        assert cell.trial is not None
+        groups.setdefault(cell.trial.identity.cell.identity_key, {})[key] = cell
+    found: dict[str, Choice] = {}
+    for name, members in groups.items():
+        found |= _choose(prepared, name, members)
+    return found
+
+
+def _choose(prepared: Prepared, name: str, members: dict[str, Cell]) -> dict[str, Choice]:
+    """Choose among the members of one group that were trained; a candidate has all its seeds."""
+    store = prepared.store
+    trained = {
+        key: ledger for key, cell in members.items() if (ledger := _ledger(store, cell)) is not None
+    }
+    candidates: dict[str, list[str]] = {}
+    for key in trained:
+        trial = members[key].trial
+        assert trial is not None
+        candidates.setdefault(trial.identity.candidate.identity_key, []).append(key)
+    seeds = min((len(keys) for keys in candidates.values()), default=0)
+    if len(candidates) < 2 or any(len(keys) != seeds for keys in candidates.values()):
+        return {}
+    first = members[next(iter(trained))].trial
+    assert first is not None
+    spent = compose(next(iter(trained.values())), first.delta).epsilon
+    if not math.isfinite(spent):
+        return {}
+    noise = noise_of_choice(spent, first.delta)
+    stored = content_key([name, [members[key].trained for key in trained], noise, _SAMPLES])
+    if not store.has(_STAGE, stored):
+        picked = _vote(
+            prepared, name, [[members[k] for k in c] for c in candidates.values()], noise
+        )
+        store.save(_STAGE, stored, Artifact({"picked": picked, "noise_multiplier": noise}, {}))
+    winner = list(candidates)[store.load(_STAGE, stored).meta["picked"]]
+    paid = selection_epsilon(trained.values(), noise, first.delta)
+    return {
+        key: Choice(rule="noisy", chosen=key in candidates[winner], epsilon=paid) for key in trained
+    }
+
+
+def _ledger(store: Store, cell: Cell) -> list[Mechanism] | None:
+    if not cell.trained or not store.has("generator", cell.trained):
+        return None
+    meta = store.load("generator", cell.trained).meta
+    return None if meta["diverged"] else Ledger.model_validate(meta["ledger"]).mechanisms
+
+
+def _vote(
+    prepared: Prepared, name: str, candidates: list[list[Cell]], noise_multiplier: float
+) -> int:
+    cell = candidates[0][0]
+    assert cell.trial is not None
+    latents = prepared.store.load("latents", cell.artifacts["latents"]).tensors["private"]
+    samples = [
+        torch.cat(list(_samples(prepared.store, name, cells, latents.shape[1])))
+        for cells in candidates
+    ]
+    session = PrivateSession(
+        latents,
+        Budget(math.inf, cell.trial.delta, noise_multiplier),
+        1.0,
+        Context(derive_seed("choice", name)),
+        noise_seed=derive_seed("choice-noise", name, cell.trial.seed),
+        secure_rng=prepared.config.settings.secure_rng,
+    )
+    return choose_noisily(session.handle, samples, noise_multiplier)
+
+
+def _samples(store: Store, name: str, cells: list[Cell], dim: int) -> Iterable[torch.Tensor]:
+    for number, cell in enumerate(cells):
+        assert cell.trial is not None and cell.trained is not None
+        generator = restore_generator(store, cell.trained, cell.trial.method.generator, dim)
+        rng = torch.Generator().manual_seed(derive_seed("choice-samples", name, number))
+        yield generator.sample(_SAMPLES // len(cells), rng)
