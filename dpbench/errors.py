@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DpbenchError", "UnknownName", "did_you_mean"]
+__all__ = ["DpbenchError", "UnknownName", "did_you_mean", "one_line"]
 
 
 class DpbenchError(Exception):
@@ -32,3 +32,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     lowered = {choice.lower(): choice for choice in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=1)
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def one_line(error: BaseException, most: int = 1000) -> str:
+    """Return the first line of an error's message, at most ``most`` characters, safe to write."""
+    try:
+        lines = str(error).split("\n", 1)
+    except BaseException as problem:  # the message is a stranger's code as well
+        lines = [f"its message cannot be read ({type(problem).__name__})"]
+    line = lines[0].strip().encode(errors="backslashreplace").decode()
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -11,8 +11,9 @@ A plugin is an importable module or object named by an entry point in the group
         register(MyGenerator)
 
 Every hook is called once, when the command line first needs the registry.
-``register`` refuses classes of another kind, abstract classes, and names that
-are already taken.
+Classes of another kind, abstract ones, those with a wrong attribute or signature,
+names that are already taken and hooks that do not exist are refused, all faults of
+a package at once; nothing of it is then registered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from dpbench.api import Dataset, Extractor, Metric, PrivateGenerator, PublicModel
+    from dpbench.api import Dataset, Executor, Extractor, Metric, PrivateGenerator, PublicModel
 
 PROJECT = "dpbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -53,3 +54,8 @@ def register_generators(register: Callable[[type[PrivateGenerator]], None]) -> N
 @hookspec
 def register_metrics(register: Callable[[type[Metric]], None]) -> None:
     """Register metrics; a protocol in ``benchmarks.toml`` names those it reports."""
+
+
+@hookspec
+def register_executors(register: Callable[[type[Executor]], None]) -> None:
+    """Register places where tasks run; ``--executor`` names them."""

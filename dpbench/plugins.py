@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,20 +13,26 @@ from typing import Any
 import pluggy
 
 from dpbench import __version__, api, hookspecs
-from dpbench.errors import DpbenchError, UnknownName
+from dpbench.api.checks import class_problems
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
 
-__all__ = ["Broken", "Registered", "Registry", "registry"]
+__all__ = ["Broken", "Refused", "Registered", "Registry", "registry"]
 
-BUILTINS = ("datasets", "public", "extractors", "generators", "metrics")
+BUILTINS = ("datasets", "public", "extractors", "generators", "metrics", "executors")
 HOOKS: dict[str, type[api.Plugin]] = {
     "register_datasets": api.Dataset,
     "register_public_models": api.PublicModel,
     "register_extractors": api.Extractor,
     "register_generators": api.PrivateGenerator,
     "register_metrics": api.Metric,
+    "register_executors": api.Executor,
 }
 #: Set to a comma-separated list of distributions to load no others; empty loads none.
 ONLY_VARIABLE = "DPBENCH_PLUGINS"
+
+
+class Refused(DpbenchError):
+    """A plugin that breaks the rules of registration; names every fault."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +74,62 @@ class Registry:
             yield from by_name.values()
 
     def add(self, plugin: object, distribution: str, version: str) -> None:
-        """Register all classes of one plugin, or none if any of them is refused."""
+        """Register all classes of one plugin, or none if any of them is refused.
+
+        Raises:
+            Refused: with every fault found, of all its hooks and classes.
+        """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin)
         found: list[Registered] = []
+        faults = list(_unknown_hooks(manager, plugin))
         for hook, base in HOOKS.items():
-            getattr(manager.hook, hook)(register=_collector(base, found, distribution, version))
-        if not found:
-            raise DpbenchError("it registers nothing: implement a hook of dpbench.hookspecs")
+            register = _collector(base, found, faults, distribution, version)
+            try:
+                getattr(manager.hook, hook)(register=register)
+            except Exception as error:  # a stranger's code may raise anything
+                faults.append(f"{hook}: {type(error).__name__}: {one_line(error)}")
+        if not found and not faults:
+            faults.append("it registers nothing: implement a hook of dpbench.hookspecs")
+        faults += self._taken(found)
+        if faults:
+            raise Refused("; ".join(faults))
+        for entry in found:
+            self.classes[entry.cls.kind][entry.cls.name] = entry
+
+    def _taken(self, found: list[Registered]) -> Iterator[str]:
         taken = {slot for entry in self for slot in _slots(entry.cls)}
         for entry in found:
             for slot in _slots(entry.cls):
                 if slot in taken:
                     kind, attribute, value = slot
-                    raise DpbenchError(
+                    yield (
                         f"the {kind} {attribute} {value!r} is already taken: "
                         f"choose another `{attribute}`"
                     )
                 taken.add(slot)
-        for entry in found:
-            self.classes[entry.cls.kind][entry.cls.name] = entry
+
+
+def _unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
+    """Yield what is marked as a hook and is none: a misspelt name would never be called."""
+    for name in dir(plugin):
+        if name not in HOOKS and manager.parse_hookimpl_opts(plugin, name) is not None:
+            yield f"there is no hook {name!r}{did_you_mean(name, HOOKS)}"
 
 
 def _collector(
-    base: type[api.Plugin], found: list[Registered], distribution: str, version: str
+    base: type[api.Plugin],
+    found: list[Registered],
+    faults: list[str],
+    distribution: str,
+    version: str,
 ) -> Callable[[type[Any]], None]:
     def register(cls: type[Any]) -> None:
-        problems = list(_problems(cls, base))
-        if problems:
-            raise DpbenchError("; ".join(problems))
-        found.append(Registered(cls, distribution, version))
+        problems = list(class_problems(cls, base))
+        faults.extend(problems)
+        if not problems:
+            found.append(Registered(cls, distribution, version))
 
     return register
 
@@ -109,28 +139,6 @@ def _slots(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
     yield cls.kind, "name", cls.name
     if cls.kind in ("extractor", "generator"):
         yield cls.kind, "label", cls.label
-
-
-def _problems(cls: Any, base: type[Any]) -> Iterator[str]:
-    """Yield every reason why ``cls`` cannot be registered as a ``base``."""
-    label = getattr(cls, "__qualname__", repr(cls))
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        yield f"{label} is not a subclass of dpbench.api.{base.__name__}"
-        return
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        yield f"{label} does not implement {', '.join(missing)}"
-    wanted = {
-        "public": ("name", "provides"),
-        "extractor": ("name", "requires", "label"),
-        "generator": ("name", "label"),
-        "metric": ("name", "columns"),
-    }.get(base.kind, ("name",))
-    for attribute in wanted:
-        if not hasattr(cls, attribute):
-            yield f"{label} lacks the class attribute `{attribute}`"
-    if not issubclass(getattr(cls, "Params", object), api.Params):
-        yield f"{label}.Params is not a subclass of dpbench.api.Params"
 
 
 def load(registry: Registry) -> Registry:
@@ -147,8 +155,8 @@ def load(registry: Registry) -> Registry:
         for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):
             try:
                 registry.add(entry_point.load(), name, distribution.version)
-            except Exception as error:  # a stranger's code may raise anything
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+                reason = f"{type(error).__name__}: {one_line(error)}"
                 registry.broken.append(Broken(name, entry_point.value, reason))
     return registry
 

@@ -36,6 +36,7 @@ METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 TINY = """
 dataset = "tiny"
 delta = 1e-4
+executor = "in-process"
 default_protocols = ["tiny"]
 
 [latents]
@@ -166,7 +167,7 @@ def carry_out(prepare: Prepare, forget: Callable[[], None]) -> Carry:
     ) -> tuple[list[Result], fake_plugins.InProcess]:
         forget()
         prepared = prepare(extra, **more)
-        executor = fake_plugins.InProcess(prepared.store.root, dies_on)
+        executor = fake_plugins.InProcess.of(prepared.directory, dies_on)
         return execute(prepared, executor), executor
 
     return run
@@ -185,10 +186,6 @@ def dpbench(
     """Run a verb in a directory with the tiny grid, its jobs in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "dpbench.runner.executors.local_executor",
-        lambda _config, directory, *_: fake_plugins.InProcess(directory.store.root),
-    )
     config = Path("benchmarks.toml")
 
     def run(*arguments: object, extra: str = "", base: str = TINY) -> Invoked:

@@ -7,10 +7,12 @@ the fixture ``fakes`` puts on the path; worker processes find it there too.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -21,20 +23,25 @@ from dpbench.api import (
     Column,
     Context,
     Dataset,
+    Executor,
     Extractor,
     LabelledImages,
     Metric,
+    Outcome,
     Params,
     Partition,
     PrivateGenerator,
     PublicModel,
+    Workplace,
     to_float,
 )
 from dpbench.errors import DpbenchError
-from dpbench.executors.base import Executor, Outcome
+from dpbench.executors.device import choose_device
+from dpbench.executors.log import log_path
 from dpbench.executors.worker import execute
 from dpbench.metrics.views import References, View
 from dpbench.privacy.handle import PrivateLatents
+from dpbench.runner.directory import RunDirectory
 from dpbench.stages import Task
 
 SIDE = 16
@@ -141,7 +148,7 @@ class LookExtractor(Extractor):
 
 Fault = Literal[
     "none", "raises", "refuses", "nan", "infinite", "shape", "hangs", "greedy", "dies",
-    "silent", "waits",
+    "silent", "waits", "leaves", "exits", "interrupts", "killed", "forks",
 ]  # fmt: skip
 
 
@@ -191,6 +198,16 @@ class MeanGenerator(PrivateGenerator):
             time.sleep(3600)
         if fault == "dies":
             os._exit(7)
+        if fault == "leaves":
+            os._exit(0)
+        if fault == "exits":
+            raise SystemExit(0)
+        if fault == "interrupts":
+            raise KeyboardInterrupt
+        if fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "forks":
+            subprocess.Popen(["sleep", self.params.flag], start_new_session=True)
         if fault == "greedy":
             hoard = [torch.ones(5 * 2**27)]  # two and a half GiB
             time.sleep(3600 * len(hoard))
@@ -262,13 +279,15 @@ def register_metrics(register: Callable[[type[Metric]], None]) -> None:
 class InProcess(Executor):
     """Runs each task at once, where it is submitted; remembers what it ran.
 
-    Args:
-        dies_on: error by stage, in place of running such a task.
+    ``dies_on`` is an error by stage, in place of running such a task.
     """
 
-    def __init__(self, store_root: Path, dies_on: dict[str, str] | None = None) -> None:
-        super().__init__(store_root)
-        self.dies_on = dies_on or {}
+    name = "in-process"
+
+    def __init__(self, params: Params, place: Workplace) -> None:
+        super().__init__(params, place)
+        choose_device(place.device)
+        self.dies_on: dict[str, str] = {}
         self.ran: list[tuple[str, Task]] = []
         self._ended: list[Outcome] = []
 
@@ -281,11 +300,12 @@ class InProcess(Executor):
 
     def submit(self, job_id: str, task: Task) -> None:
         self.ran.append((job_id, task))
-        report = self.store_root.parent / "report"
         failures: dict[str, str] = {}
         error: Any = self.dies_on.get(task.stage)
         if error is None:
-            failures, error = execute(task, self.store_root, "cpu", report)
+            failures, error = execute(
+                task, self.place.store_root, "cpu", log_path(self.place.logs, job_id)
+            )
         self._ended.append(Outcome(job_id, failures, error, 0.0))
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -299,3 +319,15 @@ class InProcess(Executor):
     def stages(self) -> list[str]:
         """The stages of what ran, in order."""
         return [task.stage for _, task in self.ran]
+
+    @classmethod
+    def of(cls, directory: RunDirectory, dies_on: dict[str, str] | None = None) -> Self:
+        """Return one for the artifacts of ``directory``."""
+        executor = cls(cls.Params(), Workplace(directory.store.root, directory.logs))
+        executor.dies_on = dies_on or {}
+        return executor
+
+
+@hookimpl
+def register_executors(register: Callable[[type[Executor]], None]) -> None:
+    register(InProcess)

@@ -112,6 +112,41 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
             """,
             "Odd.Params is not a subclass of dpbench.api.Params",
         ),
+        (
+            """
+            from dpbench import hookimpl
+            from fakes import Brightness, LookExtractor, MeanGenerator
+            class Odd(Brightness):
+                name, columns, cost = "odd one", ["brightness"], -1
+            class Seer(LookExtractor):
+                name, label, requires = "seer", "seer", {"see"}
+                def extract(self, model): ...
+            class Lanes(MeanGenerator):
+                name, label, lane_params = "lanes", "LANES", frozenset({"width"})
+                state = None
+            @hookimpl
+            def register_metrics(register):
+                register(Odd)
+            @hookimpl
+            def register_generator(register):
+                register(Lanes)
+            @hookimpl
+            def register_generators(register):
+                register(Lanes)
+            @hookimpl
+            def register_extractors(register):
+                register(Seer)
+            """,
+            "there is no hook 'register_generator'; did you mean 'register_generators'?; "
+            "Seer.requires is {'see'}: give a frozenset of encode, decode, prior; "
+            "Seer.extract does not take (self, model, images, context); "
+            "Lanes.lane_params is frozenset({'width'}): "
+            "give a frozenset of hyperparameters' names; Lanes.state is not a method; "
+            "Odd.name is 'odd one': use letters, digits and -_.+; "
+            "Odd.columns is not a dict of dpbench.api.Column by name; "
+            "Odd.cost is -1: give a positive number of seconds",
+        ),
+        ("raise SystemExit(0)", "SystemExit: 0"),
         (GENERATOR.format(name="gan"), "the generator name 'gan' is already taken"),
         (GENERATOR.format(name="Gan"), "the generator label 'GAN' is already taken"),
     ],

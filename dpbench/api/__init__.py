@@ -1,4 +1,4 @@
-"""What a plugin implements: Dataset, PublicModel, Extractor, PrivateGenerator, Metric.
+"""What a plugin implements: Dataset, PublicModel, Extractor, PrivateGenerator, Metric, Executor.
 
 Conventions that hold everywhere:
 
@@ -10,6 +10,7 @@ Conventions that hold everywhere:
 
 from dpbench.api.context import Context, derive_seed
 from dpbench.api.dataset import Dataset
+from dpbench.api.executor import Executor, Outcome, Workplace
 from dpbench.api.extractor import Extractor
 from dpbench.api.generator import PrivateGenerator
 from dpbench.api.images import LabelledImages, Partition, to_float, to_uint8
@@ -22,15 +23,18 @@ __all__ = [
     "Column",
     "Context",
     "Dataset",
+    "Executor",
     "Extractor",
     "LabelledImages",
     "Metric",
     "MetricUnavailable",
+    "Outcome",
     "Params",
     "Partition",
     "Plugin",
     "PrivateGenerator",
     "PublicModel",
+    "Workplace",
     "derive_seed",
     "to_float",
     "to_uint8",

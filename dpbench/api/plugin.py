@@ -25,7 +25,7 @@ class Plugin:
     """What all plugin classes share.
 
     Attributes:
-        kind: which of the five kinds of plugin this is; set by the base classes.
+        kind: which of the kinds of plugin this is; set by the base classes.
         name: the name users type; unique per kind.
         version: part of every artifact's hash. Change it when results change.
         Params: the hyperparameters, with defaults, as a :class:`Params` subclass.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
 from dpbench.stages import STAGES
 
-__all__ = ["LiveView", "print_plan", "say"]
+__all__ = ["LiveView", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 TITLES = {task.stage: task.plural for task in STAGES}
@@ -31,12 +32,17 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return ``"1 trial"``, ``"2 trials"``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def print_plan(prepared: Prepared, console: Console) -> None:
     """Print how many artifacts each stage needs and how many of them are there."""
     plan = prepared.plan
-    methods = {trial.method.name for trial in prepared.trials}
-    names = ", ".join(sorted(methods))
-    say(console, f"{len(prepared.trials)} trials of {len(methods)} methods: {names}")
+    methods = sorted({trial.method.name for trial in prepared.trials})
+    counts = f"{plural(len(prepared.trials), 'trial')} of {plural(len(methods), 'method')}"
+    say(console, f"{counts}: {', '.join(methods)}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
     for stage, title in TITLES.items():
         todo, cached = plan.count(stage)
@@ -98,15 +104,16 @@ class LiveView:
             )
         return table
 
-    def close(self, results: list[Result], seconds: float, written: Path) -> None:
-        """Print what became of the trials, and where the leaderboard lies."""
-        counts = Counter(result.status for result in results if not result.is_control)
-        words = ", ".join(f"{number} {status}" for status, number in counts.items())
-        say(self.console, f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
-        for result in results:
-            if result.status not in ("ok", "collapsed"):
-                where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
-                say(self.console, f"{result.status}: {where}: {result.reason}")
+
+def print_end(console: Console, results: Sequence[Result], seconds: float, written: Path) -> None:
+    """Print what became of the trials, and where the leaderboard lies."""
+    counts = Counter(result.status for result in results if not result.is_control)
+    words = ", ".join(f"{number} {status}" for status, number in counts.items())
+    say(console, f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
+    for result in results:
+        if result.status not in ("ok", "collapsed"):
+            where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
+            say(console, f"{result.status}: {where}: {result.reason}")
 
 
 def _fate(job: Job, progress: Progress) -> str:

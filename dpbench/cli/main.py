@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dpbench import __version__
+from dpbench.cli.interrupt import EXIT_CODE
 from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
@@ -19,6 +20,15 @@ class ExpectedFailure(click.ClickException):
     """One line on stderr, and 2."""
 
     exit_code = 2
+
+
+class Interrupted(click.ClickException):
+    """One line on stderr, and what a shell expects of Ctrl-C."""
+
+    exit_code = EXIT_CODE
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
 
 
 class Verbs(click.Group):
@@ -38,6 +48,8 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except DpbenchError as error:
             raise ExpectedFailure(str(error)) from error
+        except KeyboardInterrupt as stop:
+            raise Interrupted(str(stop) or "interrupted") from stop
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

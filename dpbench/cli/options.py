@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dpbench.executors.base import Executor
+    from dpbench.api import Executor
+    from dpbench.planning.config import Config
     from dpbench.planning.trials import Request
-    from dpbench.runner.prepare import Prepared
+    from dpbench.runner.directory import RunDirectory
 
 __all__ = [
     "Chosen",
@@ -25,7 +26,7 @@ __all__ = [
     "runs_option",
 ]
 
-MakeExecutor = Callable[["Prepared"], "Executor"]
+MakeExecutor = Callable[["Config", "RunDirectory"], "Executor"]
 
 config_option = click.option(
     "--config",
@@ -132,39 +133,43 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--executor",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        show_default=True,
-        help="Processes on this machine, or a Ray cluster.",
+        metavar="NAME",
+        help="local: processes on this machine; ray: a Ray cluster; or a plugin's.  "
+        "[default: the configuration's, else local]",
     )
     @click.option(
-        "--ray-address",
-        help="auto or host:port of a cluster.  [default: $RAY_ADDRESS, else a Ray of its own]",
+        "--executor-option",
+        "-x",
+        "pairs",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Instead of what [executors.NAME] says; repeatable.",
     )
     @functools.wraps(command)
     def function(
         *arguments: Any,
         device: str,
         workers: int | None,
-        executor: str,
-        ray_address: str | None,
+        executor: str | None,
+        pairs: tuple[str, ...],
         **options: Any,
     ) -> None:
-        from dpbench.executors.device import choose_device
-        from dpbench.executors.ray import require_ray
-        from dpbench.runner.executors import local_executor, ray_executor
+        params: dict[str, Any] = dict(_pair(pair) for pair in pairs)
+        if workers is not None:
+            params["workers"] = workers
 
-        if ray_address is not None and executor != "ray":
-            raise click.UsageError("--ray-address is for --executor ray: add it")
-        if executor == "ray":
-            require_ray()  # before any data is fetched
+        def make(config: Config, directory: RunDirectory) -> Executor:
+            from dpbench.runner.executors import make_executor
 
-        def make(prepared: Prepared) -> Executor:
-            config, directory = prepared.config, prepared.directory
-            if executor == "ray":
-                return ray_executor(config, directory, device, workers, ray_address)
-            return local_executor(config, directory, choose_device(device), workers)
+            return make_executor(config, directory, executor, device, **params)
 
         command(*arguments, make_executor=make, **options)
 
     return function
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise click.UsageError(f"--executor-option {text!r}: write KEY=VALUE")
+    return key, value

@@ -32,22 +32,22 @@ def command(
     """
     from rich.console import Console
 
-    from dpbench.cli.console import command_line
-    from dpbench.cli.live import LiveView, print_plan, say
-    from dpbench.leaderboard import load, print_leaderboard, private_notice, write_leaderboard
+    from dpbench.cli.carry import carry_out, exit_code
+    from dpbench.cli.live import print_end, print_plan, say
+    from dpbench.leaderboard import print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
     from dpbench.runner.data import cache_directory
     from dpbench.runner.directory import RunDirectory
-    from dpbench.runner.execute import execute
     from dpbench.runner.prepare import prepare
 
     console = Console(stderr=False)
     started = time.monotonic()
-    directory = RunDirectory(chosen.runs)
+    config, directory = load_config(chosen.config, registry()), RunDirectory(chosen.runs)
+    executor = make_executor(config, directory)
     prepared = prepare(
-        load_config(chosen.config, registry()),
+        config,
         chosen.request,
         directory,
         Options(
@@ -61,16 +61,10 @@ def command(
     print_plan(prepared, console)
     if dry_run:
         return
-    executor = make_executor(prepared)
-    with directory.lock():
-        with LiveView(console) as view:
-            results = execute(prepared, executor, view.update)
-        seconds = time.monotonic() - started
-        directory.record(command_line(), seconds, len(prepared.plan.jobs))
-    board = load(directory.root).only({result.key for result in results})
+    board = carry_out(prepared, executor, console, started)
     print_leaderboard(board, console)
     written = write_leaderboard(directory.root, directory.leaderboard)
     if notice := private_notice(written):
         say(console, notice)
-    view.close(results, seconds, directory.leaderboard)
-    raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)
+    print_end(console, board.results, time.monotonic() - started, directory.leaderboard)
+    raise SystemExit(exit_code(board.results))

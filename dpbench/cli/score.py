@@ -24,23 +24,24 @@ def command(
     """Score trials that are already trained; those that are not are left out, with a note."""
     from rich.console import Console
 
-    from dpbench.cli.console import command_line
-    from dpbench.cli.live import LiveView, say
-    from dpbench.leaderboard import load, print_leaderboard
+    from dpbench.cli.carry import carry_out, exit_code
+    from dpbench.cli.live import plural, say
+    from dpbench.leaderboard import print_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
     from dpbench.runner.data import cache_directory
     from dpbench.runner.directory import RunDirectory
-    from dpbench.runner.execute import execute
     from dpbench.runner.prepare import keep_trained, prepare
 
     console = Console()
     started = time.monotonic()
     names = [name.strip() for name in metrics.split(",") if name.strip()]
+    config = load_config(chosen.config, registry()).with_metrics(names)
     directory = RunDirectory(chosen.runs)
+    executor = make_executor(config, directory)
     prepared = prepare(
-        load_config(chosen.config, registry()).with_metrics(names),
+        config,
         chosen.request,
         directory,
         Options(inception_weights=chosen.weights, cache=str(cache_directory())),
@@ -48,12 +49,7 @@ def command(
     )
     untrained = keep_trained(prepared)
     if untrained:
-        say(console, f"{untrained} trials are not trained yet and left out: dpbench run")
-    executor = make_executor(prepared)
-    with directory.lock(), LiveView(console) as view:
-        results = execute(prepared, executor, view.update)
-        seconds = time.monotonic() - started
-        directory.record(command_line(), seconds, len(prepared.plan.jobs))
-    board = load(directory.root).only({result.key for result in results})
+        say(console, f"not trained yet and left out: {plural(untrained, 'trial')} (dpbench run)")
+    board = carry_out(prepared, executor, console, started)
     print_leaderboard(board, console)
-    raise SystemExit(0 if all(r.status in ("ok", "collapsed") for r in results) else 1)
+    raise SystemExit(exit_code(board.results))

@@ -1,26 +1,35 @@
-"""Worker processes on this machine, each killable by itself."""
+"""Worker processes on this machine, each killable with all that it started."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
-import shutil
-import tempfile
+import signal
+import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 
 import psutil
 import torch
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pydantic import Field
 
-from dpbench.executors.base import Executor, Outcome, over_memory, over_time
-from dpbench.executors.worker import execute, prepare, read_report
+from dpbench.api import Executor, Outcome, Params, Workplace
+from dpbench.executors.device import choose_device
+from dpbench.executors.limits import held_gib, memory_limit, over_memory, over_time
+from dpbench.executors.log import drop_empty, log_path
+from dpbench.executors.worker import Ended, execute
 from dpbench.stages import Task
 
-__all__ = ["LocalExecutor", "default_workers"]
+__all__ = ["LocalExecutor", "LocalParams", "default_workers"]
+
+#: How often a task is started again whose worker a signal ended, or did not live to start it.
+KILLS = 1
+FALSE_STARTS = 3
+LOOK_EVERY = 1.0
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def default_workers(device: str) -> int:
@@ -28,96 +37,230 @@ def default_workers(device: str) -> int:
     return 1 if device != "cpu" else max(1, min(8, len(os.sched_getaffinity(0))))
 
 
+class LocalParams(Params):
+    """``[executors.local]``."""
+
+    workers: int | None = Field(default=None, ge=1, description="default: one a core, or a GPU")
+    threads: int = Field(
+        default=1, ge=1, description="torch threads a task; figures depend on it in the last digits"
+    )
+
+
+class _Worker:
+    """A spawned process that leads a process group, and the pipe to it."""
+
+    def __init__(self, place: Workplace, device: str, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, place, device, threads), name="dpbench-worker"
+        )
+        self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        """Kill the process and whatever it started."""
+        pid = self.process.pid or 0
+        descendants: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            descendants = psutil.Process(pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        _kill(descendants)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
 @dataclass
 class _Running:
-    future: ProcessFuture[tuple[dict[str, str], str | None]]
-    report: Path
-    started: float
-    over_memory: bool = False
+    task: Task
+    worker: _Worker
+    started: float | None = None
+    fraction: float = 0.0
+    kills: int = 0
+    false_starts: int = 0
+    submitted: float = field(default_factory=time.monotonic)
 
 
 class LocalExecutor(Executor):
-    """A pool of spawned processes.
+    """A few spawned processes; each serves one task after the other.
 
-    Args:
-        store_root: directory of artifacts.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        workers: number of processes; cores are shared between them.
-        seconds: a task that runs longer is stopped.
-        memory_gib: a task whose process holds more is stopped.
+    A task's time counts from when a worker took it up, its memory is that of the
+    worker and its descendants. A worker that dies is noticed at once; if a signal
+    killed it, its task is started once more.
     """
 
-    def __init__(
-        self,
-        store_root: Path,
-        device: str = "cpu",
-        workers: int | None = None,
-        seconds: float | None = None,
-        memory_gib: float | None = None,
-    ) -> None:
-        super().__init__(store_root)
-        self.device, self.seconds, self.memory_gib = device, seconds, memory_gib
-        self._workers = workers or default_workers(device)
-        threads = max(1, torch.get_num_threads() // self._workers)
-        self._reports = Path(tempfile.mkdtemp(prefix="dpbench-"))
-        self._pool = ProcessPool(
-            max_workers=self._workers,
-            initializer=prepare,
-            initargs=[threads],
-            context=multiprocessing.get_context("spawn"),
-        )
+    name = "local"
+    Params = LocalParams
+    params: LocalParams
+
+    def __init__(self, params: LocalParams, place: Workplace) -> None:
+        super().__init__(params, place)
+        self.device = choose_device(place.device)
+        self.memory_gib = memory_limit(place.memory_gib)
+        self._idle: list[_Worker] = []
         self._running: dict[str, _Running] = {}
+        self._looked = 0.0
 
     @property
     def slots(self) -> int:
-        return self._workers
+        return self.params.workers or default_workers(self.device)
 
     def submit(self, job_id: str, task: Task) -> None:
-        report = self._reports / f"{len(self._running)}-{time.monotonic_ns()}"
-        future = self._pool.schedule(
-            execute, args=[task, self.store_root, self.device, report], timeout=self.seconds
-        )
-        self._running[job_id] = _Running(future, report, time.monotonic())
+        self._running[job_id] = running = _Running(task, self._worker())
+        self._send(job_id, running)
+
+    def _worker(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.end()
+        return _Worker(self.place, self.device, self.params.threads)
+
+    def _send(self, job_id: str, running: _Running) -> None:
+        running.started, running.fraction = None, 0.0
+        with contextlib.suppress(OSError):  # it is dead: seen at the next look
+            running.worker.pipe.send((job_id, running.task))
 
     def wait(self, seconds: float) -> list[Outcome]:
-        futures = [running.future for running in self._running.values()]
-        if futures:
-            wait(futures, timeout=seconds, return_when=FIRST_COMPLETED)
-        self._stop_the_greedy()
-        done = [job_id for job_id, r in self._running.items() if r.future.done()]
-        return [self._outcome(job_id, self._running.pop(job_id)) for job_id in done]
+        workers = [running.worker for running in self._running.values()]
+        wait([part for w in workers for part in (w.pipe, w.process.sentinel)], seconds)
+        greedy = self._greedy()
+        ended: list[Outcome] = []
+        for job_id, running in list(self._running.items()):
+            outcome = self._look(job_id, running, job_id in greedy)
+            if outcome is not None:
+                del self._running[job_id]
+                ended.append(outcome)
+        return ended
 
-    def _outcome(self, job_id: str, running: _Running) -> Outcome:
-        seconds = time.monotonic() - running.started
-        failures: dict[str, str] = {}
-        try:
-            failures, error = running.future.result()
-        except TimeoutError:
-            error = over_time(self.seconds or 0.0)
-        except CancelledError:
-            error = over_memory(self.memory_gib or 0.0)
-        except ProcessExpired as died:
-            error = f"its process died (exit code {died.exitcode}): killed, or out of memory?"
-        with contextlib.suppress(OSError):
-            running.report.unlink()
-        return Outcome(job_id, failures, error, seconds)
+    def _greedy(self) -> set[str]:
+        """Return the tasks that hold too much memory; looks once a second."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return set()
+        self._looked = now
+        return {
+            job_id
+            for job_id, running in self._running.items()
+            if held_gib(running.worker.process.pid or 0) > self.memory_gib
+        }
+
+    def _look(self, job_id: str, running: _Running, greedy: bool) -> Outcome | None:
+        """Return how a task ended, or ``None`` while it runs."""
+        alive = running.worker.process.is_alive()  # before its last words are read
+        ended = _hear(running)
+        if ended is not None:
+            self._idle.append(running.worker)
+            return self._outcome(job_id, running, *ended)
+        if not alive:
+            return self._died(job_id, running)
+        if greedy:
+            return self._stop(job_id, running, over_memory(self.memory_gib))
+        limit, now = self.place.seconds, time.monotonic()
+        if limit is not None and running.started is not None and now - running.started > limit:
+            return self._stop(job_id, running, over_time(limit))
+        return None
+
+    def _outcome(
+        self, job_id: str, running: _Running, failures: dict[str, str], error: str | None
+    ) -> Outcome:
+        return Outcome(job_id, failures, error, time.monotonic() - running.submitted)
+
+    def _stop(self, job_id: str, running: _Running, reason: str) -> Outcome:
+        running.worker.end()
+        return self._outcome(job_id, running, {}, reason)
+
+    def _died(self, job_id: str, running: _Running) -> Outcome | None:
+        """Start a task again, or say why its worker died."""
+        code = running.worker.process.exitcode or 0
+        took_it_up = running.started is not None
+        running.kills += took_it_up and code < 0
+        running.false_starts += not took_it_up
+        running.worker.end()
+        if took_it_up and code >= 0:
+            reason = f"it ended its own process (exit code {code}): plugins must return or raise"
+        elif running.kills > KILLS:
+            reason = f"its process was killed twice (signal {-code}): out of memory?"
+        elif running.false_starts > FALSE_STARTS:
+            reason = f"no worker process lived to start it (exit code {code}): out of memory?"
+        else:
+            running.worker = self._worker()
+            self._send(job_id, running)
+            return None
+        return self._outcome(job_id, running, {}, reason + self._last_words(job_id))
+
+    def _last_words(self, job_id: str) -> str:
+        log = log_path(self.place.logs, job_id)
+        if drop_empty(log):
+            return ""
+        return f" (what it printed is in {log})"
 
     def progress(self) -> dict[str, float]:
-        return {job_id: read_report(r.report)[1] for job_id, r in self._running.items()}
-
-    def _stop_the_greedy(self) -> None:
-        if self.memory_gib is None:
-            return
-        for running in self._running.values():
-            pid, _ = read_report(running.report)
-            if pid is None or running.over_memory:
-                continue
-            with contextlib.suppress(psutil.Error):
-                if psutil.Process(pid).memory_info().rss > self.memory_gib * 2**30:
-                    running.over_memory = True
-                    running.future.cancel()
+        return {job_id: running.fraction for job_id, running in self._running.items()}
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.stop()
-        self._pool.join(timeout=10)
-        shutil.rmtree(self._reports, ignore_errors=True)
+        for worker in (*self._idle, *(running.worker for running in self._running.values())):
+            worker.end()
+        self._idle.clear()
+        self._running.clear()
+
+
+def _hear(running: _Running) -> Ended | None:
+    """Read what a worker sent: the fraction done, and at last how the task ended."""
+    with contextlib.suppress(EOFError, OSError):
+        while running.worker.pipe.poll():
+            message: float | Ended = running.worker.pipe.recv()
+            if not isinstance(message, float):
+                return message
+            running.fraction = message
+            running.started = running.started or time.monotonic()
+    return None
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _serve(pipe: Connection, place: Workplace, device: str, threads: int) -> None:
+    """Do one task after the other until the pipe closes; what runs in a worker process."""
+    os.setpgid(0, 0)  # Ctrl-C is the run's to handle, and a group dies together
+    _adopt_orphans()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            job_id, task = pipe.recv()
+        except EOFError:
+            return
+        log = log_path(place.logs, job_id)
+        ended = execute(task, place.store_root, device, log, pipe.send)
+        _end_children()
+        pipe.send(ended)
+
+
+def _adopt_orphans() -> None:
+    """Make a child's children ours when it ends, so that none is lost from sight (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_children() -> None:
+    """Kill what a task started and did not end."""
+    with contextlib.suppress(ChildProcessError):  # there is none: the usual case, and quick
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        children = psutil.Process().children(recursive=True)
+        _kill(children)
+        psutil.wait_procs(children, timeout=5)
+
+
+def _end_with_parent() -> None:
+    """Leave when the run is killed: a task in progress would go on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)

@@ -1,84 +1,90 @@
-"""What happens inside a worker process."""
+"""What happens inside a worker process, wherever it runs."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
 from dpbench.api import Context
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, one_line
+from dpbench.executors.log import printed_to
+from dpbench.executors.state import ProcessState, seed_everything
 from dpbench.stages import Task
 from dpbench.store import Store
 
-__all__ = ["execute", "prepare", "read_report"]
+__all__ = ["Ended", "execute"]
 
+#: How a task ended: failures by key, and the error of the whole, if any.
+Ended = tuple[dict[str, str], str | None]
 REPORT_EVERY = 0.25
 
 
-def prepare(threads: int) -> None:
-    """Set up a fresh worker."""
-    torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def execute(
+    task: Task,
+    root: Path,
+    device: str,
+    log: Path,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+) -> Ended:
+    """Run one task; whatever it raises, prints or changes stays its own.
 
-
-def _end_with_parent() -> None:
-    """Leave when the run is killed: a task in progress would go on for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def execute(task: Task, root: Path, device: str, report: Path) -> tuple[dict[str, str], str | None]:
-    """Run one task; return failures by key and the error of the whole, if any.
-
-    The first line of the file ``report`` is this process's id, the second the
-    fraction done: a plain file outlives a killed worker and takes no lock.
+    Args:
+        task: what to do.
+        root: directory of artifacts.
+        device: where tensors should live.
+        log: file for what the task prints, and its traceback.
+        on_progress: receives the fraction done, at once and then a few times a second.
     """
-    last = 0.0
+    state = ProcessState()
+    own = os.getpid()
+    with printed_to(log) as output:
+        try:
+            return _attempt(task, Store(root), torch.device(device), output, on_progress)
+        finally:
+            if os.getpid() != own:  # a child that the task forked and lost
+                os._exit(0)
+            changed = state.restore()
+            if changed:
+                print(f"the task changed, and the worker put back: {', '.join(changed)}")
 
-    def on_progress(fraction: float) -> None:
+
+def _attempt(
+    task: Task,
+    store: Store,
+    device: torch.device,
+    output: TextIO,
+    on_progress: Callable[[float], None],
+) -> Ended:
+    seed_everything(None if getattr(task, "secure_rng", False) else task.seed)
+    context = Context(seed=task.seed, device=device, on_progress=_sometimes(on_progress))
+    try:
+        return task.run(store, context), None
+    except DpbenchError as error:
+        return {}, one_line(error)
+    except MemoryError:
+        return {}, "out of memory: use fewer workers (--workers) or smaller batches"
+    except BaseException as error:  # a plugin may raise anything, SystemExit too
+        traceback.print_exc(file=output)
+        reason = one_line(error)
+        return {}, f"{type(error).__name__}: {reason} (traceback in {output.name})"
+
+
+def _sometimes(on_progress: Callable[[float], None]) -> Callable[[float], None]:
+    """Pass on what is reported at once, then at most every :data:`REPORT_EVERY` seconds."""
+    last = time.monotonic()
+    on_progress(0.0)
+
+    def report(fraction: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= REPORT_EVERY:
             last = now
-            with contextlib.suppress(OSError):
-                report.write_text(f"{os.getpid()}\n{fraction:.4f}\n")
+            on_progress(fraction)
 
-    on_progress(0.0)
-    store = Store(root)
-    context = Context(seed=task.seed, device=torch.device(device), on_progress=on_progress)
-    try:
-        return task.run(store, context), None
-    except DpbenchError as error:
-        return {}, str(error)
-    except MemoryError:
-        return {}, "out of memory: use fewer workers (--workers) or smaller batches"
-    except Exception as error:  # a plugin may raise anything; the log keeps all of it
-        log = _keep_traceback(root)
-        message = str(error).splitlines()[0] if str(error) else ""
-        return {}, f"{type(error).__name__}: {message} (traceback in {log})"
-
-
-def read_report(path: Path) -> tuple[int | None, float]:
-    """Return a task's process id and the fraction done; ``(None, 0)`` before it began."""
-    try:
-        pid, fraction = path.read_text().split()
-        return int(pid), float(fraction)
-    except (OSError, ValueError):
-        return None, 0.0
-
-
-def _keep_traceback(root: Path) -> Path:
-    log = root.parent / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
-    return log
+    return report

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dpbench.api import Context, Extractor, PublicModel, to_float
+from dpbench.api import Context, Extractor, PublicModel, derive_seed, to_float
 from dpbench.extractors.descent import DescentParams, descend
+from dpbench.extractors.draws import normal_of_each
 
 __all__ = ["GradientExtractor", "ProjectedGradientExtractor"]
 
@@ -49,8 +50,8 @@ class ProjectedGradientExtractor(Extractor):
     cost = 60.0
 
     def extract(self, model: PublicModel, images: Tensor, context: Context) -> Tensor:
-        rng = context.generator("z0")
-        draws = torch.randn(len(images), model.latent_dim, generator=rng).to(context.device)
+        seed = derive_seed(context.seed, "z0")
+        draws = normal_of_each(images, model.latent_dim, seed).to(context.device)
         radius = draws.norm(dim=1, keepdim=True)
 
         def start(x: Tensor, index: slice) -> Tensor:

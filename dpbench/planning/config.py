@@ -27,6 +27,7 @@ SECTIONS = {
     "extractors": "extractor",
     "generators": "generator",
     "metrics": "metric",
+    "executors": "executor",
 }
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -105,6 +106,7 @@ class Settings(Strict):
 
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
+    executor: str = "local"
     default_protocols: list[str] = Field(default=["default"], min_length=1)
     secure_rng: bool = False
     select: Literal["scores", "first", "noisy"] | Positive = "scores"
@@ -115,6 +117,7 @@ class Settings(Strict):
     extractors: PluginTables = {}
     generators: PluginTables = {}
     metrics: PluginTables = {}
+    executors: PluginTables = {}
     protocols: dict[str, Protocol] = {}
     grids: dict[str, GridConfig] = {}
 
@@ -279,6 +282,7 @@ def _violations(config: Config) -> Iterator[Violation]:
         for name in getattr(settings, section):
             yield from _component_violations(config, section, name, {}, (section, name))
     yield from _unknown(settings.dataset, config.names("datasets"), ("dataset",))
+    yield from _unknown(settings.executor, config.names("executors"), ("executor",))
     for index, protocol in enumerate(settings.default_protocols):
         yield from _unknown(protocol, settings.protocols, ("default_protocols", index))
     for name, protocol_settings in settings.protocols.items():

@@ -14,7 +14,7 @@ from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
 from dpbench.results import save_audit
-from dpbench.runner.executors import local_executor
+from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId, content_key
@@ -117,7 +117,7 @@ def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
     written = {artifact for job in upstream.values() for artifact in job.task.writes()}
     for artifact in written.intersection(prepared.plan.stale):
         prepared.store.remove(*artifact)
-    with local_executor(prepared.config, prepared.directory, device) as executor:
+    with make_executor(prepared.config, prepared.directory, device=device) as executor:
         progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
     if progress.failed:
         raise DpbenchError(next(iter(progress.failed.values())))

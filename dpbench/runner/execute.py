@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from dpbench.executors.base import Executor
+from dpbench.api import Executor
 from dpbench.planning.plan import Cell, Job
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
@@ -16,8 +16,6 @@ from dpbench.store import ArtifactId
 
 __all__ = ["execute"]
 
-#: Seconds to wait for others who look at a finished directory as well.
-PATIENCE = 10.0
 #: Before the end of a run no trial is chosen.
 NOTHING: Mapping[str, Choice] = MappingProxyType({})
 
@@ -34,7 +32,7 @@ def execute(
     Raises:
         DirectoryInUse: another run is using the directory.
     """
-    with prepared.directory.lock(0 if prepared.plan.jobs else PATIENCE):
+    with prepared.directory.lock(prepared.patience):
         expected = prepared.plan.writers()
         for cell in prepared.plan.cells:
             if expected.keys().isdisjoint(cell.needs):

@@ -1,41 +1,36 @@
-"""Executors with the limits of a configuration."""
+"""An executor by its configured name, with the limits of a configuration."""
 
 from __future__ import annotations
 
-import psutil
+from typing import Any
 
-from dpbench.executors.local import LocalExecutor
-from dpbench.executors.ray import RayExecutor
+from dpbench.api import Executor, Workplace
 from dpbench.planning.config import Config
 from dpbench.runner.directory import RunDirectory
 
-__all__ = ["local_executor", "ray_executor"]
+__all__ = ["make_executor"]
 
 
-def local_executor(
-    config: Config, directory: RunDirectory, device: str, workers: int | None = None
-) -> LocalExecutor:
-    """Return worker processes on this machine, with the configured limits."""
-    limits = config.settings.limits
-    total = psutil.virtual_memory().total / 2**30
-    return LocalExecutor(
-        directory.store.root,
-        device,
-        workers,
-        seconds=limits.seconds,
-        memory_gib=limits.memory_gib or 0.8 * total,
-    )
-
-
-def ray_executor(
+def make_executor(
     config: Config,
     directory: RunDirectory,
-    device: str,
-    workers: int | None = None,
-    address: str | None = None,
-) -> RayExecutor:
-    """Return workers on a Ray cluster, with the configured limits; it chooses the device."""
+    name: str | None = None,
+    device: str = "auto",
+    **params: Any,
+) -> Executor:
+    """Return the executor ``name``, by default the configuration's; it starts on entering.
+
+    ``params`` go above those of ``[executors.NAME]``.
+
+    Raises:
+        UnknownName: no such executor.
+        DpbenchError: a bad hyperparameter, a device or package that is not there.
+    """
+    component = config.component("executors", name or config.settings.executor, params)
+    cls = config.registry.get("executor", component.plugin).cls
     limits = config.settings.limits
-    return RayExecutor(
-        directory.store.root, device, workers, limits.seconds, limits.memory_gib, address
+    place = Workplace(
+        directory.store.root, directory.logs, device, limits.seconds, limits.memory_gib
     )
+    executor: Executor = cls(cls.Params.model_validate(component.params), place)
+    return executor

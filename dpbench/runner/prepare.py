@@ -30,6 +30,11 @@ class Prepared:
     directory: RunDirectory
 
     @property
+    def patience(self) -> float:
+        """Seconds to wait for another run: where nothing is to compute, it is soon done."""
+        return 0.0 if self.plan.jobs else 10.0
+
+    @property
     def store(self) -> Store:
         return self.directory.store
 

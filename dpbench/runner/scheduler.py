@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dpbench.executors.base import Executor, Outcome
+from dpbench.api import Executor, Outcome
 from dpbench.planning.plan import Job
 from dpbench.store import ArtifactId
 

@@ -43,7 +43,7 @@ def test_a_run_shows_plan_progress_and_leaderboard(dpbench: Run) -> None:
     result = dpbench("run")
     assert result.exit_code == 0, result.output
     for words in (
-        "1 trials of 1 methods: linear-look-MEAN",
+        "1 trial of 1 method: linear-look-MEAN",
         "to compute",
         "linear on tiny: done",
         "control reconstruction: done",
@@ -69,7 +69,7 @@ def test_the_second_run_says_that_nothing_is_to_be_done(dpbench: Run) -> None:
 def test_a_dry_run_leaves_no_results(dpbench: Run) -> None:
     result = dpbench("run", "--dry-run", "--seed", 0, "--seed", 1)
     assert result.exit_code == 0
-    assert "2 trials of 1 methods" in result.output
+    assert "2 trials of 1 method" in result.output
     assert ": done" not in result.output
     assert not Path("runs/results").exists()
     assert {path.name for path in Path("runs/artifacts").iterdir()} <= {"data", "tmp"}

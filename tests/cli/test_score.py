@@ -40,7 +40,7 @@ def test_what_is_not_trained_is_left_out_with_a_note(dpbench: Run) -> None:
     dpbench("run", "--no-controls")
     result = dpbench("score", "--metrics", "prdc", "--seed", 0, "--seed", 1)
     assert result.exit_code == 0, result.output
-    assert "1 trials are not trained yet and left out: dpbench run" in result.output
+    assert "not trained yet and left out: 1 trial (dpbench run)" in result.output
     trials = [one for one in results() if not one["method"].startswith("control:")]
     assert [one["seed"] for one in trials] == [0]
     assert "precision" in trials[0]["metrics"]
@@ -60,5 +60,5 @@ def test_without_metrics_it_says_so(dpbench: Run) -> None:
 
 def test_before_any_run_nothing_is_trained(dpbench: Run) -> None:
     result = dpbench("score", "--metrics", "prdc")
-    assert "1 trials are not trained yet and left out" in result.output
+    assert "not trained yet and left out: 1 trial" in result.output
     assert not Path("runs/artifacts/generator").exists()

@@ -5,23 +5,26 @@ Starting one takes seconds, so one pool of one worker meets all the failures.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from dpbench import stages
-from dpbench.api import Context
+from dpbench.api import Context, Outcome
 from dpbench.errors import DpbenchError
 from dpbench.executors import worker
-from dpbench.executors.base import Outcome
 from dpbench.executors.local import LocalExecutor, default_workers
 from dpbench.planning.config import Config
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
-from dpbench.runner.executors import local_executor
+from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.store import Store
 
@@ -54,7 +57,7 @@ def test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on(
 ) -> None:
     def outcomes(limits: str, *names: str) -> dict[str, tuple[str, str]]:
         prepared = prepare(FAULTS + limits, grids=tuple(f"linear-look-{name}" for name in names))
-        executor = local_executor(prepared.config, prepared.directory, "cpu", workers=2)
+        executor = make_executor(prepared.config, prepared.directory, "local", "cpu", workers=2)
         results = execute(prepared, executor)
         return {r.method.rpartition("-")[2]: (r.status, r.reason or "") for r in results}
 
@@ -62,7 +65,7 @@ def test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on(
     assert first["MEAN"] == ("ok", "")
     assert first["dies"] == (
         "failed",
-        "its process died (exit code 7): killed, or out of memory?",
+        "it ended its own process (exit code 7): plugins must return or raise",
     )
     assert first["greedy"][0] == "failed"
     assert first["greedy"][1].startswith("held more than 2 GiB of memory: raise limits.memory_gib")
@@ -70,6 +73,45 @@ def test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on(
     hangs = outcomes(TIME, "hangs")["hangs"]
     assert hangs[0] == "failed"
     assert hangs[1].startswith("ran longer than 3 s: raise limits.seconds")
+
+
+HOSTILE = """
+[generators.{name}]
+plugin = "mean"
+fault = "{name}"
+flag = "7654.5"
+"""
+
+
+def test_whatever_ends_a_worker_is_noticed_at_once_and_costs_its_own_trial(
+    prepare: Callable[..., Prepared],
+) -> None:
+    names = ("leaves", "exits", "interrupts", "killed", "forks")
+    extra = "".join(HOSTILE.format(name=name) for name in names)
+    prepared = prepare(extra, grids=tuple(f"linear-look-{n}" for n in (*names, "MEAN")))
+    executor = make_executor(prepared.config, prepared.directory, "local", "cpu", workers=1)
+    results = {r.method.rpartition("-")[2]: r for r in execute(prepared, executor)}
+    reasons = {name: result.reason or "" for name, result in results.items()}
+    assert results["MEAN"].status == results["forks"].status == "ok"
+    assert reasons["leaves"] == (
+        "it ended its own process (exit code 0): plugins must return or raise"
+    )
+    assert reasons["killed"] == "its process was killed twice (signal 9): out of memory?"
+    assert reasons["exits"].startswith("SystemExit: 0 (traceback in ")
+    assert reasons["interrupts"].startswith("KeyboardInterrupt:  (traceback in ")
+    left = [p for p in psutil.process_iter(["cmdline"]) if "7654.5" in (p.info["cmdline"] or ())]
+    assert left == []  # though it had made a session of its own
+
+
+def test_workers_that_do_not_live_to_start_fail_their_task_in_one_line(
+    prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpbench.executors.local._serve", os.abort)
+    prepared = prepare()
+    executor = make_executor(prepared.config, prepared.directory, "local", "cpu", workers=1)
+    (result,) = execute(prepared, executor)
+    assert result.status == "skipped"
+    assert "no worker process lived to start it (exit code " in (result.reason or "")
 
 
 def test_one_worker_a_core_and_one_for_a_gpu() -> None:
@@ -80,41 +122,48 @@ def test_one_worker_a_core_and_one_for_a_gpu() -> None:
 def test_limits_come_from_the_configuration(
     configure: Callable[..., Config], tmp_path: Path
 ) -> None:
-    with local_executor(
-        configure("[limits]\nseconds = 5\n"), RunDirectory(tmp_path), "cpu", 3
-    ) as executor:
+    config = configure("[limits]\nseconds = 5\n")
+    with make_executor(config, RunDirectory(tmp_path), "local", "cpu", workers=3) as executor:
         assert isinstance(executor, LocalExecutor)
-        assert (executor.seconds, executor.slots) == (5, 3)
-        assert executor.memory_gib is not None
+        assert (executor.place.seconds, executor.slots) == (5, 3)
         assert executor.memory_gib > 0  # 80% of the machine's, where none is given
         assert executor.wait(0) == []
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """Run a stand-in for a task in this process; return the outcome and the report's path."""
+Ended = tuple[dict[str, str], str | None]
 
-    def run(body: Callable[..., dict[str, str]]) -> object:
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Run a stand-in for a task in this process."""
+
+    def run(body: Callable[..., dict[str, str]], **more: Any) -> Ended:
         monkeypatch.setattr(stages.EvaluatorTask, "run", body)
         task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
-        return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "report")
+        return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "log.txt", **more)
 
     return run
 
 
 def test_a_stage_gets_its_seed_and_device_and_reports_progress(
-    work: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    reported: list[float] = []
 
     def stage(task: stages.Task, store: Store, context: Context) -> dict[str, str]:
         assert (context.seed, context.device) == (11, torch.device("cpu"))
         context.progress(1, 4)
         return {"lane": "wrong shape"}
 
-    assert work(stage) == ({"lane": "wrong shape"}, None)
-    assert (tmp_path / "report").read_text().split()[1] == "0.2500"
+    assert work(stage, on_progress=reported.append) == ({"lane": "wrong shape"}, None)
+    assert reported == [0.0, 0.25]
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
 
 
 @pytest.mark.parametrize(
@@ -125,18 +174,99 @@ def test_a_stage_gets_its_seed_and_device_and_reports_progress(
         (KeyError("x"), "KeyError: 'x' (traceback in "),
         (ValueError(), "ValueError:  (traceback in "),
         (ValueError("one\ntwo"), "ValueError: one (traceback in "),
+        (ValueError("x" * 10**6), "ValueError: " + "x" * 999 + "… (traceback in "),
+        (ValueError("\ud800"), "ValueError: \\ud800 (traceback in "),
+        (SystemExit(0), "SystemExit: 0 (traceback in "),
+        (KeyboardInterrupt(), "KeyboardInterrupt:  (traceback in "),
+        (GeneratorExit(), "GeneratorExit:  (traceback in "),
+        (Unspeakable(), "Unspeakable: its message cannot be read (RuntimeError) (traceback in "),
     ],
 )
 def test_every_error_becomes_one_line(
-    work: Callable[..., object], error: Exception, line: str
+    work: Callable[..., Ended], error: BaseException, line: str, tmp_path: Path
 ) -> None:
     def stage(*_: object) -> dict[str, str]:
         raise error
 
-    failures, message = work(stage)  # type: ignore[misc]
+    failures, message = work(stage)
     assert failures == {}
+    assert message is not None
     assert message.startswith(line)
     assert "\n" not in message
+    assert ("traceback" in message) == (tmp_path / "log.txt").exists()
+
+
+def test_what_a_task_prints_goes_to_its_log(
+    work: Callable[..., Ended], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stage(*_: object) -> dict[str, str]:
+        print("from Python")
+        os.write(2, b"from below\n")
+        subprocess.run(["echo", "from a child"], check=True)
+        return {}
+
+    work(stage)
+    assert capfd.readouterr() == ("", "")
+    log = (tmp_path / "log.txt").read_text()
+    assert {"from Python", "from below", "from a child"} <= set(log.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "read"),
+    [
+        (
+            lambda: torch.set_default_dtype(torch.float64),
+            "default dtype",
+            torch.get_default_dtype,
+        ),
+        (lambda: torch.set_num_threads(3), "number of threads", torch.get_num_threads),
+        (lambda: torch.set_default_device("meta"), "default device", torch.get_default_device),
+        (lambda: torch.set_grad_enabled(False), "gradients", torch.is_grad_enabled),
+        (lambda: os.environ.update(DPBENCH_X="1"), "environment", lambda: dict(os.environ)),
+        (lambda: os.chdir("/"), "working directory", os.getcwd),
+        (
+            lambda: setattr(torch.nn.functional, "relu", abs),
+            "torch.nn.functional.relu",
+            lambda: torch.nn.functional.relu,
+        ),
+        (lambda: setattr(torch.Tensor, "sum", len), "Tensor.sum", lambda: torch.Tensor.sum),
+        (lambda: setattr(stages, "decode", len), "dpbench.stages.decode", lambda: stages.decode),
+    ],
+)
+def test_what_a_task_changes_is_put_back_and_said(
+    work: Callable[..., Ended],
+    tmp_path: Path,
+    change: Callable[[], object],
+    name: str,
+    read: Callable[[], object],
+) -> None:
+    before = read()
+
+    def stage(*_: object) -> dict[str, str]:
+        change()
+        return {}
+
+    work(stage)
+    assert read() == before
+    said = (tmp_path / "log.txt").read_text()
+    assert said == f"the task changed, and the worker put back: {name}\n"
+
+
+def test_random_numbers_start_from_the_tasks_seed_and_leave_no_trace(
+    work: Callable[..., Ended],
+) -> None:
+    drawn: list[float] = []
+
+    def stage(*_: object) -> dict[str, str]:
+        drawn.append(torch.rand(()).item())
+        return {}
+
+    before = torch.get_rng_state()
+    work(stage)
+    torch.rand(7)
+    work(stage)
+    assert drawn[0] == drawn[1]
+    torch.set_rng_state(before)
 
 
 def test_an_outcome_without_error_may_hold_failures() -> None:

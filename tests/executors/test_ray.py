@@ -16,11 +16,12 @@ import pytest
 from click.testing import Result as Invoked
 
 from dpbench import plugins, stages
+from dpbench.api import Workplace
 from dpbench.errors import DpbenchError
-from dpbench.executors import ray as on_ray
+from dpbench.executors import remote
 from dpbench.results import Result
 from dpbench.runner.execute import execute
-from dpbench.runner.executors import ray_executor
+from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 
 #: Ray's own, not ours: it leaves sockets, files and child processes to the garbage collector.
@@ -74,16 +75,20 @@ def test_without_ray_a_line_names_the_extra(no_ray: None, dpbench: Callable[...,
     assert not Path("runs").exists()  # told before any data is fetched
 
 
-def test_an_address_alone_is_refused(dpbench: Callable[..., Invoked]) -> None:
-    result = dpbench("run", "--ray-address", "auto")
+def test_an_option_that_the_executor_does_not_know_is_refused(
+    dpbench: Callable[..., Invoked],
+) -> None:
+    result = dpbench("run", "-x", "address=auto", "--executor", "local")
     assert result.exit_code == 2
-    assert "--ray-address is for --executor ray" in result.stderr
+    assert "[executors.local] address: extra inputs are not permitted" in result.stderr
+    assert "write KEY=VALUE" in dpbench("run", "-x", "address").stderr
 
 
 def on_worker(root: Path, report: Path, codes: dict[str, str]) -> tuple[dict[str, str], str | None]:
     """Run a task as a worker on some node would."""
     task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
-    return on_ray._run(task, root, "cpu", report, None, codes)
+    place = Workplace(root, root.parent / "logs")
+    return remote.carry_out(remote.Order("job", task, place, "cpu", report, codes))
 
 
 def test_a_node_without_the_shared_directory_says_so(tmp_path: Path) -> None:
@@ -95,7 +100,8 @@ def test_a_node_without_the_shared_directory_says_so(tmp_path: Path) -> None:
 
 
 def test_a_node_with_other_code_says_whose(tmp_path: Path, fakes: plugins.Registry) -> None:
-    codes = {**on_ray._codes(), "metric brightness": "dpbench-fakes/brightness-2/0", "metric x": ""}
+    other = {"metric brightness": "dpbench-fakes/brightness-2/0", "metric x": ""}
+    codes = {**remote.installed_code(), **other}
     _, error = on_worker(tmp_path, tmp_path / "0", codes)
     assert error is not None
     assert "has other code of metric brightness: install the same dpbench and plugins" in error
@@ -104,7 +110,8 @@ def test_a_node_with_other_code_says_whose(tmp_path: Path, fakes: plugins.Regist
 def test_a_sound_node_runs_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages.EvaluatorTask, "run", lambda *_: {"lane": "wrong shape"})
     report = tmp_path / "0"
-    assert on_worker(tmp_path, report, on_ray._codes()) == ({"lane": "wrong shape"}, None)
+    codes = remote.installed_code()
+    assert on_worker(tmp_path, report, codes) == ({"lane": "wrong shape"}, None)
     assert report.exists()
 
 
@@ -113,7 +120,7 @@ class _Ray:
 
     def __call__(self, prepared: Prepared, **options: Any) -> dict[str, Result]:
         options = {"workers": 2, "address": "local"} | options
-        executor = ray_executor(prepared.config, prepared.directory, "auto", **options)
+        executor = make_executor(prepared.config, prepared.directory, "ray", **options)
         results = execute(prepared, executor)
         return {r.method.rpartition("-")[2]: r for r in results}
 
@@ -142,7 +149,9 @@ class TestOnRay:
         prepared = prepare(SWEEP, grids=("sweep",))
         shutil.rmtree(prepared.directory.root)
         prepared = prepare(SWEEP, grids=("sweep",))
-        executor = ray_executor(prepared.config, prepared.directory, "auto", 2, "local")
+        executor = make_executor(
+            prepared.config, prepared.directory, "ray", workers=2, address="local"
+        )
         there = execute(prepared, executor)
         assert not ray.is_initialized()  # what it started is gone
         assert executor.device == "cpu"
@@ -186,15 +195,15 @@ class TestOnRay:
         prepared = prepare(FAULTS.format(flag=flag), grids=("linear-look-waits",))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         doomed = cluster.add_node(num_cpus=1)
-        executor = ray_executor(
-            prepared.config, prepared.directory, "auto", address=cluster.address
+        executor = make_executor(
+            prepared.config, prepared.directory, "ray", address=cluster.address
         )
         struck: list[Any] = []
 
         def strike(*_: object) -> None:
             """Kill the node on which the trial waits, and let its second start end."""
             running = executor._running.values()
-            waiting = [r for r in running if r.task.stage == "generator" and r.started]
+            waiting = [r for r in running if r.order.task.stage == "generator" and r.started]
             if waiting and not struck:
                 struck.extend(waiting)
                 cluster.add_node(num_cpus=1)
@@ -229,6 +238,8 @@ class TestOnRay:
     ) -> None:
         prepared = prepare()
         for device, words in (("cuda", "has no GPU"), ("cuda:1", "cannot be chosen")):
-            executor = ray_executor(prepared.config, prepared.directory, device, 1, "local")
+            executor = make_executor(
+                prepared.config, prepared.directory, "ray", device, workers=1, address="local"
+            )
             with pytest.raises(DpbenchError, match=words):
                 execute(prepared, executor)

@@ -246,7 +246,7 @@ def test_what_overspends_is_never_ok(carry_out: Carry) -> None:
 def test_results_appear_as_trials_end(prepare: Prepare, tmp_path: Path) -> None:
     prepared = prepare(seeds=(0, 1))
     seen: list[int] = []
-    executor = fake_plugins.InProcess(prepared.store.root)
+    executor = fake_plugins.InProcess.of(prepared.directory)
     execute(prepared, executor, lambda _p, _j: seen.append(len(load_results(tmp_path / "runs"))))
     assert seen == sorted(seen)
     assert set(seen) == {0, 1, 2}
@@ -263,7 +263,7 @@ def test_an_interrupted_run_keeps_what_had_ended(
 
     prepared = prepare()
     with pytest.raises(KeyboardInterrupt):
-        execute(prepared, Interrupted(prepared.store.root))
+        execute(prepared, Interrupted.of(prepared.directory))
     before = files(tmp_path / "runs")
     results, executor = carry_out()
     assert executor.stages == ["generator", "score"]
@@ -289,7 +289,7 @@ def test_two_runs_do_not_share_a_directory(prepare: Prepare, tmp_path: Path) -> 
         filelock.FileLock(tmp_path / "runs" / ".lock"),
         pytest.raises(DpbenchError, match=r"another run is using .*: wait for it, or .*--runs"),
     ):
-        execute(prepared, fake_plugins.InProcess(prepared.store.root))
+        execute(prepared, fake_plugins.InProcess.of(prepared.directory))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_scoring_needs_what_is_trained(carry_out: Carry, prepare: Prepare) -> No
     prepared = prepare(more, seeds=(0, 1), protocols=("more",))
     assert keep_trained(prepared) == 1
     assert [cell.trial.seed for cell in prepared.plan.cells if cell.trial] == [0]
-    executor = fake_plugins.InProcess(prepared.store.root)
+    executor = fake_plugins.InProcess.of(prepared.directory)
     (result,) = execute(prepared, executor)
     assert executor.stages == ["score"]
     assert result.protocol["name"] == "more"

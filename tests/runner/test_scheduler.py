@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dpbench.api import Context
-from dpbench.executors.base import Executor, Outcome
+from dpbench.api import Context, Executor, Outcome, Params, Workplace
 from dpbench.planning.plan import Job
 from dpbench.runner.scheduler import Count, Loss, Progress, run_jobs
 from dpbench.stages import Task
@@ -21,7 +20,7 @@ class Scripted(Executor):
     """Ends tasks one at a time, in order, as a script says; keeps what was at work when."""
 
     def __init__(self, slots: int = 1, errors: Callable[[str, Task], str | None] | None = None):
-        super().__init__(Path())
+        super().__init__(Params(), Workplace(Path(), Path()))
         self._slots, self.errors = slots, errors or (lambda _i, _t: None)
         self.failures: dict[str, dict[str, str]] = {}
         self.order: list[str] = []

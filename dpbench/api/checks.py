@@ -1,0 +1,119 @@
+"""What a plugin class must be, checked when it is registered."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from dpbench.api.metric import Column
+from dpbench.api.plugin import Params, Plugin
+from dpbench.api.public_model import Capability
+
+__all__ = ["class_problems"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def class_problems(cls: Any, base: type[Plugin]) -> Iterator[str]:
+    """Yield every reason why ``cls`` cannot be registered as a ``base``."""
+    label = getattr(cls, "__qualname__", repr(cls))
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        yield f"{label} is not a subclass of dpbench.api.{base.__name__}"
+        return
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        yield f"{label} does not implement {', '.join(missing)}"
+    for attribute, check in ATTRIBUTES.items():
+        required = attribute in (*ALWAYS, *REQUIRED.get(base.kind, ()))
+        if hasattr(cls, attribute):
+            if problem := check(getattr(cls, attribute)):
+                yield f"{label}.{attribute} {problem}"
+        elif required:
+            yield f"{label} lacks the class attribute `{attribute}`"
+    yield from _lane_params(cls, label)
+    for name in sorted(getattr(base, "__abstractmethods__", ())):
+        if name not in missing and (problem := _signature(cls, base, name)):
+            yield f"{label}.{name} {problem}"
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return None
+    return f"is {value!r}: use letters, digits and -_.+"
+
+
+def _label(value: Any) -> str | None:
+    return None if value == "" else _name(value)
+
+
+def _cost(value: Any) -> str | None:
+    numeric = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return None if numeric else f"is {value!r}: give a positive number of seconds"
+
+
+def _capabilities(value: Any) -> str | None:
+    known = get_args(Capability)
+    if isinstance(value, frozenset) and value <= set(known):
+        return None
+    return f"is {value!r}: give a frozenset of {', '.join(known)}"
+
+
+def _columns(value: Any) -> str | None:
+    fine = isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(column, Column) for name, column in value.items()
+    )
+    return None if fine and value else "is not a dict of dpbench.api.Column by name"
+
+
+def _params(value: Any) -> str | None:
+    fine = inspect.isclass(value) and issubclass(value, Params)
+    return None if fine else "is not a subclass of dpbench.api.Params"
+
+
+#: How each class attribute is checked, in the order in which faults are told.
+ATTRIBUTES: dict[str, Callable[[Any], str | None]] = {
+    "name": _name,
+    "label": _label,
+    "provides": _capabilities,
+    "requires": _capabilities,
+    "columns": _columns,
+    "version": _name,
+    "cost": _cost,
+    "Params": _params,
+}
+ALWAYS = ("name",)
+REQUIRED = {
+    "public": ("provides",),
+    "extractor": ("requires", "label"),
+    "generator": ("label",),
+    "metric": ("columns",),
+}
+
+
+def _lane_params(cls: Any, label: str) -> Iterator[str]:
+    lanes: Any = getattr(cls, "lane_params", frozenset())
+    known = getattr(getattr(cls, "Params", None), "model_fields", {})
+    if not isinstance(lanes, frozenset) or not lanes <= set(known):
+        yield f"{label}.lane_params is {lanes!r}: give a frozenset of hyperparameters' names"
+
+
+def _signature(cls: Any, base: type[Plugin], name: str) -> str | None:
+    """Say whether a method cannot be called the way the harness calls the base's."""
+    wanted = inspect.getattr_static(base, name)
+    if isinstance(wanted, property):
+        return None
+    found = getattr(cls, name)
+    if not callable(found):
+        return "is not a method"
+    parameters = inspect.signature(wanted).parameters.values()
+    positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    try:
+        inspect.signature(found).bind(*positional)
+    except TypeError:
+        return f"does not take ({', '.join(p.name for p in positional)})"
+    except ValueError:  # written in C, which does not tell
+        return None
+    return None

@@ -1,0 +1,52 @@
+"""Carry out a plan before a person's eyes: what ``run`` and ``score`` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+
+from dpbench.api import Executor
+from dpbench.cli.console import command_line
+from dpbench.cli.interrupt import Interrupts
+from dpbench.cli.live import LiveView
+from dpbench.leaderboard import Leaderboard, load
+from dpbench.planning.plan import Job
+from dpbench.results import Result
+from dpbench.runner.execute import execute
+from dpbench.runner.prepare import Prepared
+from dpbench.runner.scheduler import Progress
+
+__all__ = ["carry_out", "exit_code"]
+
+
+def carry_out(
+    prepared: Prepared, executor: Executor, console: Console, started: float
+) -> Leaderboard:
+    """Execute a plan under a live view, and enter it into the directory's history.
+
+    Returns the rows of the plan's cells as the leaderboard reads them, audits included.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what had ended is kept.
+    """
+    directory = prepared.directory
+    with Interrupts() as interrupts, LiveView(console) as view:
+
+        def changed(progress: Progress, job: Job | None) -> None:
+            view.update(progress, job)
+            interrupts.check()
+
+        with directory.lock(prepared.patience):
+            results = execute(prepared, executor, changed)
+            seconds = time.monotonic() - started
+            directory.record(command_line(), seconds, len(prepared.plan.jobs))
+    if not results:
+        return Leaderboard(())
+    return load(directory.root).only({result.key for result in results})
+
+
+def exit_code(results: Iterable[Result]) -> int:
+    """Return 0 if every trial gave a figure, else 1."""
+    return 0 if all(result.status in ("ok", "collapsed") for result in results) else 1

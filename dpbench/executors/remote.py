@@ -1,0 +1,284 @@
+"""The general half of an executor on other machines: what every worker checks, what a death means.
+
+An executor for a scheduler (Ray, a batch system) is a :class:`RemoteExecutor` that
+can launch an :class:`Order` somewhere, say which have ended, and stop one. Workers
+call :func:`carry_out`. Results travel through the store, which all machines share;
+a small file beside it tells how far a task is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import threading
+import time
+import uuid
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from dpbench import __version__
+from dpbench.api import Executor, Outcome, Workplace
+from dpbench.errors import DpbenchError, one_line
+from dpbench.executors.limits import held_gib, memory_limit, over_memory, over_time
+from dpbench.executors.log import log_path
+from dpbench.executors.worker import Ended, execute
+from dpbench.planning.code_version import code_version, package_digest
+from dpbench.plugins import registry
+from dpbench.stages import Task
+
+__all__ = ["NodeDied", "Order", "ProcessDied", "RemoteExecutor", "carry_out", "installed_code"]
+
+#: How often a task is started again. A node's death is rarely the task's doing; a process's is.
+NODE_DEATHS = 3
+PROCESS_DEATHS = 1
+LOOK_EVERY = 1.0
+
+
+class NodeDied(Exception):
+    """The machine of a task is gone."""
+
+
+class ProcessDied(Exception):
+    """The process of a task is gone, its machine is not."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker anywhere needs to do a task; can be pickled.
+
+    Attributes:
+        place: store, logs, device and limits, as paths that all machines share.
+        report: file below the store in which the worker says how far it is.
+        codes: the code that must be installed where the task runs.
+    """
+
+    job_id: str
+    task: Task
+    place: Workplace
+    device: str
+    report: Path
+    codes: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+
+
+@dataclass
+class _Running:
+    order: Order
+    handle: Any = None
+    started: float | None = None
+    fraction: float = 0.0
+    over_time: bool = False
+    node_deaths: int = 0
+    process_deaths: int = 0
+    submitted: float = field(default_factory=time.monotonic)
+
+
+class RemoteExecutor(Executor):
+    """Hands orders to a scheduler; starts again what died with its machine.
+
+    Subclasses set ``device`` on entering and implement :attr:`slots`, :meth:`launch`,
+    :meth:`finished`, :meth:`result` and :meth:`stop`.
+    """
+
+    device: str
+
+    def __init__(self, params: Any, place: Workplace) -> None:
+        absolute = Workplace(
+            place.store_root.absolute(),
+            place.logs.absolute(),
+            place.device,
+            place.seconds,
+            place.memory_gib,
+        )
+        super().__init__(params, absolute)
+        # A fresh name below the store: a machine that sees it sees this store, not a namesake.
+        self._reports = absolute.store_root / "tmp" / f"remote-{uuid.uuid4().hex}"
+        self._running: dict[str, _Running] = {}
+        self._codes: dict[str, str] = {}
+        self._looked = 0.0
+
+    @abstractmethod
+    def launch(self, order: Order) -> Any:
+        """Have :func:`carry_out` called with ``order`` somewhere; return a hashable handle."""
+
+    @abstractmethod
+    def finished(self, handles: Sequence[Any], seconds: float) -> set[Any]:
+        """Return those of ``handles`` that ended, after at most ``seconds``."""
+
+    @abstractmethod
+    def result(self, handle: Any) -> Ended:
+        """Return what :func:`carry_out` returned.
+
+        Raises:
+            NodeDied: its machine did.
+            ProcessDied: its process did.
+            DpbenchError: it could not be run.
+        """
+
+    @abstractmethod
+    def stop(self, handle: Any) -> None:
+        """End a task at once; it counts as finished afterwards."""
+
+    def __enter__(self) -> Self:
+        self._codes = installed_code()
+        return self
+
+    def submit(self, job_id: str, task: Task) -> None:
+        order = Order(job_id, task, self.place, self.device, Path(), self._codes)
+        self._running[job_id] = running = _Running(order)
+        self._launch(running)
+
+    def _launch(self, running: _Running) -> None:
+        self._reports.mkdir(parents=True, exist_ok=True)
+        report = self._reports / uuid.uuid4().hex
+        running.order = Order(**{**vars(running.order), "report": report})
+        running.started, running.fraction = None, 0.0
+        running.handle = self.launch(running.order)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        if not self._running:
+            return []
+        done = self.finished([running.handle for running in self._running.values()], seconds)
+        self._look()
+        ended: list[Outcome] = []
+        for job_id, running in list(self._running.items()):
+            if running.handle not in done:
+                continue
+            result = self._result(running)
+            if result is None:
+                self._launch(running)
+                continue
+            running.order.report.unlink(missing_ok=True)
+            del self._running[job_id]
+            ended.append(Outcome(job_id, *result, time.monotonic() - running.submitted))
+        return ended
+
+    def _look(self) -> None:
+        """Read the running tasks' reports, now and then, and stop those that are overdue.
+
+        A task's time counts from its first report: it may have queued for a machine.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
+        for running in self._running.values():
+            with contextlib.suppress(OSError, ValueError):
+                running.fraction = float(running.order.report.read_text())
+                running.started = running.started or now
+            limit = self.place.seconds
+            if running.over_time or running.started is None or limit is None:
+                continue
+            if now - running.started > limit:
+                running.over_time = True
+                self.stop(running.handle)
+
+    def _result(self, running: _Running) -> Ended | None:
+        """Return how a task ended, or ``None`` if it is to be started again."""
+        try:
+            return self.result(running.handle)
+        except DpbenchError as error:
+            reason: str | None = str(error)
+        except (NodeDied, ProcessDied) as death:
+            reason = self._death(running, isinstance(death, NodeDied))
+        return None if reason is None else ({}, reason)
+
+    def _death(self, running: _Running, of_node: bool) -> str | None:
+        """Say why a task died; ``None`` if that does not speak against starting it again."""
+        if running.over_time:
+            return over_time(self.place.seconds or 0.0)
+        with contextlib.suppress(OSError, ValueError):
+            return over_memory(float(_greedy(running.order.report).read_text()))
+        running.node_deaths += of_node
+        running.process_deaths += not of_node
+        if running.node_deaths > NODE_DEATHS:
+            return f"{running.node_deaths} nodes died while they ran it: does it fill their memory?"
+        if running.process_deaths > PROCESS_DEATHS:
+            return "its process died twice: killed, or out of memory?"
+        return None
+
+    def progress(self) -> dict[str, float]:
+        return {job_id: running.fraction for job_id, running in self._running.items()}
+
+    def __exit__(self, *exception: object) -> None:
+        for running in self._running.values():
+            self.stop(running.handle)
+        self._running.clear()
+        shutil.rmtree(self._reports, ignore_errors=True)
+
+
+def installed_code() -> dict[str, str]:
+    """Name the code that makes artifacts: all of dpbench, and each plugin's."""
+    plugins = {f"{entry.cls.kind} {entry.cls.name}": code_version(entry) for entry in registry()}
+    return {"dpbench": f"{__version__}/{package_digest()}", **plugins}
+
+
+def carry_out(order: Order) -> Ended:
+    """Do an order in this process, if this machine is fit for it.
+
+    A process that holds more memory than its limit ends, whatever a scheduler promises.
+    """
+    torch.set_num_threads(order.threads)
+    if problem := _unfit(order):
+        return {}, problem
+    done = threading.Event()
+    gib = memory_limit(order.place.memory_gib)
+    threading.Thread(target=_end_if_greedy, args=(order.report, gib, done), daemon=True).start()
+    log = log_path(order.place.logs, order.job_id)
+    try:
+        return execute(
+            order.task,
+            order.place.store_root,
+            order.device,
+            log,
+            lambda fraction: _write_report(order.report, fraction),
+        )
+    finally:
+        done.set()
+
+
+def _unfit(order: Order) -> str | None:
+    """Say why this machine must not run tasks: other files, or other code than the keys name."""
+    node = platform.node()
+    if not order.report.parent.is_dir():
+        return (
+            f"node {node} does not see {order.place.store_root}: name a directory with --runs "
+            "that all nodes share at the same path"
+        )
+    try:
+        here = installed_code()
+    except Exception as error:
+        return f"node {node} cannot load its plugins: {type(error).__name__}: {one_line(error)}"
+    # A plugin that is missing here is reported by the task that needs it.
+    known = order.codes.keys() & here.keys()
+    other = sorted(name for name in known if order.codes[name] != here[name])
+    if other:
+        return (
+            f"node {node} has other code of {', '.join(other)}: install the same dpbench and "
+            "plugins on every node"
+        )
+    return None
+
+
+def _write_report(path: Path, fraction: float) -> None:
+    """Say how far a task is: a plain file outlives a killed worker and takes no lock."""
+    with contextlib.suppress(OSError):
+        path.write_text(f"{fraction:.4f}\n")
+
+
+def _greedy(report: Path) -> Path:
+    return report.with_suffix(".greedy")
+
+
+def _end_if_greedy(report: Path, gib: float, done: threading.Event) -> None:
+    while not done.wait(0.5):
+        if held_gib(os.getpid()) > gib:
+            _greedy(report).write_text(f"{gib}")
+            os._exit(1)

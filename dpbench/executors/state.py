@@ -1,0 +1,143 @@
+"""What a task may change in its process and must not: read, compared, put back."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["ProcessState", "seed_everything"]
+
+#: Where a patched function would reach every later task: these, and all of dpbench.
+PATCHABLE = ("torch", "torch.nn", "torch.nn.functional", "torch.linalg", "torch.optim", "numpy")
+
+
+@dataclass(frozen=True)
+class _Setting:
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def _set_device(device: torch.device) -> None:
+    # The CPU is what torch falls back to; naming it would slow every call down.
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+def _set_environment(variables: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def _precisions() -> tuple[str, ...]:
+    cudnn: Any = torch.backends.cudnn
+    return torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision
+
+
+def _set_precisions(values: tuple[str, ...]) -> None:
+    cudnn: Any = torch.backends.cudnn
+    torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision = values
+
+
+def _determinism() -> tuple[bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _set_path(path: list[str]) -> None:
+    sys.path[:] = path
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+SETTINGS = (
+    _Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    _Setting("default device", torch.get_default_device, _set_device),
+    _Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
+    _Setting("gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+    _Setting(
+        "deterministic algorithms",
+        _determinism,
+        lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]),
+    ),
+    _Setting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    _Setting("precision", _precisions, _set_precisions),
+    _Setting("numpy's errors", np.geterr, lambda value: np.seterr(**value)),
+    _Setting("working directory", os.getcwd, os.chdir),
+    _Setting("environment", lambda: dict(os.environ), _set_environment),
+    _Setting("import path", lambda: list(sys.path), _set_path),
+)
+
+
+class ProcessState:
+    """How a process was when this was made; :meth:`restore` brings it back to that."""
+
+    def __init__(self) -> None:
+        self._values = [(setting, setting.read()) for setting in SETTINGS]
+        self._filters = list(warnings.filters)
+        self._random = (torch.get_rng_state(), random.getstate(), np.random.get_state())
+        self._functions = {
+            (owner, name): value
+            for owner in _owners()
+            for name, value in vars(owner).items()
+            if callable(value)
+        }
+
+        self._methods = set(vars(torch.Tensor))
+
+    def restore(self) -> list[str]:
+        """Put everything back; return the names of what a task had changed."""
+        changed = []
+        for setting, value in self._values:
+            if _differs(setting, value):
+                changed.append(setting.name)
+                setting.write(value)
+        for (owner, name), value in self._patched():
+            changed.append(f"{getattr(owner, '__name__', owner)}.{name}")
+            setattr(owner, name, value)
+        for name in set(vars(torch.Tensor)) - self._methods:  # above the method of a base
+            changed.append(f"Tensor.{name}")
+            delattr(torch.Tensor, name)
+        _set_filters(self._filters)
+        torch.set_rng_state(self._random[0])
+        random.setstate(self._random[1])
+        np.random.set_state(self._random[2])
+        return changed
+
+    def _patched(self) -> Iterator[tuple[tuple[Any, str], Any]]:
+        for slot, value in self._functions.items():
+            if vars(slot[0]).get(slot[1]) is not value:
+                yield slot, value
+
+
+def _differs(setting: _Setting, value: Any) -> bool:
+    try:
+        return bool(setting.read() != value)
+    except OSError:  # the working directory is gone
+        return True
+
+
+def _owners() -> list[Any]:
+    ours = [name for name in sys.modules if name.partition(".")[0] == "dpbench"]
+    found = [sys.modules.get(name) for name in (*PATCHABLE, *ours)]
+    return [*(module for module in found if module is not None), torch.Tensor]
+
+
+def seed_everything(seed: int | None) -> None:
+    """Start the process-wide random numbers anew: from ``seed``, or from the system's entropy."""
+    fresh = int.from_bytes(os.urandom(8), "little") if seed is None else seed
+    torch.manual_seed(fresh % 2**63)
+    random.seed(fresh)
+    np.random.seed(fresh % 2**32)
