@@ -89,7 +89,7 @@ CASES = [
     Case("noisy mean, one release", NoisyMean, Params(), 1.0, 120_000, 0.8),
     Case("mixture, its first release", OneShotMixture, Params(), 1.0, 100_000, 0.8),
     Case("VAE, DP-SGD alone, 20 steps, ε = 1", VAE, VAE_ALONE, 1.0, 30_000, 0.4),
-    Case("VAE, DP-SGD alone, 20 steps, ε = 10", VAE, VAE_ALONE, 10.0, 4_000, 0.4),
+    Case("VAE, DP-SGD alone, 20 steps, ε = 10", VAE, VAE_ALONE, 10.0, 20_000, 0.4),
 ]
 
 

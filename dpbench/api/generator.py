@@ -40,6 +40,11 @@ class PrivateGenerator(Plugin, ABC):
         self.params = params
         self.latent_dim = latent_dim
 
+    @classmethod
+    def label_of(cls, params: Any) -> str:
+        """Return the label under these hyperparameters: one that names what they add."""
+        return cls.label
+
     @abstractmethod
     def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
         """Learn from ``private`` through its handle; ``public`` is ``[M, d]``."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dpbench.cli.options import config_option, device_option, runs_option
+
+if TYPE_CHECKING:
+    from dpbench.runner.prepare import Prepared
 
 __all__ = ["command"]
 
@@ -19,7 +23,10 @@ __all__ = ["command"]
 @click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--dataset", help="Data set, instead of the grid's.")
 @click.option(
-    "--kind", type=click.Choice(["many-run", "one-run"]), default="many-run", show_default=True
+    "--kind",
+    type=click.Choice(["many-run", "one-run", "replay"]),
+    default="many-run",
+    show_default=True,
 )
 @click.option("--trainings", type=click.IntRange(16), default=400, show_default=True)
 @click.option("--canaries", type=click.IntRange(10), default=200, show_default=True)
@@ -52,6 +59,9 @@ def command(
     With --grid, trials have that grid's hyperparameters and are audited in the company in
     which a run of it trains them.
 
+    With --kind replay nothing is attacked: a fit is replayed on other records with its
+    recorded releases, and all that leaves it must stay the same. It takes seconds.
+
     A bound above the epsilon claimed refutes the claim: exit code 1. A bound
     below it proves nothing. The leaderboard shows the bound beside epsilon.
     """
@@ -79,8 +89,10 @@ def command(
         load_config(config, registry()),
         Request((grid or "all",), dataset, epsilon, clip=clip, methods=(method,)),
         directory,
-        Options(controls=False),
+        Options(controls=False, replay_all=kind == "replay"),
     )
+    if kind == "replay":
+        raise SystemExit(_replay(prepared, device, style))
     effort = Effort(cast(AuditKind, kind), trainings, canaries, records)
     started = time.monotonic()
     found = audit(prepared, choose_device(device), effort, seed, notes.print)
@@ -108,3 +120,35 @@ def command(
             )
         table_console().print(table)
     raise SystemExit(1 if any(result.refuted for _, result in found) else 0)
+
+
+def _replay(prepared: Prepared, device: str, style: str) -> int:
+    """Replay what was asked for, print the verdicts, and return the exit code."""
+    import json
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from dpbench.cli.console import command_line, table_console
+    from dpbench.executors.device import choose_device
+    from dpbench.runner.replays import replay_methods
+
+    started = time.monotonic()
+    found = replay_methods(prepared, choose_device(device), Console(stderr=True).print)
+    prepared.directory.record(command_line(), time.monotonic() - started, len(found))
+    if style == "json":
+        rows = [
+            {"method": f.method, "trials": f.trials, **f.verdict.model_dump(mode="json")}
+            for f in found
+        ]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        table = Table("method", "trials", "verdict", "why", "releases", "s", box=SIMPLE_HEAD)
+        for f in found:
+            colour = "[red]failed[/red]" if f.verdict.verdict == "failed" else f.verdict.verdict
+            seconds = "" if f.seconds is None else f"{f.seconds:.1f}"
+            releases = str(f.verdict.releases)
+            table.add_row(f.method, str(f.trials), colour, f.verdict.reason, releases, seconds)
+        table_console().print(table)
+    return int(any(f.verdict.verdict == "failed" for f in found))

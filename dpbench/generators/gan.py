@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -14,22 +15,31 @@ from torch import Tensor, nn
 from dpbench.api import Context
 from dpbench.errors import DpbenchError
 from dpbench.generators.activation import ActivationParams
+from dpbench.generators.driver import Training
 from dpbench.generators.gan_lanes import AdversarialLoss, add_free_gradient, weight_clip_bound
-from dpbench.generators.lane_prior import PriorParams, PriorPool, release_prior
+from dpbench.generators.lane_prior import PriorPool, release_prior
 from dpbench.generators.mixture import Mixture
-from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
-from dpbench.generators.training_lane import LaneGenerator, TrainingLane
+from dpbench.generators.schedule import (
+    automatic_rate,
+    gentle_rate,
+    lane_rates,
+    schedule_for,
+)
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane, TrainingParams
 from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
-from dpbench.privacy.lane_optim import LaneAverage, lane_optimiser
-from dpbench.privacy.lanes import DPSGDLanes
+from dpbench.privacy.lane_optim import lane_optimiser
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.reference import LinearStack, ReferenceLane
 
 __all__ = ["GAN", "GANParams"]
 
+_BATCH, _STEPS = 1024, (200, 1500)
+_RATES, _GENERATOR_RATE = (5e-3, 1e-2), 5e-3
 
-class GANParams(PriorParams, StepParams, ActivationParams):
+
+class GANParams(TrainingParams, ActivationParams):
     """Hyperparameters of the GAN; ``None`` stands for a default that follows epsilon, N and d.
 
     ``steps`` counts critic steps, the only ones that cost privacy; the generator
@@ -43,12 +53,12 @@ class GANParams(PriorParams, StepParams, ActivationParams):
     ``average = false``, ``decay = false``.
     """
 
-    hidden: tuple[int, ...] = (128,)
-    critic_hidden: tuple[int, ...] = (64,)
+    hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: tuple[int, ...] = (128, 128)
     latent: int | None = Field(None, ge=1)
     skip: bool = True
     loss: Literal["logistic", "wasserstein"] = "logistic"
-    critic_steps: int = Field(5, ge=1)
+    critic_steps: int = Field(2, ge=1)
     fakes: int = Field(512, ge=1)
     penalty: float = Field(1.0, ge=0)
     public_penalty: float = Field(0.0, ge=0)
@@ -100,11 +110,18 @@ class GAN(LaneGenerator):
         prior = self.mixture
         if params.released:
             prior = release_prior(params, private, public)
-        schedule = schedule_for(params, private)
+        batch = _BATCH if private.budget.private else _BATCH // 2  # no noise to outweigh
+        schedule = schedule_for(params, private, batch, *_STEPS)
         if params.bound == "weight-clip":
             bound = weight_clip_bound(self.critic, params.weight_clip or 0.0)
             schedule = replace(schedule, clip=bound)
         return TrainingLane(self, private, context, prior.to(context.device), schedule)
+
+    def initial(self, contexts: Sequence[Context]) -> LaneBuffer:
+        """Draw the generator's networks of many lanes; with ``skip`` they are the identity."""
+        buffer = LaneBuffer.zeros(self.net.layers, len(contexts), contexts[0].device)
+        buffer.initialise([c.generator("init:generator") for c in contexts], self.skip)
+        return buffer
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[GAN]], public: Tensor) -> None:
@@ -119,85 +136,68 @@ class GAN(LaneGenerator):
         return made + start if self.skip else made
 
 
-class _Training:
-    """One run of :meth:`GAN.train`; everything is ordered by falling steps."""
+class _Training(Training[GAN]):
+    """Critic steps, which see private latents, and a generator step after every few of them."""
+
+    params: GANParams
 
     def __init__(self, lanes: list[TrainingLane[GAN]], public: Tensor) -> None:
-        self.lanes, self.public = lanes, public
-        first = lanes[0].generator
-        self.params: GANParams = first.params
+        super().__init__(lanes, public)
+        first, p = lanes[0].generator, self.params
         self.net, self.critic, self.skip = first.net, first.critic, first.skip
-        self.schedules = [lane.schedule for lane in lanes]
-        contexts = [lane.context for lane in lanes]
-        privates = [lane.private for lane in lanes]
-        self.loss = AdversarialLoss(self.params.loss)
-        device = contexts[0].device
-        count = len(lanes)
-        self.weights = LaneBuffer.zeros(self.net.layers, count, device)
-        self.weights.initialise([c.generator("init:generator") for c in contexts], self.skip)
-        self.judge = LaneBuffer.zeros(self.critic.layers, count, device)
+        self.loss = AdversarialLoss(p.loss)
+        device, contexts = self.device, self.contexts
+        self.judge = LaneBuffer.zeros(self.critic.layers, len(lanes), device)
         self.judge.initialise([c.generator("init:critic") for c in contexts])
-        fakes = self.params.fakes
         self.public_picks = [c.generator("public", device) for c in contexts]
-        self.critic_replay, self.replay = Replay(), Replay()
-        if self.params.engine == "lanes":  # the reference engine draws batches within a step
-            self.critic_replay = Replay.on(
-                device, privates, lambda: self.engine.streams + self.public_picks
+        self.replay, self.free_replay = Replay(), Replay()
+        if p.engine == "lanes":  # the reference engine draws batches within a step
+            self.replay = Replay.on(
+                device, self.privates, lambda: self.engine.streams + self.public_picks
             )
-            self.replay = Replay.on(device, privates, list)
-        fixed = self.critic_replay.captures
+            self.free_replay = Replay.on(device, self.privates, list)
+        fixed = self.replay.captures
         self.numbers = StepNumbers(device, fixed)
         priors = [lane.prior for lane in lanes]
-        self.pool = PriorPool(priors, contexts, "fakes", fakes, device, fixed=fixed)
-        self.engine: DPSGDLanes | ReferenceLane
-        if self.params.engine == "opacus":
-            module = LinearStack(self.critic.sizes, self.critic.activation)
-            linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
-            self.engine = ReferenceLane(
-                self.judge,
-                privates[0],
-                self.schedules[0],
-                module,
-                linears,
-                lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
-            )
-        else:
-            self.engine = DPSGDLanes(self.judge, privates, self.schedules, fixed=fixed)
+        self.pool = PriorPool(priors, contexts, "fakes", p.fakes, device, fixed=fixed)
+        self.engine = (
+            self._reference()
+            if p.engine == "opacus"
+            else DPSGDLanes(self.judge, self.privates, self.schedules, fixed=fixed)
+        )
         self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
-        p = self.params
         self.critic_optimiser = lane_optimiser(p.optimiser, self.judge, p.betas, p.weight_decay)
         self.optimiser = lane_optimiser(p.optimiser, self.weights, p.betas, p.weight_decay)
-        self.average = LaneAverage(self.weights.flat)
         self.grads = self.weights.like()
 
-    def run(self) -> None:
-        params, total = self.params, self.schedules[0].steps
-        every = params.critic_steps
-        while (active := self.engine.active) > 0:
-            step = self.engine.step
-            for i, lane in enumerate(self.lanes[:active]):
-                lane.watch(step, self.weights.flat[i : i + 1])
-            schedules = self.schedules[:active]
-            self.numbers.set("critic", lane_rates(params, schedules, step))
-            self.pool.advance(active)
-            self.engine.begin()
-            self.critic_replay.run(self.engine.key, partial(self._critic_step, active))
-            self.engine.end()
-            if step % every == every - 1:
-                own = params.generator_rate
-                rates = lane_rates(params, schedules, step, own, gentle=params.released)
-                self.numbers.set("generator", rates)
-                self.numbers.set("average", [self.average.weight()])
-                self.pool.advance(active)
-                self.replay.run(active, partial(self._generator_step, active))
-            if step % 50 == 0:
-                self.lanes[0].context.progress(step, total)
-        final = self.average.flat if params.average else self.weights.flat
-        for i, lane in enumerate(self.lanes):
-            lane.watch(lane.schedule.steps, final[i : i + 1])
-            lane.publish(final[i : i + 1])
+    def _reference(self) -> ReferenceLane:
+        module = LinearStack(self.critic.sizes, self.critic.activation)
+        linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
+        return ReferenceLane(
+            self.judge,
+            self.privates[0],
+            self.schedules[0],
+            module,
+            linears,
+            lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
+        )
 
-    def _critic_step(self, active: int) -> None:
+    def before(self, active: int, step: int) -> None:
+        """Set the critic's rates; draw its fakes."""
+        rates = lane_rates(self.params, self.schedules[:active], step, self._rate)
+        self.numbers.set("critic", rates)
+        self.pool.advance(active)
+
+    def _rate(self, schedule: LaneSchedule) -> float:
+        if self.params.released:
+            return 2e-3 / (1 + schedule.noise_multiplier)
+        return automatic_rate(schedule, *_RATES)
+
+    def _generator_rate(self, schedule: LaneSchedule) -> float:
+        return gentle_rate(schedule) if self.params.released else _GENERATOR_RATE
+
+    def step(self, active: int) -> None:
+        """Move the critic by its noisy gradient on records and its own on fakes."""
         params, judge = self.params, self.judge.head(active)
 
         def real(x: Tensor) -> list[LinearTrace]:
@@ -221,8 +221,21 @@ class _Training:
         if params.weight_clip:
             judge.flat.clamp_(-params.weight_clip, params.weight_clip)
 
+    def after(self, active: int, step: int) -> None:
+        """Move the generator after every ``critic_steps`` of the critic's; free."""
+        params = self.params
+        if step % params.critic_steps != params.critic_steps - 1:
+            return
+        schedules = self.schedules[:active]
+        own = params.generator_rate
+        rates = lane_rates(params, schedules, step, self._generator_rate, own)
+        self.numbers.set("generator", rates)
+        self.count_average()
+        self.pool.advance(active)
+        self.free_replay.run(active, partial(self._generator_step, active))
+
     def _generator_step(self, active: int) -> None:
-        params, head, judge = self.params, self.weights.head(active), self.judge.head(active)
+        head, judge = self.weights.head(active), self.judge.head(active)
         start = self.pool.batch
         made = self.net.forward(head, start)
         x = made.output.add_(start) if self.skip else made.output
@@ -235,8 +248,7 @@ class _Training:
             torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
             torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])
         self.optimiser.step(grads.flat, self.numbers.all("generator"))
-        if params.average:
-            self.average.blend(head.flat, self.numbers.one("average"))
+        self.average(active)
 
     def _public(self, active: int, count: int) -> Tensor:
         picks = [

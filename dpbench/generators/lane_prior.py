@@ -25,12 +25,15 @@ PriorKind = Literal["mixture", "gaussian", "normal"]
 class PriorParams(Params):
     """What a generator starts from; ``None`` stands for an automatic choice.
 
+    ``normal`` is N(0, I), the distribution of whitened public latents, and costs nothing.
+    ``mixture`` and ``gaussian`` are released at a part of the budget, which the method's
+    name then says (``GAN+mixture``).
     ``prior_share`` is the part of the budget that goes to it (see
     :func:`dpbench.privacy.lanes.release_noise`), ``prior_rounds`` how often the
     means of a mixture move before its one refinement; each is a release.
     """
 
-    prior: PriorKind = "mixture"
+    prior: PriorKind = "normal"
     components: int | None = Field(None, ge=1)
     prior_share: float | None = Field(None, gt=0, lt=1)
     prior_rounds: int | None = Field(None, ge=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_optim import OptimiserName
 from dpbench.privacy.lanes import LaneSchedule
 
-__all__ = ["StepParams", "lane_rates", "schedule_for"]
+__all__ = ["StepParams", "automatic_rate", "gentle_rate", "lane_rates", "schedule_for"]
 
 
 class StepParams(Params):
@@ -24,7 +24,7 @@ class StepParams(Params):
     """
 
     batch: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=0)
     optimiser: OptimiserName = "adam"
     learning_rate: float | None = Field(None, gt=0)
     decay: bool = True
@@ -35,40 +35,56 @@ class StepParams(Params):
     pretrain_rate: float = Field(2e-3, gt=0)
 
 
-def schedule_for(params: StepParams, private: PrivateLatents) -> LaneSchedule:
-    """Choose a lane's schedule; the noise uses up what the ledger has left."""
-    batch = params.batch or max(1, min(1024, private.size // 4))
-    steps = params.steps or automatic_steps(private)
+def schedule_for(
+    params: StepParams, private: PrivateLatents, batch: int, least: int, most: int
+) -> LaneSchedule:
+    """Choose a lane's schedule; the noise uses up what the ledger has left.
+
+    ``batch``, and ``least`` and ``most`` steps, are the generator's own: they bound what is
+    automatic.
+    """
+    batch = params.batch or max(1, min(batch, private.size // 4))
+    steps = automatic_steps(private, least, most) if params.steps is None else params.steps
     rate = min(1.0, batch / private.size)
-    return LaneSchedule(rate, steps, private.clip, private.noise_multiplier(rate, steps))
+    noise = private.noise_multiplier(rate, steps) if steps else 0.0
+    return LaneSchedule(rate, steps, private.clip, noise)
 
 
-def automatic_steps(private: PrivateLatents) -> int:
-    """1,000 steps without noise, falling with epsilon to 150."""
+def automatic_steps(private: PrivateLatents, least: int, most: int) -> int:
+    """``most`` steps without noise, ``200 sqrt(epsilon)`` in between, never under ``least``."""
     if not private.budget.private or private.budget.epsilon >= 100:
-        return 1000
-    return int(min(1000, max(150, 200 * private.budget.epsilon**0.5)))
+        return most
+    return int(min(most, max(least, 200 * private.budget.epsilon**0.5)))
 
 
 def lane_rates(
     params: StepParams,
     schedules: Sequence[LaneSchedule],
     step: int,
-    base: float | None = None,
-    gentle: bool = False,
+    automatic: Callable[[LaneSchedule], float],
+    own: float | None = None,
 ) -> list[float]:
-    """Return each lane's learning rate at ``step``; ``gentle`` as in :func:`automatic_rate`."""
+    """Return each lane's learning rate at ``step``: ``own``, or what the parameters say."""
     rates = []
     for schedule in schedules:
-        rate = base or params.learning_rate or automatic_rate(schedule, gentle)
+        rate = own or params.learning_rate or automatic(schedule)
         rates.append(rate * (1 - step / schedule.steps) if params.decay else rate)
     return rates
 
 
-def automatic_rate(schedule: LaneSchedule, gentle: bool = False) -> float:
-    """Smaller under noise; much smaller for a network that starts at a released prior.
+def automatic_rate(schedule: LaneSchedule, least: float, most: float) -> float:
+    """``4 / steps`` within bounds: few steps then reach as far as many.
 
-    Adam moves every parameter by about its rate, however little of a noisy
-    gradient is signal: networks that start at a good place wander off.
+    Adam moves every parameter by at most about its rate, so rate times steps
+    bounds how far a network gets.
     """
-    return 2e-3 / (1 + (20 if gentle else 1) * schedule.noise_multiplier)
+    return min(most, max(least, 4 / schedule.steps))
+
+
+def gentle_rate(schedule: LaneSchedule) -> float:
+    """Tiny under noise, for networks that start at a released prior.
+
+    However little of a noisy gradient is signal, Adam moves every parameter by about
+    its rate: networks that start at a good place wander off.
+    """
+    return 2e-3 / (1 + 20 * schedule.noise_multiplier)

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
+from pydantic import model_validator
 from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator
+from dpbench.generators.lane_prior import PriorParams
 from dpbench.generators.mixture import Mixture
+from dpbench.generators.schedule import StepParams
 from dpbench.privacy.handle import PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer
 from dpbench.privacy.lanes import LaneSchedule
 
-__all__ = ["MOST_ON_CPU", "LaneGenerator", "TrainingLane", "batched_runs"]
+__all__ = ["MOST_ON_CPU", "LaneGenerator", "TrainingLane", "TrainingParams", "batched_runs"]
 
 MOST_ON_CPU = 16
 _TABLE_BYTES = {"cpu": 2**30, "cuda": 2**33}
@@ -23,11 +27,30 @@ _SNAPSHOTS = 5
 """Pictures of a training, besides the one of its start."""
 
 
+class TrainingParams(PriorParams, StepParams):
+    """What a generator starts from, and how it is trained.
+
+    ``steps = 0`` with a released prior is the start alone: the control of what DP-SGD adds.
+    """
+
+    @model_validator(mode="after")
+    def _no_steps_need_a_start(self) -> TrainingParams:
+        if self.steps == 0 and not self.released:
+            raise ValueError("steps = 0 needs a released prior")
+        return self
+
+
 class LaneGenerator(PrivateGenerator):
     """A prior and one lane's flat parameters ``[1, P]``, trained beside other lanes."""
 
     mixture: Mixture
     flat: Tensor
+
+    @classmethod
+    def label_of(cls, params: Any) -> str:
+        """Name a released start, and say where nothing follows it: ``GAN+mixture (start)``."""
+        start = f"+{params.prior}" if params.released else ""
+        return f"{cls.label}{start}" + (" (start)" if params.steps == 0 else "")
 
     def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
         """Train one lane."""
@@ -49,7 +72,11 @@ class LaneGenerator(PrivateGenerator):
             if isinstance(generator, cls)
         ]
         together = lanes[0].generator.params.engine == "lanes"
-        for run in batched_runs(lanes, together):
+        for lane in lanes:
+            if lane.schedule.steps == 0:  # the start alone
+                lane.publish(lane.generator.initial([lane.context]).flat)
+        trained = [lane for lane in lanes if lane.schedule.steps]
+        for run in batched_runs(trained, together):
             cls.train(run, public)
 
     @abstractmethod
@@ -57,6 +84,10 @@ class LaneGenerator(PrivateGenerator):
         self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[Self]:
         """Release the prior first, so that the steps use up exactly what it leaves."""
+
+    @abstractmethod
+    def initial(self, contexts: Sequence[Context]) -> LaneBuffer:
+        """Draw the parameters with which many lanes start, one by one from their contexts."""
 
     @classmethod
     @abstractmethod
@@ -115,6 +146,9 @@ def batched_runs(
     cache, and nowhere more than fit in memory; lanes do not depend on what runs
     beside them, so results are the same.
     """
+    lanes = list(lanes)
+    if not lanes:
+        return
     ordered = sorted(lanes, key=lambda lane: -lane.schedule.steps)
     device, private = ordered[0].context.device.type, ordered[0].private
     fit = _TABLE_BYTES.get(device, 2**30) // (8 * private.dim * private.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -12,38 +13,58 @@ from torch import Tensor
 
 from dpbench.api import Context
 from dpbench.generators.activation import ActivationParams
-from dpbench.generators.lane_prior import PriorParams, release_prior
+from dpbench.generators.driver import Training
+from dpbench.generators.lane_prior import release_prior
 from dpbench.generators.mixture import Mixture
-from dpbench.generators.schedule import StepParams, lane_rates, schedule_for
-from dpbench.generators.training_lane import LaneGenerator, TrainingLane
+from dpbench.generators.schedule import (
+    automatic_rate,
+    gentle_rate,
+    lane_rates,
+    schedule_for,
+)
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane, TrainingParams
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
-from dpbench.privacy.lane_optim import LaneAdam, LaneAverage, lane_optimiser
-from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
+from dpbench.privacy.lane_optim import LaneAdam, lane_optimiser
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
+from dpbench.privacy.randomness import SeededSource, fill_normal
 from dpbench.privacy.reference import ReferenceLane
 
 __all__ = ["VAE", "VAEParams"]
 
+_BATCH, _STEPS = 1024, (100, 1500)
+_RATES = 1e-2, 2e-2
+_MODES = 20
+_NOISE = 0.6
+_GENERATED = 128
+"""Samples of the model from which a step estimates how much clipping leaves."""
 
-class VAEParams(PriorParams, StepParams, ActivationParams):
+
+class VAEParams(TrainingParams, ActivationParams):
     """Hyperparameters of the VAE; ``None`` stands for a default that follows epsilon, N and d.
 
+    ``latent`` is a quarter of d, or d itself with a released prior, where ``skip`` then
+    is 0.9 and not 0. ``output`` says whether the variance of the decoder's output stays
+    at ``noise_scale``^2 or is learned, and ``modes`` how many Gaussians the learned prior of
+    z has (0: it is N(0, I); 20, or 0 with a released prior); see :class:`VAENet`.
     ``pretrain_steps`` fit it to public latents before the first private step, for
     free, where the prior is N(0, I).
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
-    ``output_noise = false``, ``hidden = [64]``, ``latent = 32``, ``batch = 64``,
-    ``steps = 48000``, ``pretrain_steps = 0``, ``average = false``, ``decay = false``,
+    ``output = "fixed"``, ``modes = 0``, ``output_noise = false``, ``hidden = [64]``,
+    ``latent = 32``, ``batch = 64``, ``steps = 48000``, ``average = false``, ``decay = false``,
     ``weight_decay = 1e-6``, learning rate 0.005 to 0.02.
     """
 
     hidden: tuple[int, ...] = (128,)
     latent: int | None = Field(None, ge=1)
-    skip: float = Field(0.9, ge=0, lt=1)
+    skip: float | None = Field(None, ge=0, lt=1)
     noise_scale: float | None = Field(None, gt=0)
+    output: Literal["fixed", "learned"] = "learned"
     output_noise: bool = True
+    modes: int | None = Field(None, ge=0)
     kl_weight: float = Field(1.0, ge=0)
     kl_warmup: float = Field(0.0, ge=0, le=1)
     engine: Literal["lanes", "opacus"] = "lanes"
@@ -54,13 +75,36 @@ class VAEParams(PriorParams, StepParams, ActivationParams):
             raise ValueError("pretrain_steps needs prior = 'normal'")
         return self
 
+    @model_validator(mode="after")
+    def _modes_stand_alone(self) -> VAEParams:
+        if self.modes and self.released:
+            raise ValueError("modes of a learned prior need prior = 'normal'")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_knows_the_plain_loss(self) -> VAEParams:
+        if self.engine == "opacus" and (self.output == "learned" or self.learned_modes):
+            raise ValueError("engine = 'opacus' needs output = 'fixed' and modes = 0")
+        return self
+
+    @property
+    def learned_modes(self) -> int:
+        """How many Gaussians the learned prior has."""
+        return self.modes if self.modes is not None else 0 if self.released else _MODES
+
+    def skip_at(self, latent: int, dim: int) -> float:
+        """Return the weight of the identity; 0 where it does not fit."""
+        skip = self.skip if self.skip is not None else 0.9 if self.released else 0.0
+        return skip if latent == dim else 0.0
+
 
 class VAE(LaneGenerator):
     """Encoder and decoder trained by DP-SGD on the evidence lower bound.
 
-    With ``prior = "mixture"`` a part of the budget first releases a Gaussian
-    mixture; the VAE then models records in their component's own units, given
-    the component, and starts as the mixture itself (see :class:`VAENet`).
+    The whole budget goes to the gradients, and the networks start from nothing.
+    With ``prior = "mixture"`` a part of it first releases a Gaussian mixture; the VAE
+    then models records in their component's own units, given the component, and
+    starts as the mixture itself (see :class:`VAENet`).
     """
 
     name = "vae"
@@ -69,9 +113,9 @@ class VAE(LaneGenerator):
 
     def __init__(self, params: VAEParams, latent_dim: int) -> None:
         super().__init__(params, latent_dim)
-        latent = params.latent or latent_dim
-        skip = params.skip if latent == latent_dim else 0.0
-        self.noise_scale = params.noise_scale or (math.sqrt(1 - skip**2) if skip else 0.3)
+        latent = params.latent or (latent_dim if params.released else max(1, latent_dim // 4))
+        skip = params.skip_at(latent, latent_dim)
+        self.noise_scale = params.noise_scale or (math.sqrt(1 - skip**2) if skip else _NOISE)
         self.net = VAENet(
             latent_dim,
             latent,
@@ -79,6 +123,9 @@ class VAE(LaneGenerator):
             params.activation_function,
             skip,
             latent_dim if params.prior == "mixture" else 0,
+            self.noise_scale,
+            params.output == "learned",
+            params.learned_modes,
         )
         self.mixture = Mixture.standard(latent_dim)
         self.flat = torch.zeros(1, 0)
@@ -89,8 +136,12 @@ class VAE(LaneGenerator):
         """Release the prior first, so that the steps use up exactly what it leaves."""
         params: VAEParams = self.params
         prior = release_prior(params, private, public)
-        schedule = schedule_for(params, private)
+        schedule = schedule_for(params, private, _BATCH, *_STEPS)
         return TrainingLane(self, private, context, prior.to(context.device), schedule)
+
+    def initial(self, contexts: Sequence[Context]) -> LaneBuffer:
+        """Draw the networks of many lanes; with ``skip`` they are an exact model of the prior."""
+        return self.net.initial([c.generator("init") for c in contexts], contexts[0].device)
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[VAE]], public: Tensor) -> None:
@@ -100,57 +151,114 @@ class VAE(LaneGenerator):
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
         which, noise = self.mixture.draw(count, rng)
-        z = torch.randn(count, self.net.latent, generator=rng)
+        z = torch.randn(1, count, self.net.latent, generator=rng)
+        uniform = torch.rand(1, count, self.net.modes, generator=rng)
         buffer = LaneBuffer(self.net.layers, self.flat)
         with torch.no_grad():
-            extra = self.mixture.means[which][None] if self.net.extra else z[None, :, :0]
-            made = self.net.decode(buffer, z[None], extra)[0]
-        if self.params.output_noise:
-            made = made + self.noise_scale * noise
-        return self.mixture.place(which, made)
+            z = self.net.draw_codes(buffer, z, uniform)
+            extra = self.mixture.means[which][None] if self.net.extra else z[..., :0]
+            made = self.net.decode(buffer, z, extra)
+            if self.params.output_noise:
+                made = made + self.net.output_noise(buffer) * noise[None]
+        return self.mixture.place(which, made[0])
 
 
-class _Training:
-    """One run of :meth:`VAE.train`; everything is ordered by falling steps."""
+class _Training(Training[VAE]):
+    """Steps on the evidence lower bound; the learned prior's normaliser is a free part of it."""
+
+    params: VAEParams
 
     def __init__(self, lanes: list[TrainingLane[VAE]], public: Tensor) -> None:
-        self.lanes, self.public = lanes, public
-        first = lanes[0].generator
-        self.params: VAEParams = first.params
+        super().__init__(lanes, public)
+        first, p = lanes[0].generator, self.params
         self.net, self.noise_scale = first.net, first.noise_scale
-        self.schedules = [lane.schedule for lane in lanes]
-        contexts = [lane.context for lane in lanes]
-        privates = [lane.private for lane in lanes]
-        self.device = contexts[0].device
-        self.weights = self.net.initial([c.generator("init") for c in contexts], self.device)
-        self.picks = [c.generator("components", self.device) for c in contexts]
-        self.draws = [c.generator("latent-noise", self.device) for c in contexts]
-        view = self._view if self.params.released else None
-        self.replay = (
-            Replay()  # the reference engine draws its batches within a step
-            if self.params.engine == "opacus"
-            else Replay.on(self.device, privates, lambda: self.engine.streams + self.draws)
-        )
-        self.numbers = StepNumbers(self.device, self.replay.captures)
-        self.engine: DPSGDLanes | ReferenceLane
-        if self.params.engine == "opacus":
-            module = VAEModule(self.net)
-            self.engine = ReferenceLane(
-                self.weights,
-                privates[0],
-                self.schedules[0],
-                module,
-                module.linears,
-                lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
-                view=view,
-                randomness=self.net.latent,
-            )
-        else:
-            fixed = self.replay.captures
-            self.engine = DPSGDLanes(self.weights, privates, self.schedules, view=view, fixed=fixed)
-        p = self.params
+        device, contexts = self.device, self.contexts
+        self.picks = [private.draws("components") for private in self.privates]
+        self.free = [c.generator("generated", device) for c in contexts]
+        self.replay = Replay()  # the reference engine draws its batches within a step
+        if p.engine == "lanes":
+            self.replay = Replay.on(device, self.privates, self._streams)
+        self.numbers = StepNumbers(device, self.replay.captures)
+        self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
+        self.scratch = self.weights.like()
+        self.engine = self._reference() if p.engine == "opacus" else self._lanes()
         self.optimiser = lane_optimiser(p.optimiser, self.weights, p.betas, p.weight_decay)
-        self.average = LaneAverage(self.weights.flat)
+        if p.pretrain_steps:
+            self._pretrain()
+
+    def _streams(self) -> list[torch.Generator]:
+        """All that a captured step draws from; never asked for where the source is secret."""
+        seeded = (source for source in self.draws if isinstance(source, SeededSource))
+        return self.engine.streams + [s.generator(self.device) for s in seeded] + self.free
+
+    def _lanes(self) -> DPSGDLanes:
+        self.draws = [private.draws("dp-sgd") for private in self.privates]
+        view = self._view if self.params.released else None
+        fixed = self.replay.captures
+        return DPSGDLanes(self.weights, self.privates, self.schedules, view=view, fixed=fixed)
+
+    def _reference(self) -> ReferenceLane:
+        module = VAEModule(self.net)
+        return ReferenceLane(
+            self.weights,
+            self.privates[0],
+            self.schedules[0],
+            module,
+            module.linears,
+            lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
+            view=self._view if self.params.released else None,
+            randomness=self.net.latent,
+        )
+
+    def before(self, active: int, step: int) -> None:
+        """Set the weights of the divergence and the rates."""
+        schedules = self.schedules[:active]
+        self.numbers.set("kl", [self._kl_weight(schedule) for schedule in schedules])
+        rates = lane_rates(self.params, schedules, step, self._rate)
+        self.numbers.set("rates", rates)
+        self.count_average()
+
+    def _rate(self, schedule: LaneSchedule) -> float:
+        return gentle_rate(schedule) if self.params.released else automatic_rate(schedule, *_RATES)
+
+    def step(self, active: int) -> None:
+        """Move by the noisy gradient on records and the normaliser's own."""
+        head = self.weights.head(active)
+        grads = self.engine.compute(partial(self._traces, head))
+        if self.net.modes:
+            weight = self.numbers.per_lane("kl") * self._kept(head)
+            self.net.add_normaliser(head, weight, grads)
+        self.optimiser.step(grads.flat, self.numbers.all("rates"))
+        self.average(active)
+
+    def _kept(self, head: LaneBuffer) -> Tensor:
+        """How much clipping leaves of a generated sample's gradient, ``[A, 1, 1]``.
+
+        The normaliser must weigh as much as what it normalises: records' clipping is
+        private, but that of samples from the model itself is free.
+        """
+        lanes, net = len(head.flat), self.net
+        x = self._generated(head)
+        traces = net.traces(head, x, self.numbers.per_lane("kl"), self._noise)
+        clip, ones = self.clip[:lanes], x.new_ones(x.shape[:2])
+        norms = clipped_sum(traces, clip, ones, self.scratch.head(lanes))
+        return (clip / norms.clamp_min(1e-30)).clamp_max(1).mean(1).view(-1, 1, 1)
+
+    def _generated(self, head: LaneBuffer) -> Tensor:
+        lanes, net = len(head.flat), self.net
+        uniform = head.flat.new_empty(lanes, _GENERATED, net.modes)
+        for lane in range(lanes):
+            uniform[lane].uniform_(generator=self.free[lane])
+        z = net.draw_codes(
+            head, self._noise(uniform.new_empty(lanes, _GENERATED, net.latent)), uniform
+        )
+        made = net.decode(head, z, z[..., :0])
+        return made + net.output_noise(head) * self._noise(torch.empty_like(made))
+
+    def _noise(self, out: Tensor) -> Tensor:
+        for lane in range(len(out)):
+            out[lane].normal_(generator=self.free[lane])
+        return out
 
     def _traces(self, params: LaneBuffer, batch: Tensor) -> list[LinearTrace]:
         return self.net.traces(params, batch, self.numbers.per_lane("kl"), self._draw)
@@ -165,52 +273,18 @@ class _Training:
         """A record in its component's units, followed by the component's mean."""
         prior = self.lanes[lane].prior
         shares = prior.responsibilities(x)
-        which = torch.multinomial(shares, 1, generator=self.picks[lane]).squeeze(1)
+        uniform = self.picks[lane].uniform(shares.shape, shares.device).clamp(1e-30, 1 - 1e-7)
+        which = (shares.log() - (-uniform.log()).log()).argmax(1)  # a draw by Gumbel's trick
         own = prior.standardise(which, x)
         return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
 
     def _draw(self, out: Tensor) -> Tensor:
         """Fill the rows that hold records; how many are drawn depends on the lane alone."""
-        if isinstance(self.engine, ReferenceLane):
-            return self._fill(out)
+        assert isinstance(self.engine, DPSGDLanes)
         out.zero_()
         for lane, size in enumerate(self.engine.sizes[: len(out)]):
-            out[lane, :size].normal_(generator=self.draws[lane])
+            fill_normal(self.draws[lane], out[lane, :size])
         return out
-
-    def _fill(self, out: Tensor) -> Tensor:
-        for lane in range(len(out)):
-            out[lane].normal_(generator=self.draws[lane])
-        return out
-
-    def run(self) -> None:
-        params, buffer = self.params, self.weights
-        if params.pretrain_steps:
-            self._pretrain()
-        total = self.schedules[0].steps
-        while (active := self.engine.active) > 0:
-            step = self.engine.step
-            for i, lane in enumerate(self.lanes[:active]):
-                lane.watch(step, buffer.flat[i : i + 1])
-            schedules = self.schedules[:active]
-            self.numbers.set("kl", [self._kl_weight(schedule) for schedule in schedules])
-            self.numbers.set("rates", lane_rates(params, schedules, step, gentle=params.released))
-            self.numbers.set("average", [self.average.weight()])
-            self.engine.begin()
-            self.replay.run(self.engine.key, partial(self._step, buffer.head(active)))
-            self.engine.end()
-            if step % 50 == 0:
-                self.lanes[0].context.progress(step, total)
-        final = self.average.flat if params.average else buffer.flat
-        for i, lane in enumerate(self.lanes):
-            lane.watch(lane.schedule.steps, final[i : i + 1])
-            lane.publish(final[i : i + 1])
-
-    def _step(self, head: LaneBuffer) -> None:
-        grads = self.engine.compute(partial(self._traces, head))
-        self.optimiser.step(grads.flat, self.numbers.all("rates"))
-        if self.params.average:
-            self.average.blend(head.flat, self.numbers.one("average"))
 
     def _pretrain(self) -> None:
         """Fit all lanes to public latents; free."""
@@ -229,7 +303,7 @@ class _Training:
                     for g in picks
                 ]
             )
-            for trace in net.traces(self.weights, self.public[rows], scale, self._fill):
+            for trace in net.traces(self.weights, self.public[rows], scale, self._noise):
                 torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer])
                 torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[trace.layer])
             rate = params.pretrain_rate * (1 - step / params.pretrain_steps)

@@ -15,6 +15,8 @@ from dpbench.privacy.reference import LinearStack
 __all__ = ["VAEModule", "VAENet"]
 
 _LOG_VARIANCE = (-10.0, 4.0)
+_MODES_APART = 3.0
+"""Modes of a learned prior start about so far apart: alike, they would stay so."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,16 @@ class VAENet:
     ``x = a z + sqrt(1 - a^2) noise`` of N(0, I), and networks learn what
     deviates from it. ``extra`` columns after the first ``dim`` of the input
     are a condition both networks see.
+
+    With ``learned`` the output's variance is learned too, one per dimension, and
+    starts at ``noise``^2: with s the learned log-scale relative to ``noise`` the first
+    term becomes ``0.5 exp(-2 s) (x - x')^2 + noise^2 s``, summed over dimensions
+    (``noise``^2 times the Gaussian's negative log-likelihood; Rybkin et al. 2021).
+
+    With ``modes`` = K > 0 the prior over z is learned: the mixture of K Gaussians of
+    unit covariance that arises by tilting, ``p(z) = N(z; 0, I) sum_k exp(a_k + w_k z) / Z``,
+    with means w_k and weights in proportion to ``exp(a_k + |w_k|^2 / 2)``. Its scores are a
+    linear layer of z, and log Z depends on no record, so that its gradient is free.
     """
 
     dim: int
@@ -34,6 +46,9 @@ class VAENet:
     activation: Activation
     skip: float = 0.0
     extra: int = 0
+    noise: float = 1.0
+    learned: bool = False
+    modes: int = 0
 
     @property
     def encoder(self) -> LaneMLP:
@@ -47,16 +62,37 @@ class VAENet:
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        return self.encoder.layers + self.decoder.layers
+        scale = [(0, self.dim)] if self.learned else []
+        tilt = [(self.latent, self.modes)] if self.modes else []
+        return self.encoder.layers + self.decoder.layers + scale + tilt
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """The last layers of encoder and decoder."""
+        depth = len(self.hidden)
+        return depth, 2 * depth + 1
+
+    @property
+    def scale_layer(self) -> int:
+        return self.outputs[1] + 1
+
+    @property
+    def tilt_layer(self) -> int:
+        return self.outputs[1] + 1 + self.learned
 
     def initial(self, generators: Sequence[torch.Generator], device: torch.device) -> LaneBuffer:
         """Draw fresh parameters, one generator per lane."""
         buffer = LaneBuffer.zeros(self.layers, len(generators), device)
         buffer.initialise(generators)
         if self.skip:
-            for last in (len(self.hidden), len(self.layers) - 1):
+            for last in self.outputs:
                 buffer.weights[last].zero_()
                 buffer.biases[last].zero_()
+        if self.learned:
+            buffer.biases[self.scale_layer].zero_()
+        if self.modes:
+            buffer.weights[self.tilt_layer].mul_(_MODES_APART)
+            buffer.biases[self.tilt_layer].zero_()
         return buffer
 
     def traces(
@@ -86,16 +122,54 @@ class VAENet:
         made = decoder.forward(params, code)
         error = made.output.add_(z, alpha=self.skip) if self.skip else made.output
         error = error.sub_(x)
+        error, own = self._scaled(params, error) if self.learned else (error, [])
         traces, grad = decoder.backward(params, made, error, need_input=True)
         assert grad is not None
         grad_z = grad[..., :k]
         if self.skip:
             grad_z = grad_z.add(error, alpha=self.skip)
+        if self.modes:
+            shares = -kl_weight * self._logits(params, z).softmax(-1)
+            grad_z = grad_z + shares @ params.weights[self.tilt_layer].transpose(1, 2)
+            own.append(LinearTrace(self.tilt_layer, z, shares))
         grad_mean = _plus(grad_z, kl_weight, mean)
         grad_log = _plus(deviation.mul_(grad_z), kl_weight, log_variance.exp_().sub_(1))
         grad_log = grad_log.mul_(0.5).mul_(inside)
         lower, _ = encoder.backward(params, seen, torch.cat([grad_mean, grad_log], -1))
-        return traces + lower
+        return traces + lower + own
+
+    def _scaled(self, params: LaneBuffer, error: Tensor) -> tuple[Tensor, list[LinearTrace]]:
+        """Return the loss's derivative in x', and the trace of the output's log-scale."""
+        weighted = error * (-2 * params.biases[self.scale_layer]).exp()
+        delta = self.noise**2 - error * weighted
+        return weighted, [LinearTrace(self.scale_layer, error[..., :0], delta)]
+
+    def _logits(self, params: LaneBuffer, z: Tensor) -> Tensor:
+        return torch.baddbmm(params.biases[self.tilt_layer], z, params.weights[self.tilt_layer])
+
+    def log_weights(self, params: LaneBuffer) -> Tensor:
+        """The learned prior's log-weights ``[A, 1, K]``, up to a constant."""
+        means = params.weights[self.tilt_layer]
+        return params.biases[self.tilt_layer] + 0.5 * means.square().sum(1, keepdim=True)
+
+    def add_normaliser(self, params: LaneBuffer, weight: float | Tensor, out: LaneBuffer) -> None:
+        """Add the gradient of ``weight * log Z``, which depends on no record."""
+        shares = weight * self.log_weights(params).softmax(-1)
+        out.weights[self.tilt_layer].add_(params.weights[self.tilt_layer] * shares)
+        out.biases[self.tilt_layer].add_(shares)
+
+    def draw_codes(self, params: LaneBuffer, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Turn N(0, I) ``[A, B, latent]`` and uniform ``[A, B, K]`` into draws from the prior."""
+        if not self.modes:
+            return noise
+        gumbel = -(-uniform.clamp(1e-12, 1 - 1e-7).log()).log()
+        which = (self.log_weights(params) + gumbel).argmax(-1, keepdim=True)
+        means = params.weights[self.tilt_layer].transpose(1, 2)
+        return noise + means.gather(1, which.expand(-1, -1, self.latent))
+
+    def output_noise(self, params: LaneBuffer) -> float | Tensor:
+        """The output's standard deviation: a number, or ``[A, 1, dim]``."""
+        return self.noise * params.biases[self.scale_layer].exp() if self.learned else self.noise
 
     def decode(self, params: LaneBuffer, z: Tensor, extra: Tensor) -> Tensor:
         """Map codes ``[A, B, latent]`` to the mean of x, ``[A, B, dim]``."""

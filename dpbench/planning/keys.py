@@ -10,6 +10,7 @@ and samples that depend on private images would tell them apart outside any acco
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ __all__ = [
     "public_key",
     "public_seed",
     "references_key",
+    "replay_key",
+    "replay_seed",
     "score_key",
     "trial_epsilon",
     "trial_samples_key",
@@ -109,6 +112,16 @@ def _trial(trial: Trial) -> list[Any]:
 
 def generator_key(latents: str, trial: Trial, code: str, secure_rng: bool) -> str:
     return content_key([latents, _trial(trial), code, secure_rng, STAGE_VERSION])
+
+
+def replay_key(company: str, code: str) -> str:
+    """Name the one replay of a company, whichever of its trials stand for it."""
+    return content_key(["replay", company, code, STAGE_VERSION])
+
+
+def replay_seed(trials: Sequence[int]) -> int:
+    """Derive the seed of a replay from those of its trials."""
+    return derive_seed("replay", *trials)
 
 
 @dataclass(frozen=True)

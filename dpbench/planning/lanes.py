@@ -9,7 +9,7 @@ from dpbench.planning.config import Component
 from dpbench.stages import GeneratorTask, Lane
 from dpbench.store import content_key
 
-__all__ = ["MAX_LANES", "Candidate", "group_lanes"]
+__all__ = ["MAX_LANES", "Candidate", "companies", "group_lanes"]
 
 #: Lanes of one task; more only lengthens what a crash can cost.
 MAX_LANES = 64
@@ -36,13 +36,18 @@ class Candidate:
         return content_key([self.latents, self.generator.plugin, shared, self.lane.private])
 
 
+def companies(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Gather candidates that may train together, in their order."""
+    found: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        found.setdefault(candidate.company, []).append(candidate)
+    return list(found.values())
+
+
 def group_lanes(candidates: Iterable[Candidate], secure_rng: bool) -> list[GeneratorTask]:
     """Gather candidates into tasks of at most :data:`MAX_LANES` lanes, in their order."""
-    companies: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        companies.setdefault(candidate.company, []).append(candidate)
     tasks = []
-    for members in companies.values():
+    for members in companies(candidates):
         for first in range(0, len(members), MAX_LANES):
             lanes = tuple(member.lane for member in members[first : first + MAX_LANES])
             head = members[first]

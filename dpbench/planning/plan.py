@@ -10,7 +10,7 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.planning import keys
 from dpbench.planning.code_version import code_version
 from dpbench.planning.config import Component, Config
-from dpbench.planning.lanes import Candidate, group_lanes
+from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.trials import Trial
 from dpbench.stages import (
     DataKeys,
@@ -19,13 +19,18 @@ from dpbench.stages import (
     LatentsTask,
     PublicTask,
     ReferencesTask,
+    ReplayTask,
     ScoreTask,
     Source,
     Task,
 )
 from dpbench.store import ArtifactId, Store, content_key
 
-__all__ = ["Cell", "Job", "Options", "Plan", "make_plan"]
+__all__ = ["BUILT_IN", "Cell", "Job", "Options", "Plan", "make_plan"]
+
+
+#: The distribution whose generators are replayed in its own tests, and not in every run.
+BUILT_IN = "dpbench"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Options:
     cache: str | None = None
     controls: bool = True
     fresh: bool = False
+    replay_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,15 @@ class Cell:
     public: str | None = None
     extractor: str | None = None
     trained: str | None = None
+    replay: str | None = None
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> list[ArtifactId]:
-        """The artifacts whose content the row shows: the trained generator and the scores."""
+        """The artifacts whose content the row shows: generator, replay and scores."""
         trained = [ArtifactId("generator", self.trained)] if self.trained else []
-        return [*trained, *(ArtifactId("score", key) for key in self.scores.values())]
+        replay = [ArtifactId("replay", self.replay)] if self.replay else []
+        return [*trained, *replay, *(ArtifactId("score", key) for key in self.scores.values())]
 
 
 @dataclass
@@ -173,7 +181,9 @@ class _Planner:
         self.config, self.data, self.store, self.options = config, data, store, options
         self.result = Plan()
         self.known: dict[ArtifactId, bool] = {}
-        self.candidates: dict[str, tuple[Candidate, str]] = {}
+        self.candidates: dict[str, Candidate] = {}
+        self.methods: dict[str, str] = {}
+        self.replays: dict[str, str] = {}
         self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
         self.againsts: dict[tuple[str, str], _Against] = {}
         self.measures: dict[str, list[_Measure]] = {}
@@ -183,6 +193,7 @@ class _Planner:
         protocols = self.config.settings.protocols
         trained = [self.train(trial) for trial in trials]
         self.add_groups()
+        self.add_replays()
         for trial, key in zip(trials, trained, strict=True):
             for name in trial.protocols:
                 self.score_trial(trial, key, protocols[name])
@@ -287,7 +298,7 @@ class _Planner:
         latents, generator = self.upstream(trial).latents, trial.method.generator
         secure = self.config.settings.secure_rng
         key = keys.generator_key(latents, trial, self.code(generator), secure)
-        if key not in self.candidates and not self.there("generator", key):
+        if key not in self.candidates:
             seeds = keys.trial_seeds(trial)
             lane = Lane(
                 key=key,
@@ -300,17 +311,39 @@ class _Planner:
                 noise_seed=seeds.noise,
             )
             apart = self.config.registry.get("generator", generator.plugin).cls.lane_params
-            candidate = Candidate(lane, latents, generator, apart)
-            self.candidates[key] = candidate, trial.method.name
+            self.candidates[key] = Candidate(lane, latents, generator, apart)
+            self.methods[key] = trial.method.name
         return key
 
     def add_groups(self) -> None:
         """Add the jobs that train what is not there."""
-        found = (candidate for candidate, _ in self.candidates.values())
-        for task in group_lanes(found, self.config.settings.secure_rng):
+        missing = [c for key, c in self.candidates.items() if not self.there("generator", key)]
+        for task in group_lanes(missing, self.config.settings.secure_rng):
             count, first = len(task.lanes), task.lanes[0].key
-            title = f"{self.candidates[first][1]}, {count} trial{'s' * (count > 1)}"
+            title = f"{self.methods[first]}, {count} trial{'s' * (count > 1)}"
             self.add(task, first, title, self.cost(task.generator) * (0.5 + 0.1 * count))
+
+    def replayed(self, candidate: Candidate) -> bool:
+        """Say whether a trial is replayed in a run: strangers' private ones are."""
+        origin = self.config.registry.get("generator", candidate.generator.plugin).distribution
+        return candidate.lane.private and (self.options.replay_all or origin != BUILT_IN)
+
+    def add_replays(self) -> None:
+        """Add the jobs that replay companies, each by its first and its last trial."""
+        for company in companies(filter(self.replayed, self.candidates.values())):
+            ends = company[:1] if len(company) == 1 else [company[0], company[-1]]
+            lanes = tuple(candidate.lane for candidate in ends)
+            names = tuple(lane.key for lane in lanes)
+            key = keys.replay_key(company[0].company, self.code(company[0].generator))
+            self.replays.update({candidate.lane.key: key for candidate in company})
+            if not self.there("replay", key):
+                seed = keys.replay_seed([lane.seed for lane in lanes])
+                trained = () if self.options.replay_all else names
+                head = company[0]
+                task = ReplayTask(key, head.latents, head.generator, lanes, seed, trained)
+                # Before scores, so that rows are whole one after the other.
+                cost = 5 + self.cost(head.generator)
+                self.add(task, key, f"replay of {self.methods[names[0]]}", cost)
 
     def diverged(self, trained: str) -> bool:
         """Say whether a finished generator has nothing to score."""
@@ -353,6 +386,7 @@ class _Planner:
             scores={},
             trial=trial,
             trained=trained,
+            replay=self.replays.get(trained),
             artifacts={**upstream._asdict(), "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"

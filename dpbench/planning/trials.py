@@ -117,8 +117,10 @@ def enumerate_methods(
 def _label(config: Config, component: Component) -> str:
     if component.name != component.plugin:
         return component.name
-    label: str = config.registry.get(component.kind, component.plugin).cls.label
-    return label
+    cls = config.registry.get(component.kind, component.plugin).cls
+    if component.kind != "generator":
+        return str(cls.label)
+    return str(cls.label_of(cls.Params.model_validate(component.params)))
 
 
 def plan_trials(config: Config, request: Request) -> list[Trial]:

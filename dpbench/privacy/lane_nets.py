@@ -77,7 +77,7 @@ class LaneBuffer:
     """The parameters of L lanes, ``[L, P]``, and views of them layer by layer.
 
     Layers are (inputs, outputs) pairs; each takes ``inputs * outputs`` weights,
-    input-major, then ``outputs`` biases.
+    input-major, then ``outputs`` biases. A layer of no inputs is a bias alone.
     """
 
     def __init__(self, layers: Sequence[tuple[int, int]], flat: Tensor) -> None:
@@ -89,7 +89,7 @@ class LaneBuffer:
         start = 0
         for inputs, outputs in layers:
             stop = start + inputs * outputs
-            self.weights.append(flat[:, start:stop].view(-1, inputs, outputs))
+            self.weights.append(flat[:, start:stop].view(len(flat), inputs, outputs))
             self.biases.append(flat[:, stop : stop + outputs].unsqueeze(1))
             start = stop + outputs
 
@@ -108,7 +108,7 @@ class LaneBuffer:
                     if zero_last and k == len(self.layers) - 1:
                         part.zero_()
                     else:
-                        bound = 1 / math.sqrt(inputs)
+                        bound = 1 / math.sqrt(max(1, inputs))
                         draw = torch.rand(part.shape, generator=generator, device=generator.device)
                         part.copy_(draw.mul_(2 * bound).sub_(bound))
 

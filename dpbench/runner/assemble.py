@@ -9,10 +9,11 @@ from dpbench.planning.plan import Cell
 from dpbench.planning.trials import Trial
 from dpbench.privacy.accounting import Spent
 from dpbench.privacy.ledger import Ledger
+from dpbench.privacy.replay import ReplayVerdict
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Privacy, Result, Status
 from dpbench.runner.scheduler import Progress
-from dpbench.store import CorruptArtifact, Store
+from dpbench.store import ArtifactId, CorruptArtifact, Store
 
 __all__ = ["assemble"]
 
@@ -34,7 +35,7 @@ def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = Fal
     trained: dict[str, Any] = {}
     if trial is not None:
         trained = _meta(store, "generator", cell.trained or "")
-        fields |= _trial_fields(trial, trained)
+        fields |= _trial_fields(trial, trained, _replay(cell, store, progress))
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
     protocol: dict[str, Any] = {}
@@ -63,17 +64,31 @@ def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = Fal
     )
 
 
-def _privacy(trained: dict[str, Any]) -> Privacy | None:
+def _replay(cell: Cell, store: Store, progress: Progress) -> ReplayVerdict | None:
+    """Return the verdict on the company that a cell's trial trains in."""
+    if cell.replay is None:
+        return None
+    loss = progress.lost.get(ArtifactId("replay", cell.replay))
+    if loss is not None:
+        return ReplayVerdict(verdict="not-replayed", reason=loss.reason)
+    meta = _meta(store, "replay", cell.replay)
+    return ReplayVerdict.model_validate(meta["verdict"]) if meta else None
+
+
+def _privacy(trained: dict[str, Any], replay: ReplayVerdict | None) -> Privacy | None:
     if "ledger" not in trained:
         return None
     return Privacy(
         spent=Spent.model_validate(trained["spent"]),
         ledger=Ledger.model_validate(trained["ledger"]),
+        replay=replay,
     )
 
 
-def _trial_fields(trial: Trial, trained: dict[str, Any]) -> dict[str, Any]:
-    privacy = _privacy(trained)
+def _trial_fields(
+    trial: Trial, trained: dict[str, Any], replay: ReplayVerdict | None
+) -> dict[str, Any]:
+    privacy = _privacy(trained, replay)
     spent = privacy.spent.epsilon if privacy else None
     return {
         **dict(trial.identity),
@@ -90,9 +105,10 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    losses = [progress.lost[artifact] for artifact in cell.needs if artifact in progress.lost]
+    needs = [artifact for artifact in cell.needs if artifact.stage != "replay"]
+    losses = [progress.lost[artifact] for artifact in needs if artifact in progress.lost]
     for loss in losses:
-        if loss.origin in cell.needs:
+        if loss.origin in needs:
             return "failed", loss.reason
     if losses:
         return "skipped", f"{losses[0].title} failed: {losses[0].reason}"

@@ -13,6 +13,7 @@ from dpbench.stages.generator import GeneratorTask, Lane
 from dpbench.stages.latents import LatentsTask
 from dpbench.stages.public import PublicTask, decode
 from dpbench.stages.references import ReferencesTask
+from dpbench.stages.replay import ReplayTask
 from dpbench.stages.score import ScoreTask, Source
 from dpbench.stages.task import Task
 
@@ -25,6 +26,7 @@ __all__ = [
     "LatentsTask",
     "PublicTask",
     "ReferencesTask",
+    "ReplayTask",
     "ScoreTask",
     "Source",
     "Task",
@@ -40,5 +42,6 @@ STAGES: tuple[type[Task], ...] = (
     PublicTask,
     LatentsTask,
     GeneratorTask,
+    ReplayTask,
     ScoreTask,
 )

@@ -23,7 +23,7 @@ def test_without_a_file_the_packaged_one_is_used(
     config = load_config(None, fakes)
     assert "packaged" in config.source
     assert {"all", "smoke", "paper"} <= set(config.settings.grids)
-    assert config.settings.grids["all"].epsilon == [1, 10, math.inf]
+    assert config.settings.grids["all"].epsilon == [0.2, 1, 10, math.inf]
     assert config.settings.dataset == "mnist"
 
 

@@ -194,7 +194,8 @@ def test_the_reference_engine_is_never_captured(
     cls: type[PrivateGenerator], capture: Callable[..., list[Replay]]
 ) -> None:
     made = capture(recording)
-    _train(cls, {"engine": "opacus", "steps": 3}, [(3, 1.0)])
+    plain = {"output": "fixed"} if cls is VAE else {}
+    _train(cls, {"engine": "opacus", **plain}, [(3, 1.0)])
     assert made == []
 
 

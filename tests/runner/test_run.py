@@ -100,6 +100,7 @@ def test_fresh_computes_everything_again(carry_out: Carry, tmp_path: Path) -> No
         "latents",
         "public",
         "references",
+        "replay",
         "score",
     ]
     assert second[0].metrics == first[0].metrics
@@ -186,7 +187,7 @@ def test_failed_trials_are_tried_again_by_the_next_run(carry_out: Carry) -> None
     assert (first.status, first.reason) == ("failed", "its process died")
     (second,), executor = carry_out()
     assert second.status == "ok"
-    assert executor.stages == ["generator", "score"]
+    assert executor.stages == ["generator", "replay", "score"]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_an_interrupted_run_keeps_what_had_ended(
         execute(prepared, Interrupted.of(prepared.directory))
     before = files(tmp_path / "runs")
     results, executor = carry_out()
-    assert executor.stages == ["generator", "score"]
+    assert executor.stages == ["generator", "replay", "score"]
     assert [result.status for result in results] == ["ok"]
     assert before.items() <= files(tmp_path / "runs").items()
 

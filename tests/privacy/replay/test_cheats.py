@@ -100,7 +100,7 @@ def trained(generator: type[Animal], store: Store, monkeypatch) -> tuple[str | N
     registry = Registry()
     registry.classes["generator"]["animal"] = Registered(generator, "zoo", "1")
     monkeypatch.setattr(plugins, "registry", lambda: registry)
-    lane = Lane("trial", {}, EPSILON, None, DELTA, CLIP, 7)
+    lane = Lane("trial", {}, EPSILON, None, DELTA, CLIP, 7, noise_seed=8)
     component = Component(kind="generator", name="animal", plugin="animal", params={})
     task = GeneratorTask("z", component, (lane,))
     try:
@@ -124,3 +124,13 @@ def test_every_cheat_is_caught_where_the_table_says(cheat: Cheat, store, monkeyp
     assert found.keys() == cheat.caught.keys(), found
     for check, words in cheat.caught.items():
         assert re.search(words, found[check]), found[check]
+
+
+def table() -> str:
+    """The table as the documentation shows it."""
+    rows = [f"| {cheat.words} | {', '.join(cheat.caught) or 'nothing'} |" for cheat in TABLE]
+    return "\n".join(["| cheat | caught by |", "|---|---|", *rows])
+
+
+def test_the_documentation_repeats_the_table() -> None:
+    assert table() in DOCUMENT.read_text()

@@ -1,0 +1,76 @@
+"""Replay the methods of a plan, trained or not, and keep the verdicts beside their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dpbench.planning.plan import Cell, Job
+from dpbench.privacy.replay import ReplayVerdict
+from dpbench.results import save_audit
+from dpbench.runner.executors import make_executor
+from dpbench.runner.prepare import Prepared
+from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.store import ArtifactId
+
+__all__ = ["Replayed", "replay_methods"]
+
+
+class Replayed(NamedTuple):
+    """A method, how many trials of it one replay speaks for, the verdict, and its seconds."""
+
+    method: str
+    trials: int
+    verdict: ReplayVerdict
+    seconds: float | None
+
+
+def replay_methods(
+    prepared: Prepared, device: str, notice: Callable[[str], None] = lambda _text: None
+) -> list[Replayed]:
+    """Replay every company of private trials in a plan made with ``Options(replay_all=True)``.
+
+    A replay that was made before is not made again.
+
+    Raises:
+        DirectoryInUse: a run is using the directory.
+    """
+    shown: dict[str, list[Cell]] = {}
+    for cell in prepared.plan.cells:
+        if cell.replay is not None:
+            shown.setdefault(cell.replay, []).append(cell)
+    with prepared.directory.lock():
+        progress = _compute(prepared, list(shown), device, notice)
+        return [_keep(prepared, key, cells, progress) for key, cells in shown.items()]
+
+
+def _compute(
+    prepared: Prepared, keys: list[str], device: str, notice: Callable[[str], None]
+) -> Progress:
+    jobs = prepared.plan.towards(ArtifactId("replay", key) for key in keys)
+    written = {artifact for job in jobs.values() for artifact in job.task.writes()}
+    for artifact in written.intersection(prepared.plan.stale):
+        prepared.store.remove(*artifact)
+
+    def say(progress: Progress, job: Job | None) -> None:
+        if job is not None:
+            notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")
+
+    if not jobs:
+        return Progress({})
+    with make_executor(prepared.config, prepared.directory, device=device) as executor:
+        return run_jobs(jobs, executor, say)
+
+
+def _keep(prepared: Prepared, key: str, cells: list[Cell], progress: Progress) -> Replayed:
+    loss, seconds = progress.lost.get(ArtifactId("replay", key)), None
+    if loss is not None:
+        verdict = ReplayVerdict(verdict="not-replayed", reason=loss.reason)
+    else:
+        meta = prepared.store.meta("replay", key)
+        verdict, seconds = ReplayVerdict.model_validate(meta["verdict"]), float(meta["seconds"])
+    trials = {cell.trained: cell.trial for cell in cells if cell.trial is not None}
+    for trial in trials.values():
+        save_audit(prepared.directory.root, trial.identity, verdict)
+    method = next(iter(trials.values())).method.name
+    return Replayed(method, len(trials), verdict, seconds)
