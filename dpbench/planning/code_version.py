@@ -25,7 +25,7 @@ STAGES = {
 OUTSIDE = tuple(
     f"dpbench.{room}"
     for room in (
-        "cli", "errors", "executors", "hookspecs", "leaderboard", "planning", "plugins",
+        "cli", "component", "errors", "executors", "hookspecs", "leaderboard", "planning", "plugins",
         "results", "runner", "store",
     )
 )  # fmt: skip
