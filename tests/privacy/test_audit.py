@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from guesses import guessed_streams
 from scipy import stats
 
 from dpbench.api import Context, Params, PrivateGenerator
@@ -17,6 +18,7 @@ from dpbench.privacy.audit.bounds import (
     one_run_p_value,
 )
 from dpbench.privacy.audit.threshold import Counts, best_test
+from dpbench.privacy.audit.trainer import Trainer
 from dpbench.privacy.dp_sgd import train
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
@@ -133,10 +135,11 @@ def test_randomised_response_is_never_overestimated_too_often() -> None:
     assert wrong <= 32  # 5% of 400, and three standard deviations
 
 
-def test_an_honest_generator_is_not_refuted_but_seen() -> None:
-    result = audit(NoisyMean, epsilon=4.0, runs=4000)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_honest_generator_is_not_refuted_but_seen(seed: int) -> None:
+    result = audit(NoisyMean, epsilon=4.0, runs=4000, lanes=200, seed=seed)
     assert not result.refuted
-    assert 0.3 < result.epsilon_lower < result.epsilon_claimed <= 4.0
+    assert 0.5 < result.epsilon_lower < result.epsilon_claimed <= 4.0
     assert result.epsilon_lower_gdp is not None
     assert 0.55 * result.epsilon_claimed < result.epsilon_lower_gdp < result.epsilon_claimed
     assert result.epsilon_ceiling > result.epsilon_lower
@@ -285,6 +288,42 @@ def test_a_public_n_is_no_evidence() -> None:
     result = audit(KeepsN, runs=200)
     assert not result.refuted
     assert "size" not in result.score
+
+
+class Regenerates(NoisyMean):
+    """Keeps what is left of its releases less all noise that it can guess from its context."""
+
+    def fit(self, private, public, context) -> None:
+        sums = [
+            private.release_sum(lambda z: z, clip=1.0, noise_multiplier=sigma, name="mean").double()
+            for sigma in (50.0, 0.0)
+        ]
+        noise = (sums[0] - sums[1]) / 50.0
+        self.mean = torch.zeros(4)
+        self.found = any(
+            torch.allclose(torch.randn(4, generator=rng, dtype=torch.float64), noise, atol=1e-4)
+            for rng in guessed_streams(context.seed, "mean")
+        )
+
+    def state(self):
+        return {"mean": self.mean, "found": torch.tensor([float(self.found)])}
+
+
+def test_an_audits_noise_does_not_follow_from_the_context() -> None:
+    subject = Subject(Params(), Budget(math.inf, 1e-5), 1.0)
+    trainer = Trainer(
+        Regenerates,
+        [subject],
+        PUBLIC,
+        PUBLIC[:1],
+        0,
+        4,
+        10,
+        torch.device("cpu"),
+        lambda _done: None,
+    )
+    (seen,) = trainer.train(PRIVATE, range(4), "in")
+    assert [float(run.state["found"][0]) for run in seen] == [0.0] * 4
 
 
 class CountsPresent(NoisyMean):
