@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -35,9 +37,20 @@ def partition() -> Partition:
     )
 
 
+def trained_on(partition: Partition, seed: int) -> DomainEvaluator:
+    return train_domain_classifier(
+        partition.labelling, partition.test, partition.private_classes, Context(seed=seed)
+    )
+
+
+@pytest.fixture(scope="session")
+def learn() -> Callable[[Partition, int], DomainEvaluator]:
+    return trained_on
+
+
 @pytest.fixture(scope="session")
 def evaluator(partition: Partition) -> DomainEvaluator:
-    return train_domain_classifier(partition, Context(seed=7))
+    return trained_on(partition, 7)
 
 
 @pytest.fixture
