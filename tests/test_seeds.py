@@ -17,9 +17,9 @@ from dpbench.api import LabelledImages, Partition
 from dpbench.planning import plan as planner
 from dpbench.planning.plan import Plan
 from dpbench.plugins import Registered, Registry
+from dpbench.privacy.session import PrivateSession
 from dpbench.runner.prepare import Prepared
 from dpbench.stages import GeneratorTask
-from dpbench.stages import generator as generator_stage
 from dpbench.store import Artifact, Store
 
 Prepare = Callable[..., Prepared]
@@ -142,13 +142,12 @@ def test_the_harness_trains_with_the_lanes_noise(
 ) -> None:
     plan = prepare().plan
     taken = []
-    made = generator_stage.PrivateSession
 
-    def session(*args: Any, **options: Any) -> Any:
+    def session(*args: Any, **options: Any) -> PrivateSession:
         taken.append((args[3].seed, options["noise_seed"]))
-        return made(*args, **options)
+        return PrivateSession(*args, **options)
 
-    monkeypatch.setattr(generator_stage, "PrivateSession", session)
+    monkeypatch.setattr("dpbench.stages.generator.PrivateSession", session)
     carry_out()
     tasks = [job.task for job in plan.jobs.values()]
     lanes = [lane for t in tasks if isinstance(t, GeneratorTask) for lane in t.lanes]

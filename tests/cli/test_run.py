@@ -15,6 +15,7 @@ from leaderboard.fabricate import audit
 
 from dpbench.metrics.evaluators.weights import WeightsError
 from dpbench.privacy.accounting import compose
+from dpbench.privacy.ledger import Mechanism
 from dpbench.results import load_results, save_audit
 
 Run = Callable[..., Result]
@@ -107,7 +108,8 @@ def test_a_second_secure_release_is_told_and_kept(dpbench: Run) -> None:
 
 def test_a_second_secure_release_may_be_more_than_the_budget(dpbench: Run) -> None:
     secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
-    once = ["run", "--no-controls", "--epsilon", 0.03]
+    alone = compose([Mechanism(name="mean", noise_multiplier=100.0)], 1e-4).epsilon
+    once = ["run", "--no-controls", "--epsilon", 1.1 * alone]
     assert dpbench(*once, base=secure).exit_code == 0
     assert dpbench(*once, "--fresh").exit_code == 1
     (row,) = load_results(Path("runs"))

@@ -1,4 +1,5 @@
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,7 +19,6 @@ from dpbench.privacy.audit.bounds import (
     one_run_p_value,
 )
 from dpbench.privacy.audit.threshold import Counts, best_test
-from dpbench.privacy.audit.trainer import Trainer
 from dpbench.privacy.dp_sgd import train
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation, LaneBuffer, LaneMLP, LinearTrace
@@ -291,7 +291,9 @@ def test_a_public_n_is_no_evidence() -> None:
 
 
 class Regenerates(NoisyMean):
-    """Keeps what is left of its releases less all noise that it can guess from its context."""
+    """Notes whether its releases' noise is some that it can guess from its context."""
+
+    found: ClassVar[list[bool]] = []
 
     def fit(self, private, public, context) -> None:
         sums = [
@@ -299,31 +301,21 @@ class Regenerates(NoisyMean):
             for sigma in (50.0, 0.0)
         ]
         noise = (sums[0] - sums[1]) / 50.0
-        self.mean = torch.zeros(4)
-        self.found = any(
-            torch.allclose(torch.randn(4, generator=rng, dtype=torch.float64), noise, atol=1e-4)
+        draws = [
+            torch.randn(4, generator=rng, dtype=torch.float64)
             for rng in guessed_streams(context.seed, "mean")
-        )
-
-    def state(self):
-        return {"mean": self.mean, "found": torch.tensor([float(self.found)])}
+        ]
+        self.found.append(any(torch.allclose(drawn, noise, atol=1e-4) for drawn in draws))
+        self.mean = torch.zeros(4)
 
 
 def test_an_audits_noise_does_not_follow_from_the_context() -> None:
-    subject = Subject(Params(), Budget(math.inf, 1e-5), 1.0)
-    trainer = Trainer(
-        Regenerates,
-        [subject],
-        PUBLIC,
-        PUBLIC[:1],
-        0,
-        4,
-        10,
-        torch.device("cpu"),
-        lambda _done: None,
-    )
-    (seen,) = trainer.train(PRIVATE, range(4), "in")
-    assert [float(run.state["found"][0]) for run in seen] == [0.0] * 4
+    Regenerates.found.clear()
+    budget, context = Budget(math.inf, 1e-5), Context(seed=3)
+    careless = PrivateSession(PRIVATE, budget, 1.0, context, noise_seed=context.seed)
+    Regenerates(Params(), 4).fit(careless.handle, PUBLIC, context)
+    audit(Regenerates, epsilon=math.inf, runs=16)
+    assert Regenerates.found == [True] + [False] * 16
 
 
 class CountsPresent(NoisyMean):
