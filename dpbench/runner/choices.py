@@ -10,7 +10,7 @@ import torch
 
 from dpbench.api import Context, derive_seed
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Cell
+from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
 from dpbench.privacy.accounting import compose
 from dpbench.privacy.handle import Budget
@@ -35,7 +35,7 @@ def stated_choices(prepared: Prepared) -> dict[str, Choice]:
 
     To be asked for before a run. Trials of :func:`stated_late` are left out.
     """
-    rule = prepared.config.settings.select
+    rule = prepared.config.file.select
     if rule in ("scores", "noisy"):
         return {}
     name: Literal["first", "named"] = "first" if rule == "first" else "named"
@@ -54,7 +54,7 @@ def stated_late(prepared: Prepared) -> set[str]:
     them if they carry a stated rule that picked what is picked now; otherwise
     whoever stated it may have chosen by what they saw.
     """
-    if prepared.config.settings.select in ("scores", "noisy"):
+    if prepared.config.file.select in ("scores", "noisy"):
         return set()
     planned = [(trial, _is_stated(prepared.config, by)) for trial, by in _planned(prepared)]
     picked = {trial.candidate.identity_key for trial, chosen in planned if chosen}
@@ -71,7 +71,7 @@ def stated_late(prepared: Prepared) -> set[str]:
 
 
 def _planned(prepared: Prepared) -> list[tuple[TrialIdentity, Trial]]:
-    trials = (cell.trial for cell in prepared.plan.cells if cell.trial is not None)
+    trials = (row.trial for row in prepared.plan.rows if row.trial is not None)
     return [(trial.identity, trial) for trial in trials]
 
 
@@ -81,40 +81,40 @@ def noisy_choices(prepared: Prepared) -> dict[str, Choice]:
     It needs the trained generators; where they are missing no choice is made. Once
     made it is kept, for another would be another release.
     """
-    if prepared.config.settings.select != "noisy":
+    if prepared.config.file.select != "noisy":
         return {}
-    cells = {c.trial.identity.identity_key: c for c in prepared.plan.cells if c.trial}
-    return _noisy(prepared, cells)
+    rows = {c.trial.identity.identity_key: c for c in prepared.plan.rows if c.trial}
+    return _noisy(prepared, rows)
 
 
 def _is_stated(config: Config, trial: Trial) -> bool:
     """Whether the rule of the configuration names this trial, whatever its scores."""
-    grid = config.settings.grids[trial.grids[0]]
-    clip = grid.clip[0] if config.settings.select == "first" else config.settings.select
+    grid = config.file.grids[trial.grids[0]]
+    clip = grid.clip[0] if config.file.select == "first" else config.file.select
     first = {axis: values[0] for axis, values in grid.axes.items()}
     return trial.clip == clip and all(
         value == first.get(axis, value) for axis, value in trial.identity.axes.items()
     )
 
 
-def _noisy(prepared: Prepared, cells: dict[str, Cell]) -> dict[str, Choice]:
-    groups: dict[str, dict[str, Cell]] = {}
-    for key, cell in cells.items():
-        assert cell.trial is not None
-        groups.setdefault(cell.trial.identity.cell.identity_key, {})[key] = cell
+def _noisy(prepared: Prepared, rows: dict[str, Row]) -> dict[str, Choice]:
+    groups: dict[str, dict[str, Row]] = {}
+    for key, row in rows.items():
+        assert row.trial is not None
+        groups.setdefault(row.trial.identity.cell.identity_key, {})[key] = row
     found: dict[str, Choice] = {}
     for name, members in groups.items():
         found |= _choose(prepared, name, members)
     return found
 
 
-def _choose(prepared: Prepared, name: str, members: dict[str, Cell]) -> dict[str, Choice]:
+def _choose(prepared: Prepared, name: str, members: dict[str, Row]) -> dict[str, Choice]:
     """Choose among the members of one group that were trained; a candidate has all its seeds."""
     store = prepared.store
     trained = {
         key: ledger
-        for key, cell in members.items()
-        if (ledger := _ledger(prepared, cell)) is not None
+        for key, row in members.items()
+        if (ledger := _ledger(prepared, row)) is not None
     }
     candidates: dict[str, list[str]] = {}
     for key in trained:
@@ -143,41 +143,41 @@ def _choose(prepared: Prepared, name: str, members: dict[str, Cell]) -> dict[str
     }
 
 
-def _ledger(prepared: Prepared, cell: Cell) -> list[Mechanism] | None:
+def _ledger(prepared: Prepared, row: Row) -> list[Mechanism] | None:
     store = prepared.store
-    if not cell.trained or not store.has("generator", cell.trained):
+    if not row.trained or not store.has("generator", row.trained):
         return None
-    meta = store.load("generator", cell.trained).meta
+    meta = store.load("generator", row.trained).meta
     if meta["diverged"]:
         return None
-    ledgers = [*prepared.directory.releases(cell.trained), Ledger.model_validate(meta["ledger"])]
+    ledgers = [*prepared.directory.releases(row.trained), Ledger.model_validate(meta["ledger"])]
     return [mechanism for ledger in ledgers for mechanism in ledger.mechanisms]
 
 
 def _vote(
-    prepared: Prepared, name: str, candidates: list[list[Cell]], noise_multiplier: float
+    prepared: Prepared, name: str, candidates: list[list[Row]], noise_multiplier: float
 ) -> int:
-    cell = candidates[0][0]
-    assert cell.trial is not None
-    latents = prepared.store.load("latents", cell.artifacts["latents"]).tensors["private"]
+    row = candidates[0][0]
+    assert row.trial is not None
+    latents = prepared.store.load("latents", row.artifacts["latents"]).tensors["private"]
     samples = [
-        torch.cat(list(_samples(prepared.store, name, cells, latents.shape[1])))
-        for cells in candidates
+        torch.cat(list(_samples(prepared.store, name, rows, latents.shape[1])))
+        for rows in candidates
     ]
     session = PrivateSession(
         latents,
-        Budget(math.inf, cell.trial.delta, noise_multiplier),
+        Budget(math.inf, row.trial.delta, noise_multiplier),
         1.0,
         Context(derive_seed("choice", name)),
-        noise_seed=derive_seed("choice-noise", name, cell.trial.seed),
-        secure_rng=prepared.config.settings.secure_rng,
+        noise_seed=derive_seed("choice-noise", name, row.trial.seed),
+        secure_rng=prepared.config.file.secure_rng,
     )
     return choose_noisily(session.handle, samples, noise_multiplier)
 
 
-def _samples(store: Store, name: str, cells: list[Cell], dim: int) -> Iterable[torch.Tensor]:
-    for number, cell in enumerate(cells):
-        assert cell.trial is not None and cell.trained is not None
-        generator = restore_generator(store, cell.trained, cell.trial.method.generator, dim)
+def _samples(store: Store, name: str, rows: list[Row], dim: int) -> Iterable[torch.Tensor]:
+    for number, row in enumerate(rows):
+        assert row.trial is not None and row.trained is not None
+        generator = restore_generator(store, row.trained, row.trial.method.generator, dim)
         rng = torch.Generator().manual_seed(derive_seed("choice-samples", name, number))
-        yield generator.sample(_SAMPLES // len(cells), rng)
+        yield generator.sample(_SAMPLES // len(rows), rng)
