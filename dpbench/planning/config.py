@@ -28,6 +28,7 @@ SECTIONS = {
     "generators": "generator",
     "metrics": "metric",
     "executors": "executor",
+    "evaluators": "evaluator",
 }
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -118,6 +119,7 @@ class Settings(Strict):
     generators: PluginTables = {}
     metrics: PluginTables = {}
     executors: PluginTables = {}
+    evaluators: PluginTables = {}
     protocols: dict[str, Protocol] = {}
     grids: dict[str, GridConfig] = {}
 
@@ -286,6 +288,11 @@ def _violations(config: Config) -> Iterator[Violation]:
     for index, protocol in enumerate(settings.default_protocols):
         yield from _unknown(protocol, settings.protocols, ("default_protocols", index))
     for name, protocol_settings in settings.protocols.items():
+        yield from _unknown(
+            protocol_settings.evaluator,
+            config.names("evaluators"),
+            ("protocols", name, "evaluator"),
+        )
         for index, metric in enumerate(protocol_settings.metrics):
             yield from _unknown(
                 metric, config.names("metrics"), ("protocols", name, "metrics", index)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from dpbench.api import Context, LabelledImages, Partition
-from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
+from dpbench.metrics.evaluators.domain import DomainEvaluator
 from dpbench.metrics.views import References, View
 
 CLASSES = 4
@@ -35,9 +37,22 @@ def partition() -> Partition:
     )
 
 
+def trained(partition: Partition, seed: int) -> DomainEvaluator:
+    """Train the domain evaluator of ``partition``."""
+    evaluator = DomainEvaluator(DomainEvaluator.Params())
+    parts = partition.labelling, partition.test, partition.private_classes
+    evaluator.fit(*parts, Context(seed))
+    return evaluator
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[[Partition, int], DomainEvaluator]:
+    return trained
+
+
 @pytest.fixture(scope="session")
 def evaluator(partition: Partition) -> DomainEvaluator:
-    return train_domain_classifier(partition, Context(seed=7))
+    return trained(partition, 7)
 
 
 @pytest.fixture

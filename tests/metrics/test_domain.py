@@ -1,12 +1,15 @@
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from dpbench.api import Context, LabelledImages, Partition
+from dpbench.api import LabelledImages, Partition, state_sha256
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators import evaluate, state_sha256
-from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
+from dpbench.metrics.evaluators import evaluate
+from dpbench.metrics.evaluators.domain import DomainEvaluator
+
+Train = Callable[[Partition, int], DomainEvaluator]
 
 
 def test_learns_its_domain_and_records_how_well(
@@ -21,23 +24,26 @@ def test_learns_its_domain_and_records_how_well(
     assert evaluator.describe()["seed"] == 7
 
 
-def test_equal_seeds_give_equal_weights(partition: Partition, evaluator: DomainEvaluator) -> None:
-    again = train_domain_classifier(partition, Context(seed=7))
-    other = train_domain_classifier(partition, Context(seed=8))
+def test_equal_seeds_give_equal_weights(
+    partition: Partition, evaluator: DomainEvaluator, train: Train
+) -> None:
+    again = train(partition, 7)
+    other = train(partition, 8)
     assert again.weights_sha256 == evaluator.weights_sha256
     assert other.weights_sha256 != evaluator.weights_sha256
 
 
-def test_training_leaves_the_global_generator_alone(partition: Partition) -> None:
+def test_training_leaves_the_global_generator_alone(partition: Partition, train: Train) -> None:
     before = torch.get_rng_state()
-    train_domain_classifier(partition, Context(seed=1))
+    train(partition, 1)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_restores_from_its_tensors(partition: Partition, evaluator: DomainEvaluator) -> None:
     state = evaluator.state()
     assert all(tensor.is_contiguous() for tensor in state.values())
-    restored = DomainEvaluator.restore(state)
+    restored = DomainEvaluator(DomainEvaluator.Params())
+    restored.restore(state)
     assert restored.describe() == evaluator.describe()
     for ours, theirs in zip(
         evaluate(restored, partition.test.images),
@@ -47,21 +53,21 @@ def test_restores_from_its_tensors(partition: Partition, evaluator: DomainEvalua
         assert torch.equal(ours, theirs)
 
 
-def test_colour_images_of_another_size(partition: Partition) -> None:
+def test_colour_images_of_another_size(partition: Partition, train: Train) -> None:
     def coloured(part: LabelledImages) -> LabelledImages:
         images = part.images.repeat_interleave(3, 2).repeat_interleave(3, 3).expand(-1, 3, -1, -1)
         return LabelledImages(images[:200], part.labels[:200])
 
     names = ("labelling", "public", "private", "test")
     parts = {name: coloured(getattr(partition, name)) for name in names}
-    evaluator = train_domain_classifier(Partition(**parts, private_classes=(0, 2)), Context(0))
+    evaluator = train(Partition(**parts, private_classes=(0, 2)), 0)
     assert evaluate(evaluator, parts["test"].images)[0].shape == (200, 128)
 
 
-def test_nothing_to_learn_from_is_named(partition: Partition) -> None:
+def test_nothing_to_learn_from_is_named(partition: Partition, train: Train) -> None:
     nothing = LabelledImages(partition.labelling.images[:0], partition.labelling.labels[:0])
     with pytest.raises(DpbenchError, match="labelling partition is empty"):
-        train_domain_classifier(dataclasses.replace(partition, labelling=nothing), Context(0))
+        train(dataclasses.replace(partition, labelling=nothing), 0)
 
 
 def test_hash_sees_names_values_and_types_but_not_order_or_layout() -> None:
