@@ -18,7 +18,7 @@ from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection
 from dpbench.privacy.session import PrivateSession
 from dpbench.results import Choice
 from dpbench.runner.prepare import Prepared
-from dpbench.stages.generator import restore_generator
+from dpbench.stages.trained import restore_generator
 from dpbench.store import Artifact, Store, content_key
 
 __all__ = ["choices"]

@@ -20,12 +20,10 @@ from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay.remembered import remembered
 from dpbench.privacy.session import PrivateSession
 from dpbench.stages.task import Task
+from dpbench.stages.trained import SNAPSHOTS
 from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["SNAPSHOTS", "GeneratorTask", "Lane", "restore_generator"]
-
-#: Name of the tensor that holds samples taken during training, beside a generator's state.
-SNAPSHOTS = "harness.snapshots"
+__all__ = ["GeneratorTask", "Lane"]
 
 
 @dataclass(frozen=True)
@@ -160,15 +158,3 @@ def _add_snapshots(artifact: Artifact, taken: list[tuple[int, Tensor]]) -> None:
     if taken and not artifact.meta["diverged"]:
         artifact.tensors[SNAPSHOTS] = torch.stack([latents for _, latents in taken])
         artifact.meta["snapshot_steps"] = [step for step, _ in taken]
-
-
-def restore_generator(
-    store: Store, key: str, component: Component, latent_dim: int
-) -> PrivateGenerator:
-    """Load a trained generator, ready to sample."""
-    cls = plugins.registry().get("generator", component.plugin).cls
-    generator: PrivateGenerator = cls(cls.Params.model_validate(component.params), latent_dim)
-    state = dict(store.load("generator", key).tensors)
-    state.pop(SNAPSHOTS, None)
-    generator.restore(state)
-    return generator

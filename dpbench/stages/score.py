@@ -17,11 +17,11 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.planning.config import Component
 from dpbench.stages.data import DataKeys, load_part
-from dpbench.stages.generator import SNAPSHOTS, restore_generator
 from dpbench.stages.public import decode, load_public_model, require_finite
 from dpbench.stages.references import load_references
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.task import Task
+from dpbench.stages.trained import SNAPSHOTS, restore_generator
 from dpbench.store import Artifact, ArtifactId, Store
 
 __all__ = ["ScoreTask", "Source"]

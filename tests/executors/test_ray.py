@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import Result as Invoked
@@ -19,6 +19,7 @@ from dpbench import plugins, stages
 from dpbench.api import Workplace
 from dpbench.errors import DpbenchError
 from dpbench.executors import remote
+from dpbench.executors.ray import RayExecutor
 from dpbench.planning.config import Component
 from dpbench.results import Result
 from dpbench.runner.execute import execute
@@ -122,7 +123,7 @@ class _Ray:
     """Slow tests take this fixture's value to carry out a plan on Ray."""
 
     def __call__(self, prepared: Prepared, **options: Any) -> dict[str, Result]:
-        options = {"workers": 2, "address": "local"} | options
+        options = {"workers": 2, "address": "local", **options}
         executor = make_executor(prepared.config, prepared.directory, "ray", **options)
         results = execute(prepared, executor)
         return {r.method.rpartition("-")[2]: r for r in results}
@@ -157,7 +158,7 @@ class TestOnRay:
         )
         there = execute(prepared, executor)
         assert not ray.is_initialized()  # what it started is gone
-        assert executor.device == "cpu"
+        assert cast(RayExecutor, executor).device == "cpu"
         assert len(there) == 8
         assert {r.status for r in there} == {"ok"}
         for ours, theirs in zip(here, there, strict=True):
@@ -205,7 +206,7 @@ class TestOnRay:
 
         def strike(*_: object) -> None:
             """Kill the node on which the trial waits, and let its second start end."""
-            running = executor._running.values()
+            running = cast(RayExecutor, executor)._running.values()
             waiting = [r for r in running if r.order.task.stage == "generator" and r.started]
             if waiting and not struck:
                 struck.extend(waiting)

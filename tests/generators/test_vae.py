@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -188,9 +189,12 @@ def test_lanes_together_equal_lanes_alone() -> None:
 def test_runs_hold_no_more_lanes_than_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     train = VAE.train
-    monkeypatch.setattr(
-        VAE, "train", lambda run, public: (sizes.append(len(run)), train(run, public))
-    )
+
+    def spied(run: Any, public: Any) -> None:
+        sizes.append(len(run))
+        train(run, public)
+
+    monkeypatch.setattr(VAE, "train", spied)
     privates = [handle(2.0, seed=i) for i in range(3)]
     two = 2 * 8 * DIM * privates[0].size  # bytes of the records as two lanes see them
     monkeypatch.setitem(training_lane._TABLE_BYTES, "cpu", two)

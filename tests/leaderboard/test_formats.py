@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -109,7 +109,7 @@ def test_three_targets_fit_beside_each_other_in_120_columns() -> None:
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
 def test_protocols_never_meet_in_one_table(style: str) -> None:
-    text = render(board([trial("ae-enc-GAN"), trial("wgan-VAE", protocol=INCEPTION)]), style)  # type: ignore[arg-type]
+    text = render(board([trial("ae-enc-GAN"), trial("wgan-VAE", protocol=INCEPTION)]), style)
     text = " ".join(text.split())
     domain, inception = text.index("domain classifier"), text.index("2015 TensorFlow Inception")
     assert domain < text.index("ae-enc-GAN") < inception < text.index("wgan-VAE")
@@ -201,7 +201,7 @@ def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> No
 
 
 def test_trust_says_what_was_replayed() -> None:
-    def trust(verdict: Literal["passed", "failed"], **ledger: str) -> str:
+    def trust(verdict: Literal["passed", "failed"], **ledger: Any) -> str:
         replay = ReplayVerdict(verdict=verdict, reason="the state tells neighbours apart")
         stated = privacy(2.0, 9.9, **ledger).model_copy(update={"replay": replay})
         return render(board([trial(privacy=stated), trial("b-GAN")]), "markdown")

@@ -37,7 +37,7 @@ def partition() -> Partition:
     )
 
 
-def trained(partition: Partition, seed: int) -> DomainEvaluator:
+def trained_on(partition: Partition, seed: int) -> DomainEvaluator:
     """Train the domain evaluator of ``partition``."""
     evaluator = DomainEvaluator(DomainEvaluator.Params())
     parts = partition.labelling, partition.test, partition.private_classes
@@ -46,13 +46,13 @@ def trained(partition: Partition, seed: int) -> DomainEvaluator:
 
 
 @pytest.fixture(scope="session")
-def train() -> Callable[[Partition, int], DomainEvaluator]:
-    return trained
+def learn() -> Callable[[Partition, int], DomainEvaluator]:
+    return trained_on
 
 
 @pytest.fixture(scope="session")
 def evaluator(partition: Partition) -> DomainEvaluator:
-    return trained(partition, 7)
+    return trained_on(partition, 7)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators import evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator
 
-Train = Callable[[Partition, int], DomainEvaluator]
+Learn = Callable[[Partition, int], DomainEvaluator]
 
 
 def test_learns_its_domain_and_records_how_well(
@@ -25,17 +25,17 @@ def test_learns_its_domain_and_records_how_well(
 
 
 def test_equal_seeds_give_equal_weights(
-    partition: Partition, evaluator: DomainEvaluator, train: Train
+    partition: Partition, evaluator: DomainEvaluator, learn: Learn
 ) -> None:
-    again = train(partition, 7)
-    other = train(partition, 8)
+    again = learn(partition, 7)
+    other = learn(partition, 8)
     assert again.weights_sha256 == evaluator.weights_sha256
     assert other.weights_sha256 != evaluator.weights_sha256
 
 
-def test_training_leaves_the_global_generator_alone(partition: Partition, train: Train) -> None:
+def test_training_leaves_the_global_generator_alone(partition: Partition, learn: Learn) -> None:
     before = torch.get_rng_state()
-    train(partition, 1)
+    learn(partition, 1)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -53,21 +53,21 @@ def test_restores_from_its_tensors(partition: Partition, evaluator: DomainEvalua
         assert torch.equal(ours, theirs)
 
 
-def test_colour_images_of_another_size(partition: Partition, train: Train) -> None:
+def test_colour_images_of_another_size(partition: Partition, learn: Learn) -> None:
     def coloured(part: LabelledImages) -> LabelledImages:
         images = part.images.repeat_interleave(3, 2).repeat_interleave(3, 3).expand(-1, 3, -1, -1)
         return LabelledImages(images[:200], part.labels[:200])
 
     names = ("labelling", "public", "private", "test")
     parts = {name: coloured(getattr(partition, name)) for name in names}
-    evaluator = train(Partition(**parts, private_classes=(0, 2)), 0)
+    evaluator = learn(Partition(**parts, private_classes=(0, 2)), 0)
     assert evaluate(evaluator, parts["test"].images)[0].shape == (200, 128)
 
 
-def test_nothing_to_learn_from_is_named(partition: Partition, train: Train) -> None:
+def test_nothing_to_learn_from_is_named(partition: Partition, learn: Learn) -> None:
     nothing = LabelledImages(partition.labelling.images[:0], partition.labelling.labels[:0])
     with pytest.raises(DpbenchError, match="labelling partition is empty"):
-        train(dataclasses.replace(partition, labelling=nothing), 0)
+        learn(dataclasses.replace(partition, labelling=nothing), 0)
 
 
 def test_hash_sees_names_values_and_types_but_not_order_or_layout() -> None:

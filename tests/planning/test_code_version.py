@@ -19,6 +19,7 @@ from dpbench.plugins import Registered
 CODE = '''"""A docstring."""
 
 from fakes import Brightness
+from their_package.helper import half
 
 class Mine(Brightness):
     name = "mine"
@@ -27,6 +28,11 @@ class Mine(Brightness):
         return {"brightness": 1.0 + 2}
 '''
 HELPER = "def half(x):\n    return x / 2\n"
+
+
+def forget_code() -> None:
+    module._digest.cache_clear()
+    module._source.cache_clear()
 
 
 @pytest.fixture
@@ -44,13 +50,13 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             del sys.modules[name]
         importlib.invalidate_caches()
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
-        module._digest.cache_clear()
+        forget_code()
         cls: Any = importlib.import_module("their_package.metric").Mine
         cls.version = version
         return code_version(Registered(cls, dist, "0.1"))
 
     yield of
-    module._digest.cache_clear()
+    forget_code()
 
 
 def test_layout_comments_and_docstrings_do_not_count(version: Callable[..., str]) -> None:
@@ -78,22 +84,68 @@ def test_the_release_of_a_plugin_does_not_count(forget: Callable[[], None]) -> N
     assert code_version(entry) == code_version(Registered(entry.cls, "dpbench", "99"))
 
 
-def test_generators_depend_on_the_privacy_engine(
-    forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], None]]:
+    """Make the code version read a module as if one text in it were another."""
+    read = Path.read_text
+
+    def edit(name: str, old: str, new: str) -> None:
+        path = module._file(name)
+        assert path is not None
+
+        def reading(self: Path, *args: Any, **kwargs: Any) -> str:
+            text = read(self, *args, **kwargs)
+            if self != path:
+                return text
+            assert old in text
+            return text.replace(old, new)
+
+        monkeypatch.setattr(Path, "read_text", reading)
+        forget_code()
+
+    yield edit
+    forget_code()
+
+
+FIRST = "from __future__ import annotations"
+VERSIONED = [
+    ("public", "ae"), ("public", "wgan"), ("extractor", "gradient"), ("generator", "vae"),
+    ("generator", "gan"), ("metric", "fid"),
+]  # fmt: skip
+
+
+def versions() -> dict[str, str]:
     registry = plugins.registry()
-    generator, metric = registry.get("generator", "vae"), registry.get("metric", "fid")
-    before = code_version(generator), code_version(metric)
-    digest = module._digest
-    changed = lambda name: "changed" if name == "dpbench.privacy" else digest(name)  # noqa: E731
-    monkeypatch.setattr(module, "_digest", changed)
-    assert code_version(generator) != before[0]
-    assert code_version(metric) == before[1]
+    return {name: code_version(registry.get(kind, name)) for kind, name in VERSIONED}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "changed"),
+    [
+        # a helper of public models, and of the stage that shows public images to extractors
+        ("dpbench.augment", FIRST, FIRST + "\nimport os", {"ae", "wgan", "gradient"}),
+        ("dpbench.public.ae", FIRST, FIRST + "\nimport os", {"ae"}),
+        ("dpbench.privacy.mechanism", FIRST, FIRST + "\nimport os", {"vae", "gan"}),
+        ("dpbench.generators.vae", FIRST, FIRST + "\nimport os", {"vae"}),
+        ("dpbench.stages.generator", FIRST, FIRST + "\nimport os", {"vae", "gan"}),
+        ("dpbench.metrics.frechet", FIRST, FIRST + "\nimport os", {"fid"}),
+        # what is said of privacy, what is shown and where things run decide no figure
+        ("dpbench.privacy.statement", "protected", "covered", set()),
+        ("dpbench.leaderboard.tables", FIRST, FIRST + "\nimport os", set()),
+        ("dpbench.executors.local", FIRST, FIRST + "\nimport os", set()),
+    ],
+)
+def test_versions_follow_what_is_imported(
+    edited: Callable[[str, str, str], None], name: str, old: str, new: str, changed: set[str]
+) -> None:
+    before = versions()
+    edited(name, old, new)
+    after = versions()
+    assert {plugin for plugin in before if before[plugin] != after[plugin]} == changed
 
 
 def test_code_without_source_is_named_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = SimpleNamespace(__file__="/somewhere/plugin.so")
     monkeypatch.setattr(importlib, "import_module", lambda _name: compiled)
-    module._digest.cache_clear()
-    assert len(module._digest("compiled")) == 12
-    module._digest.cache_clear()
+    assert len(module._digest(frozenset({"compiled"}), frozenset({"compiled"}))) == 12
+    forget_code()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fakes as fake_plugins
 import pytest
@@ -14,6 +14,7 @@ from dpbench.api import LabelledImages
 from dpbench.planning.lanes import MAX_LANES
 from dpbench.planning.plan import Job, Plan
 from dpbench.runner.prepare import Prepared
+from dpbench.stages import ScoreTask
 from dpbench.stages.data import PARTS, DataKeys
 from dpbench.store import ArtifactId
 
@@ -114,7 +115,7 @@ def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prep
     scoring = prepare(more, protocols=("more",)).plan
     assert stages_of(scoring.jobs) == ["score"]
     (job,) = scoring.jobs.values()
-    assert [component.name for component, _ in job.task.metrics] == ["kid"]
+    assert [component.name for component, _ in cast(ScoreTask, job.task).metrics] == ["kid"]
 
 
 def stages_of(jobs: dict[str, Job]) -> list[str]:

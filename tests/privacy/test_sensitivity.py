@@ -69,7 +69,7 @@ def _module(private: PrivateLatents, engine: str) -> None:
     )
     for _ in range(4):
         gradient.step()
-        assert all(torch.isfinite(p.grad).all() for p in module.parameters())
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
 
 
 def _functorch(private: PrivateLatents) -> None:

@@ -58,6 +58,7 @@ def test_it_states_guarantee_unit_adjacency_and_both_accountants() -> None:
 def test_a_seeded_run_is_a_benchmark_and_a_secure_one_is_not() -> None:
     seeded = result(used())
     assert "benchmark, not a release" in privacy_statement(seeded)
+    assert seeded.privacy is not None
     seeded.privacy.ledger.rng = "secure"
     text = privacy_statement(seeded)
     assert "ChaCha20" in text

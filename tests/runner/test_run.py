@@ -48,6 +48,7 @@ def test_a_run_leaves_one_result_per_trial(carry_out: Carry, tmp_path: Path) -> 
     assert executor.stages.count("public") == executor.stages.count("latents") == 1
     private, free = results
     assert private.method == "linear-look-MEAN"
+    assert private.epsilon_spent is not None and free.epsilon_spent is not None
     assert 0 < private.epsilon_spent < 10 < free.epsilon_spent
     assert {"fid", "brightness"} <= set(private.metrics)
     assert private.protocol["samples"] == 64

@@ -55,7 +55,7 @@ class Thing(Task):
 
     left: tuple[str, ...]
     after: tuple[str, ...] = ()
-    stage: str = "thing"
+    stage: ClassVar[str] = "thing"
     plural: ClassVar[str] = "things"
     seed: int = 0
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from dpbench.api import PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
+from dpbench.privacy.mechanism import Tape
 from dpbench.privacy.replay.fits import Fitter, ReplayLane
 from dpbench.privacy.replay.memorised import memorised
 from dpbench.privacy.replay.observed import COMPARED, NOT_COMPARED, Observed, difference
@@ -177,10 +178,26 @@ class _Check:
             return self.verdict("failed", f"noise is known to the generator: {problem} follows it")
         if problem := self.changed(everyone, neighbour):
             return self.verdict("failed", f"private records reach past the releases: {problem}")
-        problem = self.changed([lane], neighbour, _ROUNDING)
+        problem = self.beside_others(lane)
         if problem is None:
             return None
         return self.verdict("failed", f"a trial takes from those beside it: {problem}")
+
+    def beside_others(self, lane: int) -> str | None:
+        """Play back ``lane`` alone while the others draw anew; return what differs of it.
+
+        Shapes are those of the recorded fit, so that nothing rounds otherwise.
+        """
+        tolerance = 0.0 if self.fitter.device.type == "cpu" else _ROUNDING
+        playback = Playback(self.tapes[lane], neighbour=True)
+        with contextlib.ExitStack() as stack:
+            tapes: list[Tape] = [
+                playback if k == lane else stack.enter_context(contextlib.closing(Recording()))
+                for k in range(len(self.lanes))
+            ]
+            self.remembered.restore()
+            found = self.fitter.fit(self.worlds.recorded, self.lanes, tapes, "beside others")
+        return playback.finish() or difference(self.recorded[lane], found[lane], tolerance)
 
     def verdict(self, outcome: Outcome, reason: str) -> ReplayVerdict:
         return ReplayVerdict(

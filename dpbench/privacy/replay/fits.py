@@ -90,7 +90,7 @@ class Fitter:
 
 
 class _Session(PrivateSession):
-    """Draws the same samples in every fit, and noise from streams of the fit's own.
+    """Draws the same samples and secret inputs in every fit, and noise from streams of its own.
 
     A generator that works out the noise in a recorded fit works out another in a
     replay, while the releases stay the same: what it subtracts shows.
@@ -111,7 +111,7 @@ class _Session(PrivateSession):
         )
 
     def source(self, name: str) -> NoiseSource:
-        if not name.startswith("sampling:"):
+        if not name.startswith(("sampling:", "draws:")):
             return super().source(name)
         turn = self._turns[name]
         self._turns[name] += 1

@@ -253,7 +253,7 @@ class ManySums(Animal):
         """Nothing."""
 
     def fit(self, private, public, context) -> None:
-        engine, total = self.engine(private), 0.0
+        engine, total = self.engine(private), torch.zeros(())
         while engine.active:
             engine.begin()
             for _ in range(self.again):

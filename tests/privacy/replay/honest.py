@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dpbench.privacy.dp_sgd import PrivateGradient, train
+from dpbench.privacy.dp_sgd import Engine, PrivateGradient, train
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
@@ -128,7 +128,7 @@ def reconstruction(module, batch):
 class Descent(Animal):
     """An autoencoder by DP-SGD."""
 
-    engine = "functorch"
+    engine: Engine = "functorch"
 
     def fit(self, private, public, context) -> None:
         module = Shift(private.dim, context.generator("weights"))
@@ -174,8 +174,11 @@ class Adversarial(Animal):
             fake = torch.randn(32, private.dim, generator=rng) + shift
             free = nn.functional.softplus(critic(fake.detach())).mean()
             for p, g in zip(
-                critic.parameters(), torch.autograd.grad(free, critic.parameters()), strict=True
+                critic.parameters(),
+                torch.autograd.grad(free, tuple(critic.parameters())),
+                strict=True,
             ):
+                assert p.grad is not None
                 p.grad += g
             critic_step.step()
             shift_step.zero_grad()

@@ -123,7 +123,7 @@ def test_every_cheat_is_caught_where_the_table_says(cheat: Cheat, store, monkeyp
     found = {check: reason for check, reason in found.items() if reason}
     assert found.keys() == cheat.caught.keys(), found
     for check, words in cheat.caught.items():
-        assert re.search(words, found[check]), found[check]
+        assert re.search(words, found[check] or ""), found[check]
 
 
 def table() -> str:

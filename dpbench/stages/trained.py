@@ -1,0 +1,25 @@
+"""Trained generators in the store, ready to sample: all that scores need of their stage."""
+
+from __future__ import annotations
+
+from dpbench import plugins
+from dpbench.api import PrivateGenerator
+from dpbench.planning.config import Component
+from dpbench.store import Store
+
+__all__ = ["SNAPSHOTS", "restore_generator"]
+
+#: Name of the tensor that holds samples taken during training, beside a generator's state.
+SNAPSHOTS = "harness.snapshots"
+
+
+def restore_generator(
+    store: Store, key: str, component: Component, latent_dim: int
+) -> PrivateGenerator:
+    """Load a trained generator, ready to sample."""
+    cls = plugins.registry().get("generator", component.plugin).cls
+    generator: PrivateGenerator = cls(cls.Params.model_validate(component.params), latent_dim)
+    state = dict(store.load("generator", key).tensors)
+    state.pop(SNAPSHOTS, None)
+    generator.restore(state)
+    return generator
