@@ -8,9 +8,10 @@ from pathlib import Path
 import platformdirs
 
 from dpbench.api import Dataset, Partition, Weights
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import LABELLER
-from dpbench.planning.config import Component, Config
+from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
 from dpbench.planning.trials import Trial
 
@@ -54,7 +55,7 @@ def with_weights(config: Config, trials: list[Trial], options: Options) -> Optio
         DpbenchError: weights cannot be had, or are not the released ones.
     """
     protocols = {name for trial in trials for name in trial.protocols}
-    needed = {config.settings.protocols[name].evaluator for name in protocols}
+    needed = {config.file.protocols[name].evaluator for name in protocols}
     found = {
         name: weights
         for name in sorted({LABELLER, *needed, *options.weights})

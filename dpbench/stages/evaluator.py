@@ -11,8 +11,8 @@ import torch
 
 from dpbench import plugins
 from dpbench.api import Context, Evaluator
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.planning.config import Component
 from dpbench.stages.data import load_part, part_id
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store

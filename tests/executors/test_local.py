@@ -18,10 +18,11 @@ import torch
 
 from dpbench import stages
 from dpbench.api import Context, Outcome
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import worker
 from dpbench.executors.local import LocalExecutor, default_workers
-from dpbench.planning.config import Component, Config
+from dpbench.planning.config import Config
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor

@@ -17,10 +17,10 @@ from click.testing import Result as Invoked
 
 from dpbench import plugins, stages
 from dpbench.api import Workplace
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import remote
 from dpbench.executors.ray import RayExecutor
-from dpbench.planning.config import Component
 from dpbench.results import Result
 from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor
