@@ -41,6 +41,7 @@ TABLE = [
     Cheat("0.3 of the noise, of its own", cheats.ThirdOfTheNoiseRaw, {}),
     Cheat("no noise", cheats.NoNoise, {"ledger": "spent epsilon"}),
     Cheat("a bias without noise", cheats.BareBias, {"replay": "state"}),
+    Cheat("the private mean in the last bits", cheats.LowBits, {"replay": "private records"}),
     Cheat("one tensor of noise for all sums", cheats.OneTensorOfNoise, {"replay": "share"}),
     Cheat("the same, of its own", cheats.OneTensorOfNoiseRaw, {}),
     Cheat("a clip of the mean", cheats.ClippedMean, {"run-time": "depends|differs"}),
