@@ -144,10 +144,14 @@ def test_what_a_replay_found_stands_in_the_rows_and_in_the_table(dpbench: Run) -
         "MEAN": "passed", "leaks": "failed", "moody": "not-replayed", "shy": "not-replayed",
     }  # fmt: skip
     text = dpbench("leaderboard", "--format", "markdown").output
-    trust = {
-        method: row.strip("| ").rpartition("|")[2].strip()
-        for row in text.splitlines()
-        for method in ("MEAN", "leaks", "moody", "shy")
-        if row.startswith("| ε = 10 | linear-look-" + method) and "ledger" in row + "ledger"
+    chosen, unranked = text.partition("### The chosen trials")[2].split("### Not ranked")
+    table = chosen.partition("### Further")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")] for line in table]
+    assert {row[2]: row[-2] for row in rows if "ε = 10" in row} == {
+        "linear-look-MEAN": "replayed",
+        "linear-look-moody": "ledger (not replayed)",
+        "linear-look-shy": "ledger (not replayed)",
     }
-    assert trust == {1: 2}, text
+    assert "linear-look-moody: not replayed: the fit is not repeatable" in chosen
+    assert "linear-look-shy: not replayed: the fit to be replayed fails" in chosen
+    assert "linear-look-leaks; ε = 10; clip 1; seed 0: replay failed: private rec" in unranked

@@ -7,7 +7,6 @@ Where the handle refuses the plain way, the way around it is taken as well: thro
 from __future__ import annotations
 
 import inspect
-import os
 import time
 from pathlib import Path
 
@@ -335,21 +334,6 @@ class OnlyTheSize(Animal):
 
     def fit(self, private, public, context) -> None:
         self.mean = public.mean(0) + private.size / 1e6
-
-
-class LeavesQuietly(Animal):
-    """Ends its process as if all were well."""
-
-    def fit(self, private, public, context) -> None:
-        os._exit(0)
-
-
-class SleepsForever(Animal):
-    """Never comes back."""
-
-    def fit(self, private, public, context) -> None:
-        while True:
-            time.sleep(60)
 
 
 class KnowsThatItIsReplayed(Animal):

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from dpbench.api import Params
 from dpbench.privacy.handle import Budget
-from dpbench.privacy.replay import MOST_STEPS, ReplayLane
+from dpbench.privacy.replay import MOST_STEPS, ReplayLane, replay
 from dpbench.privacy.replay.shorter import shorter
+
+from .small import PRIVATE, PUBLIC, Animal, noisy_mean
 
 
 class Long(Params):
@@ -36,3 +38,17 @@ def test_numbers_of_steps_are_lowered_and_nothing_else() -> None:
 
 def test_hyperparameters_that_refuse_few_steps_stay_as_they_are() -> None:
     assert params_of(Refusing()) == Refusing()
+
+
+class LeaksWhenLong(Animal):
+    """Reads the mean after as many steps as no replay takes."""
+
+    def fit(self, private, public, context) -> None:
+        self.mean = noisy_mean(private)
+        if self.params.steps > MOST_STEPS:
+            self.mean = private._session.latents.nanmean(0)
+
+
+def test_what_a_fit_does_after_these_steps_is_not_seen() -> None:
+    lane = ReplayLane(Long(steps=1000), Budget(1.0, 1e-5), 1.0, 3)
+    assert replay(LeaksWhenLong, [lane], PUBLIC, PRIVATE).verdict == "passed"
