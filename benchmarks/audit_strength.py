@@ -21,7 +21,7 @@ import torch
 from common import command, machine, publish, table
 
 from dpbench.api import Context, Params, PrivateGenerator
-from dpbench.generators.mixture import MixtureSettings, release_mixture
+from dpbench.generators.mixture import MixtureRecipe, release_mixture
 from dpbench.generators.vae import VAE, VAEParams
 from dpbench.privacy.audit import AuditResult, run_audit
 from dpbench.privacy.handle import PrivateLatents
@@ -37,7 +37,7 @@ class OneShotMixture(PrivateGenerator):
     Params = Params
 
     def fit(self, private: PrivateLatents, public: torch.Tensor, context: Context) -> None:
-        settings = MixtureSettings(1, 0, 1, private.noise_multiplier())
+        settings = MixtureRecipe(1, 0, 1, private.noise_multiplier())
         self.mixture = release_mixture(private, public, settings)
 
     def sample(self, count: int, rng: torch.Generator) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context
-from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
+from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.lanes import LaneSchedule
@@ -36,7 +36,7 @@ def latents_like(records: int, dim: int) -> Tensor:
 def prior_of(latents: Tensor, components: int = 10) -> Mixture:
     """Release the mixture that a private generator starts from."""
     private = PrivateSession(latents, Budget(10, 1e-6), CLIP, Context(0), noise_seed=0).handle
-    return release_mixture(private, latents[:8000], MixtureSettings(components, 1, 1, NOISE))
+    return release_mixture(private, latents[:8000], MixtureRecipe(components, 1, 1, NOISE))
 
 
 def training_lanes(

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from dpbench.api import Context, Extractor, Partition, PublicModel
 from dpbench.augment import augment
-from dpbench.generators.mixture import MixtureSettings, release_mixture
+from dpbench.generators.mixture import MixtureRecipe, release_mixture
 from dpbench.metrics.evaluators.domain import train_domain_classifier
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.views import View
@@ -156,7 +156,7 @@ def measure(
     latents, budget = standardiser.apply(private), Budget(float("inf"), 1e-6)
     handle = PrivateSession(latents, budget, 1.0, context, noise_seed=0).handle
     scores = [ratio(reconstructed)]
-    for settings in (MixtureSettings(1, 0, 0, 0.0), MixtureSettings(10, 3, 10, 0.0)):
+    for settings in (MixtureRecipe(1, 0, 0, 0.0), MixtureRecipe(10, 3, 10, 0.0)):
         mixture = release_mixture(handle, standardiser.apply(public), settings)
         sample = mixture.sample(10_000, torch.Generator().manual_seed(0))
         scores.append(ratio(decode(model, standardiser.invert(sample), device)))

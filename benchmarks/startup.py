@@ -109,7 +109,7 @@ def planning(wanted: int, repeats: int) -> Planned:
             started = time.process_time()
             trials = plan_trials(config, Request(seeds=seeds))
             between = time.process_time()
-            data = {config.settings.dataset: DataKeys("l", "p", "x", "t", (0,))}
+            data = {config.file.dataset: DataKeys("l", "p", "x", "t", (0,))}
             plan = make_plan(config, trials, data, Store(Path(folder)), Options())
             times.append((between - started, time.process_time() - between))
     first, second = (statistics.median(half) for half in zip(*times, strict=True))

@@ -153,7 +153,9 @@ def test_a_killed_run_goes_on_where_it_stopped(
     runs = tmp_path / "runs"
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [*COMMAND, *arguments, "--workers", "2"], stdout=log, stderr=subprocess.STDOUT
+            [*COMMAND, *arguments, "--executor", "local", "--workers", "2"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     wait_for(lambda: len(finished(runs, "score")) == 2, process)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -172,7 +174,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     assert result.exit_code == 0, result.output
     assert "Everything is cached" not in result.output
     assert "linear-look-slow, 1 trial: done" in result.output
-    assert "linear-look-MEAN, 1 trials: done" not in result.output
+    assert "linear-look-MEAN, 1 trial: done" not in result.output
     for path, stat in before.items():
         now = path.stat()
         assert (now.st_ino, now.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns), path

@@ -14,9 +14,9 @@ import torch
 
 from dpbench import stages
 from dpbench.api import Context, LabelledImages, to_uint8
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.config import Component
 from dpbench.plugins import Registry
 from dpbench.stages import DataKeys, GeneratorTask, Lane, LatentsTask, PublicTask
 from dpbench.stages.data import PARTS

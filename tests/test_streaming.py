@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpbench import stages
 from dpbench.api import Context, Partition
+from dpbench.component import Component
 from dpbench.metrics import views
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.config import Component
 from dpbench.plugins import Registry
 from dpbench.stages import (
     DataKeys,

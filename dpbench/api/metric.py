@@ -38,7 +38,7 @@ class Column:
 
 
 class MetricUnavailable(DpbenchError):
-    """A figure that cannot be computed here; the message becomes the cell's reason."""
+    """A figure that cannot be computed here; the message becomes its reason."""
 
 
 class Metric(Plugin, ABC):

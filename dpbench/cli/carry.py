@@ -26,7 +26,7 @@ def carry_out(
 ) -> Leaderboard:
     """Execute a plan under a live view, and enter it into the directory's history.
 
-    Returns the rows of the plan's cells as the leaderboard reads them, audits included.
+    Returns the plan's rows as the leaderboard reads them, audits included.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; what had ended is kept.

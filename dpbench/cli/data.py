@@ -27,10 +27,10 @@ def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None
     from dpbench.plugins import registry
     from dpbench.runner.data import cache_directory, make_dataset
 
-    settings = load_config(config, registry())
+    loaded = load_config(config, registry())
     rows = []
-    for name in names or sorted({settings.settings.dataset, *settings.settings.datasets}):
-        dataset = make_dataset(settings, settings.component("datasets", name))
+    for name in names or sorted({loaded.file.dataset, *loaded.file.datasets}):
+        dataset = make_dataset(loaded, loaded.component("datasets", name))
         rows.append(describe(dataset, cache_directory(), fetch=fetch) | {"name": name})
     if style == "json":
         click.echo(json.dumps(rows, indent=2))

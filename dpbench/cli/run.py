@@ -59,7 +59,7 @@ def command(
         notice=functools.partial(say, console),
     )
     print_plan(prepared, console)
-    if config.settings.secure_rng and (again := prepared.plan.released_again()):
+    if config.file.secure_rng and (again := prepared.plan.released_again()):
         say(
             console,
             f"{plural(again, 'private generator')} to be learnt a second time with new noise: "

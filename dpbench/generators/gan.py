@@ -102,7 +102,7 @@ class GAN(LaneGenerator):
         self.mixture = Mixture.standard(latent)
         self.flat = torch.zeros(1, 0)
 
-    def prepare(
+    def make_lane(
         self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[GAN]:
         """Release the prior first, so that the steps use up exactly what it leaves."""

@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from dpbench.api import Context, Params
-from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
+from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import release_noise
 
-__all__ = ["PriorKind", "PriorParams", "PriorPool", "mixture_settings", "release_prior"]
+__all__ = ["PriorKind", "PriorParams", "PriorPool", "mixture_recipe", "release_prior"]
 
 _MOST = 40
 
@@ -50,7 +50,7 @@ class PriorParams(Params):
         return self.prior != "normal"
 
 
-def mixture_settings(params: PriorParams, private: PrivateLatents, share: float) -> MixtureSettings:
+def mixture_recipe(params: PriorParams, private: PrivateLatents, share: float) -> MixtureRecipe:
     """Choose the size of the released prior from the budget and the data.
 
     The automatic number of components is ``sqrt(N / (noise * d))``, at most 40: the
@@ -60,16 +60,16 @@ def mixture_settings(params: PriorParams, private: PrivateLatents, share: float)
     """
     components, rounds = params.components, params.prior_rounds
     if params.prior == "gaussian" or components == 1:
-        return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
+        return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
-        return MixtureSettings(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
+        return MixtureRecipe(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
     most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
     automatic = round(min(_MOST, max(1.0, most)))
     if not components and automatic == 1:
-        return MixtureSettings(1, 0, 0, release_noise(private, share, 1))
+        return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))
     rounds, refinements = 1 if rounds is None else rounds, 1
     noise = release_noise(private, share, 1 + rounds + refinements)
-    return MixtureSettings(components or automatic, rounds, refinements, noise)
+    return MixtureRecipe(components or automatic, rounds, refinements, noise)
 
 
 def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) -> Mixture:
@@ -77,7 +77,7 @@ def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) 
     if not params.released:
         return Mixture.standard(private.dim)
     share = params.prior_share or (0.7 if private.budget.epsilon < 3 else 0.5)
-    return release_mixture(private, public, mixture_settings(params, private, share))
+    return release_mixture(private, public, mixture_recipe(params, private, share))
 
 
 class PriorPool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.handle import PrivateLatents
 
-__all__ = ["Mixture", "MixtureSettings", "release_mixture"]
+__all__ = ["Mixture", "MixtureRecipe", "release_mixture"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class MixtureSettings:
+class MixtureRecipe:
     """How a mixture is released.
 
     ``components`` K, ``rounds`` of moving the means, ``refinements`` of means and
@@ -96,7 +96,7 @@ class MixtureSettings:
 
 
 def release_mixture(
-    private: PrivateLatents, public: Tensor, settings: MixtureSettings, name: str = "prior"
+    private: PrivateLatents, public: Tensor, recipe: MixtureRecipe, name: str = "prior"
 ) -> Mixture:
     """Fit a mixture by noisy expectation-maximisation, every sum through the handle.
 
@@ -108,23 +108,23 @@ def release_mixture(
     device = private.device
     radius = float(public.norm(dim=1).quantile(0.99)) * 1.1
     start = Mixture.standard(dim)
-    one = MixtureSettings(1, 0, 1, settings.noise_multiplier, 0.0)
+    one = MixtureRecipe(1, 0, 1, recipe.noise_multiplier, 0.0)
     mixture = _maximise(private, start, one, radius, f"{name}:moments")
-    if settings.components == 1:
+    if recipe.components == 1:
         return mixture
     rng = private.context.generator(f"{name}:start")
-    count = settings.components
+    count = recipe.components
     # spread-out draws from the first Gaussian (k-means++ on synthetic points: free)
     means = _spread(mixture.sample(4096, rng), count, rng).to(device)
     whiten = torch.linalg.inv(mixture.factors[0]).T
     common = 0.75 * mixture.factors[0]
-    for turn in range(settings.rounds):
-        means = _lloyd(private, means, mixture, whiten, settings, f"{name}:means-{turn}")
+    for turn in range(recipe.rounds):
+        means = _lloyd(private, means, mixture, whiten, recipe, f"{name}:means-{turn}")
     mixture = Mixture(
         torch.full((count,), 1 / count), means, common.expand(count, dim, dim).contiguous()
     )
-    for turn in range(settings.refinements):
-        mixture = _maximise(private, mixture, settings, radius, f"{name}:refine-{turn}")
+    for turn in range(recipe.refinements):
+        mixture = _maximise(private, mixture, recipe, radius, f"{name}:refine-{turn}")
     return mixture
 
 
@@ -143,7 +143,7 @@ def _lloyd(
     means: Tensor,
     base: Mixture,
     whiten: Tensor,
-    settings: MixtureSettings,
+    recipe: MixtureRecipe,
     name: str,
 ) -> Tensor:
     """Move each mean to the noisy mean of the records nearest to it."""
@@ -161,10 +161,10 @@ def _lloyd(
         return torch.nn.functional.one_hot(owner, len(anchors)).to(y), values
 
     total = release_grouped_sum(
-        private, contribution, clip=clip, noise_multiplier=settings.noise_multiplier, name=name
+        private, contribution, clip=clip, noise_multiplier=recipe.noise_multiplier, name=name
     )
     counts = total[:, 0] / unit
-    noise = settings.noise_multiplier * clip
+    noise = recipe.noise_multiplier * clip
     # shrink towards where the mean was by how uncertain the new one is
     trust = counts.clamp_min(1).square() / (counts.clamp_min(1).square() + noise**2)
     fresh = total[:, 1:] / counts.clamp_min(1).unsqueeze(1)
@@ -174,7 +174,7 @@ def _lloyd(
 
 
 def _maximise(
-    private: PrivateLatents, old: Mixture, settings: MixtureSettings, radius: float, name: str
+    private: PrivateLatents, old: Mixture, recipe: MixtureRecipe, radius: float, name: str
 ) -> Mixture:
     """One step of expectation-maximisation with noisy sufficient statistics.
 
@@ -197,9 +197,9 @@ def _maximise(
         return hard, torch.cat([ones, scale_mean * y, outer], 1)
 
     total = release_grouped_sum(
-        private, contribution, clip=clip, noise_multiplier=settings.noise_multiplier, name=name
+        private, contribution, clip=clip, noise_multiplier=recipe.noise_multiplier, name=name
     ).double()
-    noise = settings.noise_multiplier * clip
+    noise = recipe.noise_multiplier * clip
     counts = (total[:, 0] / scale_count).clamp_min(0.002 * private.size / count)
     shift = total[:, 1 : 1 + dim] / scale_mean / counts.unsqueeze(1)
     second = total[:, 1 + dim :].view(count, dim, dim) / counts.view(-1, 1, 1)
@@ -208,7 +208,7 @@ def _maximise(
     if count > 1:
         share = counts / counts.sum()
         common = (share.view(-1, 1, 1) * covariances).sum(0)
-        covariances = _shrink(covariances, common, noise / counts, settings.shrinkage)
+        covariances = _shrink(covariances, common, noise / counts, recipe.shrinkage)
     factors = _factors(covariances, noise / float(counts.sum()))
     means = old.means.double() + shift
     return Mixture((counts / counts.sum()).float(), means.float(), factors.float())

@@ -67,7 +67,7 @@ class LaneGenerator(PrivateGenerator):
         """Train all lanes as one batched program; diverged lanes keep their NaNs."""
         public = public.to(contexts[0].device)
         lanes = [
-            generator.prepare(private, public, context)
+            generator.make_lane(private, public, context)
             for generator, private, context in zip(generators, privates, contexts, strict=True)
             if isinstance(generator, cls)
         ]
@@ -80,7 +80,7 @@ class LaneGenerator(PrivateGenerator):
             cls.train(run, public)
 
     @abstractmethod
-    def prepare(
+    def make_lane(
         self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[Self]:
         """Release the prior first, so that the steps use up exactly what it leaves."""

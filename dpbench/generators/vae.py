@@ -130,7 +130,7 @@ class VAE(LaneGenerator):
         self.mixture = Mixture.standard(latent_dim)
         self.flat = torch.zeros(1, 0)
 
-    def prepare(
+    def make_lane(
         self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[VAE]:
         """Release the prior first, so that the steps use up exactly what it leaves."""

@@ -94,8 +94,8 @@ def fid_over_clip(section: Section) -> Figure | None:
     for axes, target in zip(panels.flat, targets, strict=False):
         clips = _clips(section, target)
         for method in section.methods:
-            for setting in _settings(section, method, target):
-                points: list[Point] = [(c.clip or 0.0, c) for c in setting]
+            for line in _swept(section, method, target):
+                points: list[Point] = [(c.clip or 0.0, c) for c in line]
                 _draw(axes, points, styles[method], method)
         axes.set_xscale("log")
         axes.set_xticks(clips, [f"{clip:g}" for clip in clips])
@@ -133,8 +133,8 @@ def _clips(section: Section, target: Target) -> list[float]:
     return sorted({c.clip for c in section.candidates if c.target == target and c.clip})
 
 
-def _settings(section: Section, method: str, target: Target) -> list[list[Candidate]]:
-    """Return the candidates of a panel's lines: one line per setting of the other axes."""
+def _swept(section: Section, method: str, target: Target) -> list[list[Candidate]]:
+    """Return the candidates of a panel's lines: one line per value of the other axes."""
     lines: dict[str, list[Candidate]] = {}
     for candidate in section.among(method, target):
         if candidate.clip and candidate.rankable:

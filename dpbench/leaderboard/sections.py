@@ -12,14 +12,14 @@ from typing import Any
 
 from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
-from dpbench.planning.config import Settings
+from dpbench.planning.config import ConfigFile
 from dpbench.results import CONTROL, DEFAULT, Choice, Result
 
 __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
 
 PRIMARY = "fid"
 SCORED = ("ok", "collapsed")
-FIRST_DATASET = Settings.model_fields["dataset"].default
+FIRST_DATASET = ConfigFile.model_fields["dataset"].default
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Section:
         return cells
 
     def among(self, method: str, target: Target) -> list[Candidate]:
-        """Return the candidates of a cell: one per clip and setting of other axes."""
+        """Return the candidates of a cell: one per clip and value of other axes."""
         return self._cells.get((method, target), [])
 
     def distrust(self, method: str, target: Target) -> tuple[str, str] | None:

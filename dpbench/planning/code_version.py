@@ -25,8 +25,8 @@ STAGES = {
 OUTSIDE = tuple(
     f"dpbench.{room}"
     for room in (
-        "cli", "errors", "executors", "hookspecs", "leaderboard", "planning", "plugins",
-        "results", "runner", "store",
+        "cli", "component", "errors", "executors", "hookspecs", "leaderboard", "planning",
+        "plugins", "results", "runner", "store",
     )
 )  # fmt: skip
 

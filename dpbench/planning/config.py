@@ -6,19 +6,18 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dpbench.component import Component
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean
 from dpbench.metrics.protocol import Protocol
 from dpbench.plugins import Registry
-from dpbench.store import content_key
 
-__all__ = ["Component", "Config", "GridConfig", "InvalidConfig", "Settings", "load_config"]
+__all__ = ["Config", "ConfigFile", "GridConfig", "InvalidConfig", "load_config"]
 
 FILE_NAME = "benchmarks.toml"
 SECTIONS = {
@@ -54,7 +53,7 @@ class Strict(BaseModel):
 
 
 class Latents(Strict):
-    """How latents are prepared before a generator sees them, by public data alone."""
+    """How latents are standardised before a generator sees them, by public data alone."""
 
     standardise: Literal["whiten", "scale", "none"] = "whiten"
     public_images: int = Field(default=8000, ge=2, description="public images to extract from")
@@ -96,7 +95,7 @@ class GridConfig(Strict):
         return any(changed)
 
 
-class Settings(Strict):
+class ConfigFile(Strict):
     """The file as it stands; plugin tables are checked against the registry later.
 
     ``select`` says which trial stands for a method at a target: the best by exact private
@@ -123,34 +122,16 @@ class Settings(Strict):
 
 
 @dataclass(frozen=True)
-class Component:
-    """A plugin with its hyperparameters, under the name the configuration gives it."""
-
-    kind: str
-    name: str
-    plugin: str
-    params: dict[str, Any]
-
-    @cached_property
-    def digest(self) -> str:
-        """Name plugin and hyperparameters, whatever the configuration calls them."""
-        return content_key([self.kind, self.plugin, self.params])
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-
-@dataclass(frozen=True)
 class Config:
-    """Validated settings together with the registry they were validated against."""
+    """A validated file together with the registry they were validated against."""
 
-    settings: Settings
+    file: ConfigFile
     registry: Registry
     source: str
 
     def names(self, section: str) -> list[str]:
         """Return all usable names of a section: configured ones and bare plugins."""
-        configured = getattr(self.settings, section)
+        configured = getattr(self.file, section)
         return sorted({*configured, *self.registry.classes[SECTIONS[section]]})
 
     def with_metrics(self, names: list[str]) -> Config:
@@ -166,10 +147,9 @@ class Config:
             key: protocol.model_copy(
                 update={"metrics": tuple(dict.fromkeys((*protocol.metrics, *names)))}
             )
-            for key, protocol in self.settings.protocols.items()
+            for key, protocol in self.file.protocols.items()
         }
-        settings = self.settings.model_copy(update={"protocols": protocols})
-        return replace(self, settings=settings)
+        return replace(self, file=self.file.model_copy(update={"protocols": protocols}))
 
     def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
         """Resolve a name to its plugin and full hyperparameters.
@@ -178,7 +158,7 @@ class Config:
             UnknownName: the plugin is not registered.
             InvalidParams: a hyperparameter is wrong.
         """
-        table: dict[str, Any] = dict(getattr(self.settings, section).get(name, {}))
+        table: dict[str, Any] = dict(getattr(self.file, section).get(name, {}))
         for override in overrides:
             table |= override
         plugin = table.pop("plugin", name)
@@ -205,10 +185,10 @@ def load_config(path: Path | None, registry: Registry) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{source} is not valid TOML: {error}") from error
     try:
-        settings = Settings.model_validate(_extend_grids(_name_protocols(raw)))
+        file = ConfigFile.model_validate(_extend_grids(_name_protocols(raw)))
     except ValidationError as error:
         raise _report(source, text, list(_explain(error))) from error
-    config = Config(settings, registry, source)
+    config = Config(file, registry, source)
     violations = list(_violations(config))
     if violations:
         raise _report(source, text, violations)
@@ -277,33 +257,33 @@ def _explain(error: ValidationError, at: tuple[str | int, ...] = ()) -> Iterator
 
 def _violations(config: Config) -> Iterator[Violation]:
     """Check everything that needs the registry or two places of the file at once."""
-    settings = config.settings
+    file = config.file
     for section in SECTIONS:
-        for name in getattr(settings, section):
+        for name in getattr(file, section):
             yield from _component_violations(config, section, name, {}, (section, name))
-    yield from _unknown(settings.dataset, config.names("datasets"), ("dataset",))
-    yield from _unknown(settings.executor, config.names("executors"), ("executor",))
-    for index, protocol in enumerate(settings.default_protocols):
-        yield from _unknown(protocol, settings.protocols, ("default_protocols", index))
-    for name, protocol_settings in settings.protocols.items():
-        for index, metric in enumerate(protocol_settings.metrics):
+    yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
+    yield from _unknown(file.executor, config.names("executors"), ("executor",))
+    for index, protocol in enumerate(file.default_protocols):
+        yield from _unknown(protocol, file.protocols, ("default_protocols", index))
+    for name, table in file.protocols.items():
+        for index, metric in enumerate(table.metrics):
             yield from _unknown(
                 metric, config.names("metrics"), ("protocols", name, "metrics", index)
             )
-    for name, grid in settings.grids.items():
+    for name, grid in file.grids.items():
         yield from _grid_violations(config, name, grid)
 
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
     at = ("grids", name)
     if grid.extends is not None:
-        yield from _unknown(grid.extends, config.settings.grids, (*at, "extends"))
+        yield from _unknown(grid.extends, config.file.grids, (*at, "extends"))
     if not (grid.epsilon or grid.noise_multiplier):
         yield (*at, "epsilon"), "give at least one epsilon or noise_multiplier"
     if grid.dataset is not None:
         yield from _unknown(grid.dataset, config.names("datasets"), (*at, "dataset"))
     for index, protocol in enumerate(grid.protocols or ()):
-        yield from _unknown(protocol, config.settings.protocols, (*at, "protocols", index))
+        yield from _unknown(protocol, config.file.protocols, (*at, "protocols", index))
     for section in ("public", "extractors", "generators"):
         for component, table in getattr(grid, section).items():
             yield from _component_violations(

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpbench.api import derive_seed
+from dpbench.component import Component
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.config import Component
 from dpbench.planning.trials import Method, Trial
 from dpbench.stages.data import DataKeys
 from dpbench.store import content_key

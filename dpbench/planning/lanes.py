@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dpbench.planning.config import Component
+from dpbench.component import Component
 from dpbench.stages import GeneratorTask, Lane
 from dpbench.store import content_key
 

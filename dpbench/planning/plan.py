@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from dpbench.component import Component
 from dpbench.metrics.protocol import Protocol
 from dpbench.planning import keys
 from dpbench.planning.code_version import code_version
-from dpbench.planning.config import Component, Config
+from dpbench.planning.config import Config
 from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.trials import Trial
 from dpbench.stages import (
@@ -26,7 +27,7 @@ from dpbench.stages import (
 )
 from dpbench.store import ArtifactId, Store, content_key
 
-__all__ = ["BUILT_IN", "Cell", "Job", "Options", "Plan", "make_plan"]
+__all__ = ["BUILT_IN", "Job", "Options", "Plan", "Row", "make_plan"]
 
 
 #: The distribution whose generators are replayed in its own tests, and not in every run.
@@ -69,7 +70,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Row:
     """One row of results to come: a trial or a control, under one protocol."""
 
     protocol: Protocol
@@ -94,7 +95,7 @@ class Cell:
 
 @dataclass
 class Plan:
-    """Jobs still to be done, by id, and all cells.
+    """Jobs still to be done, by id, and all rows.
 
     Attributes:
         cached: number of finished artifacts by stage.
@@ -104,7 +105,7 @@ class Plan:
     """
 
     jobs: dict[str, Job] = field(default_factory=dict)
-    cells: list[Cell] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     cached: dict[str, int] = field(default_factory=dict)
     corrupt: list[ArtifactId] = field(default_factory=list)
     stale: list[ArtifactId] = field(default_factory=list)
@@ -190,7 +191,7 @@ class _Planner:
         self.controlled: set[tuple[str, str, str]] = set()
 
     def plan(self, trials: list[Trial]) -> Plan:
-        protocols = self.config.settings.protocols
+        protocols = self.config.file.protocols
         trained = [self.train(trial) for trial in trials]
         self.add_groups()
         self.add_replays()
@@ -296,7 +297,7 @@ class _Planner:
     def train(self, trial: Trial) -> str:
         """Return the key of a trial's trained generator, planning it if need be."""
         latents, generator = self.upstream(trial).latents, trial.method.generator
-        secure = self.config.settings.secure_rng
+        secure = self.config.file.secure_rng
         key = keys.generator_key(latents, trial, self.code(generator), secure)
         if key not in self.candidates:
             seeds = keys.trial_seeds(trial)
@@ -318,7 +319,7 @@ class _Planner:
     def add_groups(self) -> None:
         """Add the jobs that train what is not there."""
         missing = [c for key, c in self.candidates.items() if not self.there("generator", key)]
-        for task in group_lanes(missing, self.config.settings.secure_rng):
+        for task in group_lanes(missing, self.config.file.secure_rng):
             count, first = len(task.lanes), task.lanes[0].key
             title = f"{self.methods[first]}, {count} trial{'s' * (count > 1)}"
             self.add(task, first, title, self.cost(task.generator) * (0.5 + 0.1 * count))
@@ -379,7 +380,7 @@ class _Planner:
             generator=method.generator,
             trained=trained,
         )
-        cell = Cell(
+        row = Row(
             protocol=protocol,
             dataset=trial.dataset.name,
             settings=trial.settings,
@@ -390,7 +391,7 @@ class _Planner:
             artifacts={**upstream._asdict(), "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
-        self.score(task, cell, f"{method.name} at epsilon {noise}")
+        self.score(task, row, f"{method.name} at epsilon {noise}")
 
     def controls(self, trial: Trial, protocol: Protocol) -> None:
         """Plan the rows that cost or give no privacy, once per what they depend on."""
@@ -420,7 +421,7 @@ class _Planner:
             model=method.public if upstream else None,
             **(upstream._asdict() if upstream else {}),
         )
-        cell = Cell(
+        row = Row(
             protocol=protocol,
             dataset=trial.dataset.name,
             settings=trial.settings,
@@ -430,11 +431,11 @@ class _Planner:
             extractor=method.extractor.name if upstream else None,
             artifacts=upstream._asdict() if upstream else {},
         )
-        self.score(task, cell, f"control {source}")
+        self.score(task, row, f"control {source}")
 
-    def score(self, task: ScoreTask, cell: Cell, title: str) -> None:
-        """Add the scoring job of a cell, for those metrics that are still missing."""
-        protocol = cell.protocol
+    def score(self, task: ScoreTask, row: Row, title: str) -> None:
+        """Add the scoring job of a row, for those metrics that are still missing."""
+        protocol = row.protocol
         features = keys.features_key(task.samples, protocol.samples, task.evaluator)
         scores: dict[str, str] = {}
         missing: list[tuple[Component, str]] = []
@@ -450,5 +451,5 @@ class _Planner:
                 self.there("features", features)
             full = replace(task, samples=features, metrics=tuple(missing))
             self.add(full, f"{features}/{protocol.name}", title, 4)
-        artifacts = {**cell.artifacts, "features": features}
-        self.result.cells.append(replace(cell, scores=scores, artifacts=artifacts))
+        artifacts = {**row.artifacts, "features": features}
+        self.result.rows.append(replace(row, scores=scores, artifacts=artifacts))

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dpbench.component import Component
 from dpbench.errors import DpbenchError, did_you_mean
-from dpbench.planning.config import Component, Config, GridConfig
+from dpbench.planning.config import Config, GridConfig
 from dpbench.results.identity import DEFAULT, TrialIdentity
 from dpbench.store import content_key
 
@@ -179,7 +180,7 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
     grid, heading = _grid_named(config, name)
     dataset = config.component("datasets", _dataset_name(config, grid, request))
     protocols = _protocols(config, grid, request)
-    latents = (grid.latents or config.settings.latents).model_dump()
+    latents = (grid.latents or config.file.latents).model_dump()
     settings = _settings(config, grid)
     for axes, method in _methods_with_axes(config, grid):
         if not _wanted(method, grid.methods) or not _wanted(method, request.methods or ("*",)):
@@ -196,7 +197,7 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
                 settings=settings,
                 epsilon=epsilon,
                 noise_multiplier=noise,
-                delta=grid.delta or config.settings.delta,
+                delta=grid.delta or config.file.delta,
                 clip=clip,
                 seed=seed,
                 axes=dict(axes),
@@ -210,12 +211,12 @@ def _wanted(method: Method, patterns: Sequence[str]) -> bool:
 
 def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:
     """Return a grid and its name; a method's name or glob is a part of the grid ``all``."""
-    grids = config.settings.grids
+    grids = config.file.grids
     return (grids[name], name) if name in grids else (_grid_of_method(config, name), "all")
 
 
 def _dataset_name(config: Config, grid: GridConfig, request: Request) -> str:
-    name = request.dataset or grid.dataset or config.settings.dataset
+    name = request.dataset or grid.dataset or config.file.dataset
     known = config.names("datasets")
     if name not in known:
         raise DpbenchError(
@@ -225,11 +226,11 @@ def _dataset_name(config: Config, grid: GridConfig, request: Request) -> str:
 
 
 def _protocols(config: Config, grid: GridConfig, request: Request) -> tuple[str, ...]:
-    names = request.protocols or tuple(grid.protocols or config.settings.default_protocols)
+    names = request.protocols or tuple(grid.protocols or config.file.default_protocols)
     for name in names:
-        if name not in config.settings.protocols:
+        if name not in config.file.protocols:
             raise DpbenchError(
-                f"unknown protocol {name!r}{did_you_mean(name, config.settings.protocols)}"
+                f"unknown protocol {name!r}{did_you_mean(name, config.file.protocols)}"
             )
     return names
 
@@ -253,7 +254,7 @@ def _settings(config: Config, grid: GridConfig) -> str:
             component = config.component(section, name, table)
             if component != _configured(config, section, name):
                 changed[f"{section}.{name}"] = [component.plugin, component.params]
-    if grid.latents and grid.latents != config.settings.latents:
+    if grid.latents and grid.latents != config.file.latents:
         changed["latents"] = grid.latents.model_dump()
     if grid.axes:
         changed["axes"] = grid.axes
@@ -290,7 +291,7 @@ def _methods_with_axes(
 
 def _grid_of_method(config: Config, pattern: str) -> GridConfig:
     """Return the grid ``all`` narrowed to the methods that match ``pattern``."""
-    grids = config.settings.grids
+    grids = config.file.grids
     base = grids.get("all", next(iter(grids.values()), None))
     if base is None:
         raise DpbenchError("the configuration has no grid: add a table [grids.all]")

@@ -1,11 +1,11 @@
-"""From the artifacts of a finished cell to its row of results."""
+"""From the artifacts that a row needs to the result it shows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dpbench.metrics.classes import collapsed
-from dpbench.planning.plan import Cell
+from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
 from dpbench.privacy.accounting import Spent
 from dpbench.privacy.ledger import Ledger
@@ -18,28 +18,28 @@ from dpbench.store import ArtifactId, CorruptArtifact, Store
 __all__ = ["assemble"]
 
 
-def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = False) -> Result:
-    """Gather a cell's result from the artifacts that are there.
+def assemble(row: Row, store: Store, progress: Progress, *, secure: bool = False) -> Result:
+    """Gather a row's result from the artifacts that are there.
 
     ``secure`` says that the run draws from the secret source: its rows are a release.
     """
-    trial = cell.trial
+    trial = row.trial
     fields: dict[str, Any] = {
-        "dataset": cell.dataset,
-        "settings": cell.settings,
-        "public": cell.public,
-        "extractor": cell.extractor,
-        "method": f"{CONTROL}{cell.control}",
-        "artifacts": {**cell.artifacts, **{f"score.{k}": v for k, v in cell.scores.items()}},
+        "dataset": row.dataset,
+        "settings": row.settings,
+        "public": row.public,
+        "extractor": row.extractor,
+        "method": f"{CONTROL}{row.control}",
+        "artifacts": {**row.artifacts, **{f"score.{k}": v for k, v in row.scores.items()}},
     }
     trained: dict[str, Any] = {}
     if trial is not None:
-        trained = _meta(store, "generator", cell.trained or "")
-        fields |= _trial_fields(trial, trained, _replay(cell, store, progress))
+        trained = _meta(store, "generator", row.trained or "")
+        fields |= _trial_fields(trial, trained, _replay(row, store, progress))
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
     protocol: dict[str, Any] = {}
-    for name, key in cell.scores.items():
+    for name, key in row.scores.items():
         meta = _meta(store, "score", key)
         if not meta:
             continue
@@ -47,7 +47,7 @@ def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = Fal
         metrics |= meta.get("values", {})
         if "unavailable" in meta:
             unavailable[name] = meta["unavailable"]
-    status, reason = _status(cell, trained, metrics, progress)
+    status, reason = _status(row, trained, metrics, progress)
     if status == "ok" and unavailable and not metrics:
         status, reason = (
             "failed",
@@ -60,18 +60,18 @@ def assemble(cell: Cell, store: Store, progress: Progress, *, secure: bool = Fal
         reason=reason,
         metrics=metrics if status != "diverged" else {},
         unavailable=unavailable,
-        protocol={"name": cell.protocol.name, **protocol},
+        protocol={"name": row.protocol.name, **protocol},
     )
 
 
-def _replay(cell: Cell, store: Store, progress: Progress) -> ReplayVerdict | None:
-    """Return the verdict on the company that a cell's trial trains in."""
-    if cell.replay is None:
+def _replay(row: Row, store: Store, progress: Progress) -> ReplayVerdict | None:
+    """Return the verdict on the company that a row's trial trains in."""
+    if row.replay is None:
         return None
-    loss = progress.lost.get(ArtifactId("replay", cell.replay))
+    loss = progress.lost.get(ArtifactId("replay", row.replay))
     if loss is not None:
         return ReplayVerdict(verdict="not-replayed", reason=loss.reason)
-    meta = _meta(store, "replay", cell.replay)
+    meta = _meta(store, "replay", row.replay)
     return ReplayVerdict.model_validate(meta["verdict"]) if meta else None
 
 
@@ -101,21 +101,21 @@ def _trial_fields(
 
 
 def _status(
-    cell: Cell, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
+    row: Row, trained: dict[str, Any], metrics: dict[str, float], progress: Progress
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    needs = [artifact for artifact in cell.needs if artifact.stage != "replay"]
+    needs = [artifact for artifact in row.needs if artifact.stage != "replay"]
     losses = [progress.lost[artifact] for artifact in needs if artifact in progress.lost]
     for loss in losses:
         if loss.origin in needs:
             return "failed", loss.reason
     if losses:
         return "skipped", f"{losses[0].title} failed: {losses[0].reason}"
-    if cell.trial is not None:
+    if row.trial is not None:
         if not trained:
             return "skipped", "something it needs was not computed"
-        problem = privacy_problem(trained["ledger"], trained["spent"], cell.trial.epsilon)
+        problem = privacy_problem(trained["ledger"], trained["spent"], row.trial.epsilon)
         if problem:
             return "over-budget", problem
         if collapsed(metrics.get("min_class_share", 1.0)):

@@ -9,7 +9,7 @@ from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
 from dpbench.planning.lanes import MAX_LANES
-from dpbench.planning.plan import Cell
+from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
@@ -42,7 +42,7 @@ def audit(
     found: dict[str, tuple[str, AuditResult]] = {}
     with prepared.directory.lock():
         _compute_latents(prepared, device, notice)
-        for latents, company in companies(prepared.plan.cells):
+        for latents, company in companies(prepared.plan.rows):
             named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
             notice(f"auditing {named}")
             results = _attack(prepared, latents, company, device, effort, seed)
@@ -54,16 +54,16 @@ def audit(
     return list(found.values())
 
 
-def companies(cells: list[Cell]) -> Iterator[tuple[str, list[Trial]]]:
+def companies(rows: list[Row]) -> Iterator[tuple[str, list[Trial]]]:
     """Group the trials of a plan as a run trains them; yield their latents' key with each group.
 
     As there: one architecture on one set of latents, private and non-private apart.
     """
     groups: dict[str, tuple[str, dict[str, Trial]]] = {}
-    for cell in cells:
-        if (trial := cell.trial) is None:
+    for row in rows:
+        if (trial := row.trial) is None:
             continue
-        component, latents = trial.method.generator, cell.artifacts["latents"]
+        component, latents = trial.method.generator, row.artifacts["latents"]
         free = plugins.registry().get("generator", component.plugin).cls.lane_params
         shared = {name: value for name, value in component.params.items() if name not in free}
         slot = content_key([latents, component.plugin, shared, _budget(trial).private])
@@ -108,9 +108,9 @@ def _title(trial: Trial) -> str:
 
 def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
     upstream = prepared.plan.towards(
-        ArtifactId("latents", cell.artifacts["latents"])
-        for cell in prepared.plan.cells
-        if cell.trial is not None
+        ArtifactId("latents", row.artifacts["latents"])
+        for row in prepared.plan.rows
+        if row.trial is not None
     )
     if not upstream:
         return

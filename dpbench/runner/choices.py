@@ -9,7 +9,7 @@ import torch
 
 from dpbench.api import Context, derive_seed
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Cell
+from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
 from dpbench.privacy.accounting import compose
 from dpbench.privacy.handle import Budget
@@ -34,43 +34,43 @@ def choices(prepared: Prepared) -> dict[str, Choice]:
     A noisy choice needs the trained generators; where they are missing it is not made. Once
     made it is kept, for another would be another release.
     """
-    rule = prepared.config.settings.select
-    cells = {c.trial.identity.identity_key: c for c in prepared.plan.cells if c.trial}
+    rule = prepared.config.file.select
+    rows = {c.trial.identity.identity_key: c for c in prepared.plan.rows if c.trial}
     if rule == "scores":
         return {}
     if rule == "noisy":
-        return _noisy(prepared, cells)
-    stated = {k: _is_stated(prepared.config, c.trial) for k, c in cells.items() if c.trial}
+        return _noisy(prepared, rows)
+    stated = {k: _is_stated(prepared.config, c.trial) for k, c in rows.items() if c.trial}
     name = "first" if rule == "first" else "named"
     return {key: Choice(rule=name, chosen=chosen) for key, chosen in stated.items()}
 
 
 def _is_stated(config: Config, trial: Trial) -> bool:
     """Whether the rule of the configuration names this trial, whatever its scores."""
-    grid = config.settings.grids[trial.grids[0]]
-    clip = grid.clip[0] if config.settings.select == "first" else config.settings.select
+    grid = config.file.grids[trial.grids[0]]
+    clip = grid.clip[0] if config.file.select == "first" else config.file.select
     first = {axis: values[0] for axis, values in grid.axes.items()}
     return trial.clip == clip and all(
         value == first.get(axis, value) for axis, value in trial.identity.axes.items()
     )
 
 
-def _noisy(prepared: Prepared, cells: dict[str, Cell]) -> dict[str, Choice]:
-    groups: dict[str, dict[str, Cell]] = {}
-    for key, cell in cells.items():
-        assert cell.trial is not None
-        groups.setdefault(cell.trial.identity.cell.identity_key, {})[key] = cell
+def _noisy(prepared: Prepared, rows: dict[str, Row]) -> dict[str, Choice]:
+    groups: dict[str, dict[str, Row]] = {}
+    for key, row in rows.items():
+        assert row.trial is not None
+        groups.setdefault(row.trial.identity.cell.identity_key, {})[key] = row
     found: dict[str, Choice] = {}
     for name, members in groups.items():
         found |= _choose(prepared, name, members)
     return found
 
 
-def _choose(prepared: Prepared, name: str, members: dict[str, Cell]) -> dict[str, Choice]:
+def _choose(prepared: Prepared, name: str, members: dict[str, Row]) -> dict[str, Choice]:
     """Choose among the members of one group that were trained; a candidate has all its seeds."""
     store = prepared.store
     trained = {
-        key: ledger for key, cell in members.items() if (ledger := _ledger(store, cell)) is not None
+        key: ledger for key, row in members.items() if (ledger := _ledger(store, row)) is not None
     }
     candidates: dict[str, list[str]] = {}
     for key in trained:
@@ -99,37 +99,37 @@ def _choose(prepared: Prepared, name: str, members: dict[str, Cell]) -> dict[str
     }
 
 
-def _ledger(store: Store, cell: Cell) -> list[Mechanism] | None:
-    if not cell.trained or not store.has("generator", cell.trained):
+def _ledger(store: Store, row: Row) -> list[Mechanism] | None:
+    if not row.trained or not store.has("generator", row.trained):
         return None
-    meta = store.load("generator", cell.trained).meta
+    meta = store.load("generator", row.trained).meta
     return None if meta["diverged"] else Ledger.model_validate(meta["ledger"]).mechanisms
 
 
 def _vote(
-    prepared: Prepared, name: str, candidates: list[list[Cell]], noise_multiplier: float
+    prepared: Prepared, name: str, candidates: list[list[Row]], noise_multiplier: float
 ) -> int:
-    cell = candidates[0][0]
-    assert cell.trial is not None
-    latents = prepared.store.load("latents", cell.artifacts["latents"]).tensors["private"]
+    row = candidates[0][0]
+    assert row.trial is not None
+    latents = prepared.store.load("latents", row.artifacts["latents"]).tensors["private"]
     samples = [
-        torch.cat(list(_samples(prepared.store, name, cells, latents.shape[1])))
-        for cells in candidates
+        torch.cat(list(_samples(prepared.store, name, rows, latents.shape[1])))
+        for rows in candidates
     ]
     session = PrivateSession(
         latents,
-        Budget(math.inf, cell.trial.delta, noise_multiplier),
+        Budget(math.inf, row.trial.delta, noise_multiplier),
         1.0,
         Context(derive_seed("choice", name)),
-        noise_seed=derive_seed("choice-noise", name, cell.trial.seed),
-        secure_rng=prepared.config.settings.secure_rng,
+        noise_seed=derive_seed("choice-noise", name, row.trial.seed),
+        secure_rng=prepared.config.file.secure_rng,
     )
     return choose_noisily(session.handle, samples, noise_multiplier)
 
 
-def _samples(store: Store, name: str, cells: list[Cell], dim: int) -> Iterable[torch.Tensor]:
-    for number, cell in enumerate(cells):
-        assert cell.trial is not None and cell.trained is not None
-        generator = restore_generator(store, cell.trained, cell.trial.method.generator, dim)
+def _samples(store: Store, name: str, rows: list[Row], dim: int) -> Iterable[torch.Tensor]:
+    for number, row in enumerate(rows):
+        assert row.trial is not None and row.trained is not None
+        generator = restore_generator(store, row.trained, row.trial.method.generator, dim)
         rng = torch.Generator().manual_seed(derive_seed("choice-samples", name, number))
-        yield generator.sample(_SAMPLES // len(cells), rng)
+        yield generator.sample(_SAMPLES // len(rows), rng)

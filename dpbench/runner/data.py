@@ -8,9 +8,10 @@ from pathlib import Path
 import platformdirs
 
 from dpbench.api import Dataset, Partition
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators.weights import inception_weights_file
-from dpbench.planning.config import Component, Config
+from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
 from dpbench.planning.trials import Trial
 
@@ -50,7 +51,7 @@ def load_dataset(config: Config, component: Component) -> Partition:
 def with_weights(config: Config, trials: list[Trial], options: Options) -> Options:
     """Find Inception's weights before anything is trained, where a protocol needs them."""
     named = {name for trial in trials for name in trial.protocols}
-    needed = any(config.settings.protocols[name].evaluator == "inception" for name in named)
+    needed = any(config.file.protocols[name].evaluator == "inception" for name in named)
     if not needed and options.inception_weights is None:
         return options
     given = Path(options.inception_weights) if options.inception_weights else None

@@ -1,4 +1,4 @@
-"""Carry out a plan; every finished cell is kept as a result at once."""
+"""Carry out a plan; every finished row is kept as a result at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dpbench.api import Executor
-from dpbench.planning.plan import Cell, Job
+from dpbench.planning.plan import Job, Row
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
 from dpbench.runner.choices import choices
@@ -25,40 +25,40 @@ def execute(
     executor: Executor,
     on_change: Callable[[Progress, Job | None], None] = lambda _p, _j: None,
 ) -> list[Result]:
-    """Carry out a plan, alone in its directory; every finished cell is kept at once.
+    """Carry out a plan, alone in its directory; every finished row is kept at once.
 
-    Returns the results of all cells of the plan, in its order.
+    Returns the results of all rows of the plan, in its order.
 
     Raises:
         DirectoryInUse: another run is using the directory.
     """
     with prepared.directory.lock(prepared.patience):
         expected = prepared.plan.writers()
-        for cell in prepared.plan.cells:
-            if expected.keys().isdisjoint(cell.needs):
-                _keep(prepared, cell, Progress({}))
+        for row in prepared.plan.rows:
+            if expected.keys().isdisjoint(row.needs):
+                _keep(prepared, row, Progress({}))
         progress = _run_jobs(prepared, executor, on_change)
         chosen = choices(prepared)
-        return [_keep(prepared, cell, progress, chosen) for cell in prepared.plan.cells]
+        return [_keep(prepared, row, progress, chosen) for row in prepared.plan.rows]
 
 
 def _run_jobs(
     prepared: Prepared, executor: Executor, on_change: Callable[[Progress, Job | None], None]
 ) -> Progress:
-    shown_in: dict[ArtifactId, list[Cell]] = {}
-    for cell in prepared.plan.cells:
-        for artifact in cell.needs:
-            shown_in.setdefault(artifact, []).append(cell)
+    shown_in: dict[ArtifactId, list[Row]] = {}
+    for row in prepared.plan.rows:
+        for artifact in row.needs:
+            shown_in.setdefault(artifact, []).append(row)
 
     def changed(progress: Progress, job: Job | None) -> None:
         left = job.task.writes() if job else ()
-        for cell in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
-            if progress.settled(cell.needs):
-                _keep(prepared, cell, progress)
+        for row in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
+            if progress.settled(row.needs):
+                _keep(prepared, row, progress)
         on_change(progress, job)
 
     for stage, key in prepared.plan.stale:
-        if stage == "generator" and prepared.config.settings.secure_rng:
+        if stage == "generator" and prepared.config.file.secure_rng:
             prepared.directory.keep_release(key)
         prepared.store.remove(stage, key)
     with executor:
@@ -66,10 +66,10 @@ def _run_jobs(
 
 
 def _keep(
-    prepared: Prepared, cell: Cell, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
+    prepared: Prepared, row: Row, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
 ) -> Result:
-    secure = prepared.config.settings.secure_rng
-    result = assemble(cell, prepared.store, progress, secure=secure)
+    secure = prepared.config.file.secure_rng
+    result = assemble(row, prepared.store, progress, secure=secure)
     result = result.model_copy(update={"choice": chosen.get(result.identity_key, Choice())})
     save_result(prepared.directory.root, result)
     return result

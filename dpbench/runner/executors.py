@@ -26,9 +26,9 @@ def make_executor(
         UnknownName: no such executor.
         DpbenchError: a bad hyperparameter, a device or package that is not there.
     """
-    component = config.component("executors", name or config.settings.executor, params)
+    component = config.component("executors", name or config.file.executor, params)
     cls = config.registry.get("executor", component.plugin).cls
-    limits = config.settings.limits
+    limits = config.file.limits
     place = Workplace(
         directory.store.root, directory.logs, device, limits.seconds, limits.memory_gib
     )

@@ -84,12 +84,12 @@ def keep_trained(prepared: Prepared) -> int:
     plan = prepared.plan
     missing, _ = plan.count("generator")
     untrained = {artifact for artifact in plan.writers() if artifact.stage in TRAINED}
-    plan.cells = [
-        cell
-        for cell in plan.cells
-        if untrained.isdisjoint(map(ArtifactId._make, cell.artifacts.items()))
+    plan.rows = [
+        row
+        for row in plan.rows
+        if untrained.isdisjoint(map(ArtifactId._make, row.artifacts.items()))
     ]
-    shown = (artifact for cell in plan.cells for artifact in cell.needs)
+    shown = (artifact for row in plan.rows for artifact in row.needs)
     # A replay waits for generators that are not there; its verdict is of no use without them.
     plan.jobs = plan.towards(artifact for artifact in shown if artifact.stage != "replay")
     return missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dpbench.planning.plan import Cell, Job
+from dpbench.planning.plan import Job, Row
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results import save_audit
 from dpbench.runner.executors import make_executor
@@ -35,13 +35,13 @@ def replay_methods(
     Raises:
         DirectoryInUse: a run is using the directory.
     """
-    shown: dict[str, list[Cell]] = {}
-    for cell in prepared.plan.cells:
-        if cell.replay is not None:
-            shown.setdefault(cell.replay, []).append(cell)
+    shown: dict[str, list[Row]] = {}
+    for row in prepared.plan.rows:
+        if row.replay is not None:
+            shown.setdefault(row.replay, []).append(row)
     with prepared.directory.lock():
         progress = _compute(prepared, list(shown), device, notice)
-        return [_keep(prepared, key, cells, progress) for key, cells in shown.items()]
+        return [_keep(prepared, key, rows, progress) for key, rows in shown.items()]
 
 
 def _compute(
@@ -62,14 +62,14 @@ def _compute(
         return run_jobs(jobs, executor, say)
 
 
-def _keep(prepared: Prepared, key: str, cells: list[Cell], progress: Progress) -> Replayed:
+def _keep(prepared: Prepared, key: str, rows: list[Row], progress: Progress) -> Replayed:
     loss, seconds = progress.lost.get(ArtifactId("replay", key)), None
     if loss is not None:
         verdict = ReplayVerdict(verdict="not-replayed", reason=loss.reason)
     else:
         meta = prepared.store.meta("replay", key)
         verdict, seconds = ReplayVerdict.model_validate(meta["verdict"]), float(meta["seconds"])
-    trials = {cell.trained: cell.trial for cell in cells if cell.trial is not None}
+    trials = {row.trained: row.trial for row in rows if row.trial is not None}
     for trial in trials.values():
         save_audit(prepared.directory.root, trial.identity, verdict)
     method = next(iter(trials.values())).method.name

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, PrivateGenerator
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.planning.config import Component
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay.remembered import remembered
 from dpbench.privacy.session import PrivateSession

@@ -12,8 +12,8 @@ from torch import Tensor
 from dpbench import plugins
 from dpbench.api import Context, Extractor, PublicModel, derive_seed
 from dpbench.augment import augment
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.planning.config import Component
 from dpbench.stages.data import DataKeys, load_part, part_id
 from dpbench.stages.public import DECODE_BATCH, decode, load_public_model, require_finite
 from dpbench.stages.standardise import Standardiser

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, PublicModel, to_uint8
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.planning.config import Component
 from dpbench.stages.data import load_part, part_id
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dpbench import plugins
 from dpbench.api import Context
-from dpbench.planning.config import Component
+from dpbench.component import Component
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.stages.generator import Lane

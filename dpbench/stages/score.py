@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dpbench import plugins
 from dpbench.api import Context, MetricUnavailable
+from dpbench.component import Component
 from dpbench.errors import DpbenchError, one_line
 from dpbench.metrics.evaluators import Evaluator
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
-from dpbench.planning.config import Component
 from dpbench.stages.data import DataKeys, load_part
 from dpbench.stages.public import decode, load_public_model, require_finite
 from dpbench.stages.references import load_references

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dpbench import plugins
 from dpbench.api import PrivateGenerator
-from dpbench.planning.config import Component
+from dpbench.component import Component
 from dpbench.store import Store
 
 __all__ = ["SNAPSHOTS", "restore_generator"]

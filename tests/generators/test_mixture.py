@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
+from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.lanes import release_noise
 
@@ -24,7 +24,7 @@ def test_placing_and_standardising_are_inverse() -> None:
 
 
 def test_one_component_without_noise_is_the_moments() -> None:
-    mixture = release_mixture(handle(), public_latents(), MixtureSettings(1, 0, 0, 0.0))
+    mixture = release_mixture(handle(), public_latents(), MixtureRecipe(1, 0, 0, 0.0))
     real = private_latents()
     torch.testing.assert_close(mixture.means[0], real.mean(0), atol=0.05, rtol=0)
     covariance = mixture.factors[0] @ mixture.factors[0].T
@@ -32,15 +32,15 @@ def test_one_component_without_noise_is_the_moments() -> None:
 
 
 def test_components_settle_on_the_clusters() -> None:
-    mixture = release_mixture(handle(), public_latents(), MixtureSettings(2, 3, 5, 0.0))
+    mixture = release_mixture(handle(), public_latents(), MixtureRecipe(2, 3, 5, 0.0))
     assert sorted(round(float(w), 1) for w in mixture.weights) == [0.3, 0.7]
     assert sorted(round(float(m), 1) for m in mixture.means[:, 0]) == [-2.5, 2.5]
 
 
 def test_a_mixture_survives_heavy_noise_and_uses_its_share() -> None:
     private = handle(epsilon=1.0)
-    settings = MixtureSettings(4, 1, 1, 0.0)
-    settings = MixtureSettings(4, 1, 1, release_noise(private, 0.5, settings.releases))
+    settings = MixtureRecipe(4, 1, 1, 0.0)
+    settings = MixtureRecipe(4, 1, 1, release_noise(private, 0.5, settings.releases))
     mixture = release_mixture(private, public_latents(), settings)
     assert all(bool(t.isfinite().all()) for t in (mixture.means, mixture.factors))
     assert sum(m.count for m in private.ledger.mechanisms) == settings.releases

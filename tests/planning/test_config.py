@@ -22,9 +22,9 @@ def test_without_a_file_the_packaged_one_is_used(
     monkeypatch.chdir(tmp_path)
     config = load_config(None, fakes)
     assert "packaged" in config.source
-    assert {"all", "smoke", "paper"} <= set(config.settings.grids)
-    assert config.settings.grids["all"].epsilon == [0.2, 1, 10, math.inf]
-    assert config.settings.dataset == "mnist"
+    assert {"all", "smoke", "paper"} <= set(config.file.grids)
+    assert config.file.grids["all"].epsilon == [0.2, 1, 10, math.inf]
+    assert config.file.dataset == "mnist"
 
 
 def test_a_file_in_the_working_directory_comes_first(
@@ -32,9 +32,9 @@ def test_a_file_in_the_working_directory_comes_first(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("benchmarks.toml").write_text(MINIMAL)
-    assert set(load_config(None, fakes).settings.grids) == {"all"}
+    assert set(load_config(None, fakes).file.grids) == {"all"}
     Path("mine.toml").write_text(MINIMAL.replace("grids.all", "grids.mine"))
-    assert set(load_config(Path("mine.toml"), fakes).settings.grids) == {"mine"}
+    assert set(load_config(Path("mine.toml"), fakes).file.grids) == {"mine"}
 
 
 def test_every_violation_is_reported_with_its_line(configure: Configure) -> None:
@@ -149,6 +149,6 @@ def test_overrides_take_the_place_of_defaults_one_by_one(configure: Configure) -
 
 def test_further_metrics_join_every_protocol(configure: Configure) -> None:
     config = configure().with_metrics(["kid", "fid"])
-    assert config.settings.protocols["tiny"].metrics == ("fid", "brightness", "kid")
+    assert config.file.protocols["tiny"].metrics == ("fid", "brightness", "kid")
     with pytest.raises(UnknownName, match=r"unknown metric 'kidd'; did you mean 'kid'\?"):
         config.with_metrics(["kidd"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dpbench.planning.config import Component
+from dpbench.component import Component
 from dpbench.planning.lanes import MAX_LANES, Candidate, group_lanes
 from dpbench.stages import Lane
 

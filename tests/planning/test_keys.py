@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from dpbench.component import Component
 from dpbench.planning import keys
-from dpbench.planning.config import Component
 from dpbench.planning.trials import Method, Trial
 from dpbench.results import TrialIdentity
 from dpbench.stages import DataKeys

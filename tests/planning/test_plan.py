@@ -76,12 +76,12 @@ def test_all_that_is_read_or_shown_is_there_or_written_by_one_job(prepare: Prepa
     assert len(written) == len(set(written))
     read = {artifact for job in plan.jobs.values() for artifact in job.task.reads()}
     assert all(artifact in written or store.has(*artifact) for artifact in read)
-    assert {artifact for cell in plan.cells for artifact in cell.needs} <= set(written)
+    assert {artifact for row in plan.rows for artifact in row.needs} <= set(written)
 
 
 def test_a_part_of_a_plan_has_all_that_leads_to_it_and_no_more(prepare: Prepare) -> None:
     plan = prepare(TWO_GENERATORS, grids=("linear-look-MEAN", "linear-look-other")).plan
-    first = plan.cells[0]
+    first = plan.rows[0]
     latents = ArtifactId("latents", first.artifacts["latents"])
     assert sorted(stages_of(plan.towards([latents]))) == ["latents", "public"]
     whole = ["evaluator", "generator", "latents", "public", "references", "replay", "score"]

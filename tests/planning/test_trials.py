@@ -273,5 +273,5 @@ def test_ten_thousand_trials_are_planned_at_once(
     started = time.process_time()  # not disturbed by what else the machine does
     plan = planned(config, tmp_path, seeds=tuple(range(834)))
     seconds = time.process_time() - started
-    assert sum(cell.trial is not None for cell in plan.cells) == 10_008
+    assert sum(row.trial is not None for row in plan.rows) == 10_008
     assert seconds < 5, f"took {seconds:.1f} s"

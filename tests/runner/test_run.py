@@ -349,7 +349,7 @@ def test_scoring_needs_what_is_trained(carry_out: Carry, prepare: Prepare) -> No
     more = '[protocols.more]\nsamples = 32\nmetrics = ["brightness"]\n'
     prepared = prepare(more, seeds=(0, 1), protocols=("more",))
     assert keep_trained(prepared) == 1
-    assert [cell.trial.seed for cell in prepared.plan.cells if cell.trial] == [0]
+    assert [row.trial.seed for row in prepared.plan.rows if row.trial] == [0]
     executor = fake_plugins.InProcess.of(prepared.directory)
     (result,) = execute(prepared, executor)
     assert executor.stages == ["score"]

@@ -68,13 +68,13 @@ class Flow(PrivateGenerator):
         """Train all flows as one batched program."""
         flows = [generator for generator in generators if isinstance(generator, cls)]
         trials = zip(flows, privates, contexts, strict=True)
-        lanes = [flow.prepare(private, public, context) for flow, private, context in trials]
+        lanes = [flow.make_lane(private, public, context) for flow, private, context in trials]
         for run in runs(lanes):
             found = train([lanes[i] for i in run], flows[0].net)
             for i, flat in zip(run, found.cpu(), strict=True):
                 flows[i].flat = flat.clone().unsqueeze(0)
 
-    def prepare(self, private: PrivateLatents, public: Tensor, context: Context) -> FlowLane:
+    def make_lane(self, private: PrivateLatents, public: Tensor, context: Context) -> FlowLane:
         """Release the start, if any, so that the steps use up exactly what it leaves."""
         start = self.release_start(private, public.to(context.device))
         self.start = start.to("cpu")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dpbench import hookimpl
 from dpbench.api import Context, Params, PrivateGenerator
-from dpbench.generators.lane_prior import PriorParams, mixture_settings
-from dpbench.generators.mixture import Mixture, MixtureSettings, release_mixture
+from dpbench.generators.lane_prior import PriorParams, mixture_recipe
+from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
 
 if TYPE_CHECKING:
     from dpbench.privacy.handle import PrivateLatents
@@ -60,17 +60,17 @@ class _Released(PrivateGenerator):
         super().__init__(params, latent_dim)
         self.mixture = Mixture.standard(latent_dim)
 
-    def settings(self, private: PrivateLatents) -> MixtureSettings:
+    def recipe(self, private: PrivateLatents) -> MixtureRecipe:
         """Choose the mixture's size for the budget."""
         raise NotImplementedError
 
     def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
         """Spend all of the budget on the release."""
-        settings = self.settings(private)
-        noise = private.noise_multiplier(sampling_rate=1.0, steps=settings.releases)
-        settings = replace(settings, noise_multiplier=noise)
+        recipe = self.recipe(private)
+        noise = private.noise_multiplier(sampling_rate=1.0, steps=recipe.releases)
+        recipe = replace(recipe, noise_multiplier=noise)
         public = public.to(context.device)
-        self.mixture = release_mixture(private, public, settings, self.name).to("cpu")
+        self.mixture = release_mixture(private, public, recipe, self.name).to("cpu")
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw ``[count, d]`` latents."""
@@ -93,9 +93,9 @@ class GaussianGenerator(_Released):
     label = "Gaussian"
     Params: ClassVar[type[Params]] = GaussianParams
 
-    def settings(self, private: PrivateLatents) -> MixtureSettings:
+    def recipe(self, private: PrivateLatents) -> MixtureRecipe:
         """One component, one release."""
-        return MixtureSettings(components=1, rounds=0, refinements=0, noise_multiplier=0.0)
+        return MixtureRecipe(components=1, rounds=0, refinements=0, noise_multiplier=0.0)
 
 
 class MixtureGenerator(_Released):
@@ -111,12 +111,12 @@ class MixtureGenerator(_Released):
     Params: ClassVar[type[Params]] = MixtureParams
     params: MixtureParams
 
-    def settings(self, private: PrivateLatents) -> MixtureSettings:
+    def recipe(self, private: PrivateLatents) -> MixtureRecipe:
         """As large a mixture as the budget carries, unless told otherwise."""
         wanted = PriorParams(
             prior="mixture", components=self.params.components, prior_rounds=self.params.rounds
         )
-        return mixture_settings(wanted, private, share=1.0)
+        return mixture_recipe(wanted, private, share=1.0)
 
 
 @hookimpl

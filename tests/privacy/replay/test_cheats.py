@@ -11,7 +11,7 @@ import torch
 
 from dpbench import plugins
 from dpbench.api import Context
-from dpbench.planning.config import Component
+from dpbench.component import Component
 from dpbench.plugins import Registered, Registry
 from dpbench.privacy.status import privacy_problem
 from dpbench.stages import GeneratorTask, Lane
