@@ -153,13 +153,15 @@ class LookExtractor(Extractor):
 Fault = Literal[
     "none", "raises", "refuses", "nan", "infinite", "shape", "hangs", "greedy", "dies",
     "silent", "waits", "leaves", "exits", "interrupts", "killed", "forks",
+    "leaks", "moody", "shy",
 ]  # fmt: skip
 
 
 class MeanParams(Params):
     """``fault`` is what goes wrong for a trial, ``lane`` likewise for one lane of a group.
 
-    ``flag`` is the file that ``waits`` waits for; ``shift`` is an axis without effect.
+    ``leaks`` takes the exact mean, ``moody`` does nothing twice, ``shy`` breaks where it is
+    replayed. ``flag`` is the file that ``waits`` waits for; ``shift`` is an axis without effect.
     """
 
     fault: Fault = "none"
@@ -190,6 +192,12 @@ class MeanGenerator(PrivateGenerator):
             lambda z: z, clip=private.clip, noise_multiplier=noise, name="mean"
         )
         self.mean = total / private.size
+        if self.params.fault == "leaks":
+            self.mean = private._session.latents.nanmean(0)
+        if self.params.fault == "moody":
+            self.mean = self.mean + time.perf_counter_ns() % 2**20 / 2**20
+        if self.params.fault == "shy" and private._session.tape is not None:
+            raise RuntimeError("not while you look")
         if "nan" in (self.params.fault, self.params.lane):
             self.mean = self.mean * float("nan")
 
