@@ -39,7 +39,6 @@ def command(
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
     from dpbench.runner.choices import stated_late
-    from dpbench.runner.data import cache_directory
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
 
@@ -52,8 +51,7 @@ def command(
         chosen.request,
         directory,
         Options(
-            inception_weights=chosen.weights,
-            cache=str(cache_directory()),
+            weights=chosen.weights,
             controls=controls,
             fresh=fresh,
         ),
