@@ -38,7 +38,6 @@ def command(
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
-    from dpbench.runner.data import cache_directory
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
 
@@ -51,8 +50,7 @@ def command(
         chosen.request,
         directory,
         Options(
-            inception_weights=chosen.weights,
-            cache=str(cache_directory()),
+            weights=chosen.weights,
             controls=controls,
             fresh=fresh,
         ),

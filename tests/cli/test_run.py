@@ -212,7 +212,7 @@ def test_missing_inception_weights_stop_a_run_before_it_trains(
     def refuse(*_: object, **__: object) -> None:
         raise WeightsError("the Inception weights cannot be fetched: name a file")
 
-    monkeypatch.setattr("dpbench.runner.data.inception_weights_file", refuse)
+    monkeypatch.setattr("dpbench.metrics.evaluators.inception.inception_weights_file", refuse)
     extra = '[protocols.canonical]\nevaluator = "inception"\nsamples = 16\n'
     result = dpbench("run", "--protocol", "canonical", extra=extra)
     assert result.exit_code == 2

@@ -212,13 +212,18 @@ def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> No
 
 
 def test_trust_says_what_was_replayed() -> None:
-    def trust(verdict: Literal["passed", "failed"], **ledger: Any) -> str:
+    def trust(verdict: Literal["passed", "failed", "not-replayed"], **ledger: Any) -> str:
         replay = ReplayVerdict(verdict=verdict, reason="the state tells neighbours apart")
         stated = privacy(2.0, 9.9, **ledger).model_copy(update={"replay": replay})
         return render(board([trial(privacy=stated), trial("b-GAN")]), "markdown")
 
     assert "| replayed" in trust("passed")
     assert "| replayed" not in trust("passed", trust="self-declared")
+    unknown = trust("not-replayed")
+    assert "| ledger (not replayed)" in unknown
+    assert "| replayed" not in unknown
+    assert "ae-enc-GAN: not replayed: the state tells neighbours apart" in unknown
+    assert "| self-declared (not replayed)" in trust("not-replayed", trust="self-declared")
     assert "replay failed: the state tells neighbours apart" in trust("failed")
 
 
