@@ -24,8 +24,9 @@ from torch import Tensor
 
 from dpbench.api import Context, LabelledImages, Partition
 from dpbench.metrics.evaluators.base import evaluate
-from dpbench.metrics.evaluators.domain import train_domain_classifier
-from dpbench.metrics.evaluators.inception import InceptionEvaluator, fid_inception
+from dpbench.metrics.evaluators.domain import DomainEvaluator
+from dpbench.metrics.evaluators.inception import InceptionEvaluator
+from dpbench.metrics.evaluators.inception_network import fid_inception
 from dpbench.metrics.frechet import Statistics, frechet_distance
 from dpbench.metrics.plugin import (
     ClassMetric,
@@ -98,7 +99,7 @@ def inception_rows(count: int) -> list[Row]:
     torch.manual_seed(0)
     network = fid_inception()
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    ours = InceptionEvaluator(network)
+    ours = InceptionEvaluator(InceptionEvaluator.Params()).use(network)
     pytorch_fid_net, fidelity_net = other_networks(weights)
     images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8)
     reference = View(images.flip(0), features=features(2000, 2048, 1), logits=torch.zeros(2000, 8))
@@ -169,7 +170,8 @@ def domain_lines(count: int = 10_000) -> list[str]:
 
     classes = (0, 2, 4, 6, 8)
     partition = Partition(part(1000), part(100), part(19_612), part(2000), classes)
-    evaluator = train_domain_classifier(partition, Context(0))
+    evaluator = DomainEvaluator(DomainEvaluator.Params())
+    evaluator.fit(partition.labelling, partition.test, classes, Context(0))
     views = [View(p.images, evaluator) for p in (partition.private, partition.private_test)]
     references = References(*views, classes, evaluator)
     metrics = (FidMetric, InceptionScoreMetric, ClassMetric, KidMetric, PrdcMetric)

@@ -35,9 +35,8 @@ import torch
 from common import GIB, PeakWatcher, command, machine, publish, table, tree_memory
 from torch import Tensor, nn
 
-from dpbench.api import Context
+from dpbench.api import Context, Evaluator
 from dpbench.extractors.gradient import GradientExtractor
-from dpbench.metrics.evaluators.base import Evaluator
 from dpbench.metrics.views import KEPT, View
 from dpbench.public.ae import Autoencoder
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from dpbench.api import Context, Extractor, Partition, PublicModel
 from dpbench.augment import augment
 from dpbench.generators.mixture import MixtureRecipe, release_mixture
-from dpbench.metrics.evaluators.domain import train_domain_classifier
+from dpbench.metrics.evaluators.domain import DomainEvaluator
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.views import View
 from dpbench.planning.config import load_config
@@ -88,11 +88,12 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load_config(None, registry())
     partition = load_dataset(config, config.component("datasets", options.dataset))
-    evaluator = train_domain_classifier(
+    evaluator = DomainEvaluator(DomainEvaluator.Params())
+    evaluator.fit(
         partition.labelling,
         partition.test,
         partition.private_classes,
-        Context(evaluator_seed("domain")),
+        Context(evaluator_seed(config.component("evaluators", "domain"))),
     )
     reference = View(partition.private.images, evaluator).statistics
 

@@ -24,7 +24,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from dpbench.api import Dataset, Executor, Extractor, Metric, PrivateGenerator, PublicModel
+    from dpbench.api import (
+        Dataset,
+        Evaluator,
+        Executor,
+        Extractor,
+        Metric,
+        PrivateGenerator,
+        PublicModel,
+    )
 
 PROJECT = "dpbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -54,6 +62,11 @@ def register_generators(register: Callable[[type[PrivateGenerator]], None]) -> N
 @hookspec
 def register_metrics(register: Callable[[type[Metric]], None]) -> None:
     """Register metrics; a protocol in ``benchmarks.toml`` names those it reports."""
+
+
+@hookspec
+def register_evaluators(register: Callable[[type[Evaluator]], None]) -> None:
+    """Register networks behind features; a protocol in ``benchmarks.toml`` names its own."""
 
 
 @hookspec

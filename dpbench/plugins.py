@@ -18,13 +18,22 @@ from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
 
 __all__ = ["Broken", "Refused", "Registered", "Registry", "registry"]
 
-BUILTINS = ("datasets", "public", "extractors", "generators", "metrics", "executors")
+BUILTINS = (
+    "datasets",
+    "public",
+    "extractors",
+    "generators",
+    "metrics",
+    "metrics.evaluators",
+    "executors",
+)
 HOOKS: dict[str, type[api.Plugin]] = {
     "register_datasets": api.Dataset,
     "register_public_models": api.PublicModel,
     "register_extractors": api.Extractor,
     "register_generators": api.PrivateGenerator,
     "register_metrics": api.Metric,
+    "register_evaluators": api.Evaluator,
     "register_executors": api.Executor,
 }
 #: Set to a comma-separated list of distributions to load no others; empty loads none.

@@ -6,6 +6,7 @@ the fixture ``fakes`` puts on the path; worker processes find it there too.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from dpbench.api import (
     Column,
     Context,
     Dataset,
+    Evaluator,
     Executor,
     Extractor,
     LabelledImages,
@@ -32,7 +34,9 @@ from dpbench.api import (
     Partition,
     PrivateGenerator,
     PublicModel,
+    Weights,
     Workplace,
+    state_sha256,
     to_float,
 )
 from dpbench.errors import DpbenchError
@@ -149,13 +153,15 @@ class LookExtractor(Extractor):
 Fault = Literal[
     "none", "raises", "refuses", "nan", "infinite", "shape", "hangs", "greedy", "dies",
     "silent", "waits", "leaves", "exits", "interrupts", "killed", "forks",
+    "leaks", "moody", "shy",
 ]  # fmt: skip
 
 
 class MeanParams(Params):
     """``fault`` is what goes wrong for a trial, ``lane`` likewise for one lane of a group.
 
-    ``flag`` is the file that ``waits`` waits for; ``shift`` is an axis without effect.
+    ``leaks`` takes the exact mean, ``moody`` does nothing twice, ``shy`` breaks where it is
+    replayed. ``flag`` is the file that ``waits`` waits for; ``shift`` is an axis without effect.
     """
 
     fault: Fault = "none"
@@ -186,6 +192,12 @@ class MeanGenerator(PrivateGenerator):
             lambda z: z, clip=private.clip, noise_multiplier=noise, name="mean"
         )
         self.mean = total / private.size
+        if self.params.fault == "leaks":
+            self.mean = private._session.latents.nanmean(0)
+        if self.params.fault == "moody":
+            self.mean = self.mean + time.perf_counter_ns() % 2**20 / 2**20
+        if self.params.fault == "shy" and private._session.tape is not None:
+            raise RuntimeError("not while you look")
         if "nan" in (self.params.fault, self.params.lane):
             self.mean = self.mean * float("nan")
 
@@ -249,6 +261,89 @@ class Brightness(Metric):
         if self.params.fault == "nan":
             value = float("nan")
         return {"other" if self.params.fault == "columns" else "brightness": value}
+
+
+class PixelParams(Params):
+    """``side`` of the picture that is left of an image; ``fault`` is what goes wrong."""
+
+    side: int = 4
+    fault: Literal["none", "raises", "incomplete"] = "none"
+
+
+class PixelEvaluator(Evaluator):
+    """Small pictures as features, their likeness to each class's mean as logits."""
+
+    name = "pixels"
+    Params = PixelParams
+    batch_size = 64
+    means: Tensor
+
+    def fit(
+        self,
+        labelling: LabelledImages,
+        test: LabelledImages,
+        private_classes: tuple[int, ...],
+        context: Context,
+    ) -> None:
+        if self.params.fault == "raises":
+            raise RuntimeError("the evaluator broke")
+        small = self._small(labelling.images)
+        if self.params.fault == "none":
+            self._take(torch.stack([small[labelling.labels == c].mean(0) for c in range(CLASSES)]))
+
+    def _small(self, images: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(to_float(images), self.params.side).flatten(1)
+
+    def _take(self, means: Tensor) -> None:
+        self.means, self.network = means, nn.Identity()
+        self.classes, self.feature_dim = means.shape
+        self.weights_sha256 = state_sha256({"means": means})
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self._small(images)
+        return features, -torch.cdist(features, self.means)
+
+    def describe(self) -> dict[str, Any]:
+        return {"network": f"pictures of {self.params.side} x {self.params.side}"}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"means": self.means}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._take(state["means"])
+
+
+class SumEvaluator(Evaluator):
+    """Weighted sums of rows; the weights, four bytes each, lie in the cache as ``sum.bin``."""
+
+    name = "sum"
+    feature_dim = classes = 2
+    batch_size = 64
+    network = nn.Identity()
+    rows: Tensor
+
+    @classmethod
+    def weights(cls, params: Params, given: Path | None, cache: Path) -> Weights:
+        path = given or cache / "sum.bin"
+        return Weights(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def load(self, weights: Path) -> None:
+        data = weights.read_bytes()
+        self.rows = torch.frombuffer(bytearray(data), dtype=torch.float32).view(2, SIDE)
+        self.weights_sha256 = hashlib.sha256(data).hexdigest()
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = to_float(images).mean((1, 3)) @ self.rows.T
+        return features, features
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+@hookimpl
+def register_evaluators(register: Callable[[type[Evaluator]], None]) -> None:
+    register(PixelEvaluator)
+    register(SumEvaluator)
 
 
 @hookimpl

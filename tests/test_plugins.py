@@ -40,6 +40,7 @@ def test_built_ins_are_registered_like_anyones(forget: Callable[[], None]) -> No
     assert known["extractor"] == {"encoder", "gradient", "projected-gradient"}
     assert known["generator"] == {"gan", "vae"}
     assert {"fid", "is", "kid", "prdc", "classes", "downstream", "leakage"} <= known["metric"]
+    assert known["evaluator"] == {"domain", "inception"}
     assert {entry.distribution for entry in plugins.registry()} == {"dpbench"}
 
 
@@ -145,6 +146,35 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
             "Odd.name is 'odd one': use letters, digits and -_.+; "
             "Odd.columns is not a dict of dpbench.api.Column by name; "
             "Odd.cost is -1: give a positive number of seconds",
+        ),
+        (
+            """
+            from dpbench import hookimpl
+            from dpbench.api import Evaluator
+            class Neither(Evaluator):
+                name = "neither"
+                def __call__(self, images): ...
+                def describe(self): ...
+            class Both(Neither):
+                name = "both"
+                def fit(self, labelling, test, context): ...
+                def state(self): ...
+                def restore(self, state): ...
+                def load(self, weights): ...
+            class Unbound(Neither):
+                name = "unbound"
+                def weights(self, params, given, cache): ...
+                def load(self, weights): ...
+            @hookimpl
+            def register_evaluators(register):
+                register(Neither)
+                register(Both)
+                register(Unbound)
+            """,
+            "Neither must implement either fit and state and restore, or weights and load; "
+            "Both must implement either fit and state and restore, or weights and load; "
+            "Both.fit does not take (self, labelling, test, private_classes, context); "
+            "Unbound.weights does not take (params, given, cache)",
         ),
         ("raise SystemExit(0)", "SystemExit: 0"),
         (GENERATOR.format(name="gan"), "the generator name 'gan' is already taken"),

@@ -181,7 +181,8 @@ def test_divergence_is_kept_as_such(extracted: Store, fault: str) -> None:
 def evaluated(extracted: Store) -> Store:
     train(extracted, lane("good"))
     parts = DATA.labelling, DATA.test, DATA.private_classes
-    stages.EvaluatorTask("evaluator", *parts, "domain", 3).run(extracted, CONTEXT)
+    domain = Component("evaluator", "domain", "domain", {})
+    stages.EvaluatorTask("evaluator", *parts, domain, 3).run(extracted, CONTEXT)
     stages.ReferencesTask("references", DATA, "evaluator").run(extracted, CONTEXT)
     return extracted
 

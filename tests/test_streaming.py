@@ -75,10 +75,11 @@ def run_everything(store: Store) -> Store:
     linear = component("public", "linear", {"latent": 3})
     encoder = component("extractor", "encoder", {})
     mean = component("generator", "mean", {})
+    domain = component("evaluator", "domain", {})
     latents = {"standardise": "whiten", "public_images": 100, "augment": True}
     context = Context(1)
     tasks: list[stages.Task] = [
-        EvaluatorTask("evaluator", keys.labelling, keys.test, (0, 2), "domain", 3),
+        EvaluatorTask("evaluator", keys.labelling, keys.test, (0, 2), domain, 3),
         ReferencesTask("references", keys, "evaluator"),
         PublicTask("model", keys.public, linear, 1),
         LatentsTask("z", keys, "model", linear, encoder, latents, 2),

@@ -1,4 +1,4 @@
-"""What a plugin implements: Dataset, PublicModel, Extractor, PrivateGenerator, Metric, Executor.
+"""What a plugin implements, from Dataset to Metric, and what it is given.
 
 Conventions that hold everywhere:
 
@@ -10,6 +10,7 @@ Conventions that hold everywhere:
 
 from dpbench.api.context import Context, derive_seed
 from dpbench.api.dataset import Dataset
+from dpbench.api.evaluator import Evaluator, Weights, state_sha256
 from dpbench.api.executor import Executor, Outcome, Workplace
 from dpbench.api.extractor import Extractor
 from dpbench.api.generator import PrivateGenerator
@@ -23,6 +24,7 @@ __all__ = [
     "Column",
     "Context",
     "Dataset",
+    "Evaluator",
     "Executor",
     "Extractor",
     "LabelledImages",
@@ -34,8 +36,10 @@ __all__ = [
     "Plugin",
     "PrivateGenerator",
     "PublicModel",
+    "Weights",
     "Workplace",
     "derive_seed",
+    "state_sha256",
     "to_float",
     "to_uint8",
 ]

@@ -34,7 +34,8 @@ def class_problems(cls: Any, base: type[Plugin]) -> Iterator[str]:
         elif required:
             yield f"{label} lacks the class attribute `{attribute}`"
     yield from _lane_params(cls, label)
-    for name in sorted(getattr(base, "__abstractmethods__", ())):
+    yield from _halves(cls, base, label)
+    for name in sorted({*getattr(base, "__abstractmethods__", ()), *_written(cls, base)}):
         if name not in missing and (problem := _signature(cls, base, name)):
             yield f"{label}.{name} {problem}"
 
@@ -91,6 +92,8 @@ REQUIRED = {
     "generator": ("label",),
     "metric": ("columns",),
 }
+#: Groups of methods of which a class implements exactly one.
+EITHER = {"evaluator": (("fit", "state", "restore"), ("weights", "load"))}
 
 
 def _lane_params(cls: Any, label: str) -> Iterator[str]:
@@ -100,11 +103,27 @@ def _lane_params(cls: Any, label: str) -> Iterator[str]:
         yield f"{label}.lane_params is {lanes!r}: give a frozenset of hyperparameters' names"
 
 
+def _written(cls: Any, base: type[Plugin]) -> set[str]:
+    """Return which of the methods that a kind offers as alternatives ``cls`` implements."""
+    methods = (name for group in EITHER.get(base.kind, ()) for name in group)
+    static = inspect.getattr_static
+    return {name for name in methods if static(cls, name) is not static(base, name)}
+
+
+def _halves(cls: Any, base: type[Plugin], label: str) -> Iterator[str]:
+    groups = EITHER.get(base.kind, ())
+    if groups and _written(cls, base) not in map(set, groups):
+        choices = ", or ".join(" and ".join(group) for group in groups)
+        yield f"{label} must implement either {choices}"
+
+
 def _signature(cls: Any, base: type[Plugin], name: str) -> str | None:
     """Say whether a method cannot be called the way the harness calls the base's."""
     wanted = inspect.getattr_static(base, name)
     if isinstance(wanted, property):
         return None
+    if isinstance(wanted, classmethod):
+        wanted = getattr(base, name)
     found = getattr(cls, name)
     if not callable(found):
         return "is not a method"

@@ -76,9 +76,9 @@ class Chosen:
         )
 
     @property
-    def weights(self) -> str | None:
-        """Where Inception's weights are, if told."""
-        return str(self.inception_weights) if self.inception_weights else None
+    def weights(self) -> dict[str, Path]:
+        """Where released weights are, by evaluator, if told."""
+        return {"inception": self.inception_weights} if self.inception_weights else {}
 
 
 def grid_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -30,7 +30,6 @@ def command(
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
-    from dpbench.runner.data import cache_directory
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import keep_trained, prepare
 
@@ -44,7 +43,7 @@ def command(
         config,
         chosen.request,
         directory,
-        Options(inception_weights=chosen.weights, cache=str(cache_directory())),
+        Options(weights=chosen.weights),
         notice=functools.partial(say, console),
     )
     untrained = keep_trained(prepared)

@@ -7,10 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_results
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Leaderboard", "load"]
 
@@ -35,6 +40,41 @@ class Leaderboard:
     def sections(self) -> list[Section]:
         """The results in comparable parts: one data set, settings and protocol each."""
         return make_sections(self.results)
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """One record for each trial and control, as JSON has it.
+
+        It holds a result's fields, and ``epsilon_with_selection`` and ``epsilon_audited``.
+        """
+        chosen = {
+            result.key: epsilon
+            for section in self.sections
+            for candidate, epsilon in section.selected()
+            for result in candidate.results
+        }
+        return tuple(record(result, chosen.get(result.key)) for result in self.results)
+
+    @property
+    def frame(self) -> DataFrame:
+        """The records as a table of pandas: a row for each, a column for each figure.
+
+        Nested fields are columns such as ``metrics.fid``; what a row does not have is
+        missing, and no budget is ``inf``.
+
+        >>> from dpbench.results import Result
+        >>> row = Result(
+        ...     method="ae-enc-VAE", dataset="mnist", epsilon=1.0, status="ok",
+        ...     metrics={"fid": 42.0}, protocol={"name": "default"},
+        ... )
+        >>> Leaderboard((row,)).frame[["method", "epsilon", "metrics.fid"]]
+               method  epsilon  metrics.fid
+        0  ae-enc-VAE      1.0         42.0
+        """
+        from pandas import DataFrame  # half a second that no command needs
+
+        columns, rows = flat(self.records)
+        return DataFrame(map(typed, rows), columns=columns)
 
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""

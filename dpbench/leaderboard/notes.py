@@ -53,7 +53,7 @@ def notes(section: Section) -> list[str]:
     if disagreeing:
         trials = count_text(disagreeing, "trial")
         found.append(f"The two accountants differ by over 2% in {trials}.")
-    return found + _missing_figures(section)
+    return found + _not_replayed(section) + _missing_figures(section)
 
 
 def _by_scores(section: Section, chosen: Candidate) -> bool:
@@ -63,6 +63,13 @@ def _by_scores(section: Section, chosen: Candidate) -> bool:
 
 def _disagrees(result: Result) -> bool:
     return result.privacy is not None and result.privacy.spent.disagrees
+
+
+def _not_replayed(section: Section) -> list[str]:
+    """Say of which methods the replay check could say nothing, and why."""
+    replays = ((r.method, r.privacy.replay) for r in section.trials if r.privacy)
+    found = {(m, v.reason) for m, v in replays if v and v.verdict == "not-replayed"}
+    return [f"{method}: not replayed: {reason}" for method, reason in sorted(found)]
 
 
 def _missing_figures(section: Section) -> list[str]:

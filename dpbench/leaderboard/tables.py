@@ -285,6 +285,9 @@ def _trust(privacy: Privacy) -> str:
     """Say who accounts: the harness (``ledger``), checked by replay (``replayed``), or itself.
 
     Replay plays back releases of the harness; of self-declared ones it says nothing.
+    Where it was tried and could say nothing, that is said.
     """
-    replayed = privacy.replay is not None and privacy.replay.verdict == "passed"
-    return "replayed" if replayed and privacy.ledger.trust == "ledger" else privacy.ledger.trust
+    trust, verdict = privacy.ledger.trust, privacy.replay and privacy.replay.verdict
+    if verdict == "not-replayed":
+        return f"{trust} (not replayed)"
+    return "replayed" if verdict == "passed" and trust == "ledger" else trust

@@ -48,7 +48,7 @@ def network_accuracy(
 ) -> float:
     """Accuracy of the domain classifier's architecture, trained from scratch."""
     network = fit_classifier(train, classes, context)
-    fresh = DomainEvaluator(network, context.seed, 0.0).to(context.device)
+    fresh = DomainEvaluator(DomainEvaluator.Params()).use(network, context.seed).to(context.device)
     _, logits = evaluate(fresh, test.images)
     return _accuracy(logits, test.labels)
 

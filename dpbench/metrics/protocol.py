@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from dpbench.metrics.evaluators.base import Evaluator
+    from dpbench.api import Evaluator
 
-__all__ = ["QUANTISATION", "Protocol"]
+__all__ = ["LABELLER", "QUANTISATION", "Protocol"]
+
+#: The evaluator whose classes label images under every protocol, and that of a protocol
+#: which names none.
+LABELLER = "domain"
 
 QUANTISATION = "clamp to [0, 1], times 255, round to uint8"
 
@@ -22,7 +26,7 @@ class Protocol(BaseModel):
 
     Attributes:
         name: its key in ``benchmarks.toml``.
-        evaluator: the network behind features and logits.
+        evaluator: the network behind features and logits: a configured name, or a plugin's.
         samples: generated images per trial; Fréchet distances are biased by it.
         reference: what ``fid``, ``kid`` and ``prdc`` compare with.
         metrics: names of the metrics computed for every trial.
@@ -32,7 +36,7 @@ class Protocol(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    evaluator: Literal["domain", "inception"] = "domain"
+    evaluator: str = LABELLER
     samples: int = Field(default=10_000, ge=2)
     reference: Literal["private-train", "private-test"] = "private-train"
     metrics: tuple[str, ...] = Field(default=("fid", "is", "classes"), min_length=1)
@@ -47,6 +51,7 @@ class Protocol(BaseModel):
         return {
             "protocol": self.name,
             "evaluator": evaluator.name,
+            "weights_sha256": evaluator.weights_sha256,
             **evaluator.describe(),
             "samples": self.samples,
             "reference": self.reference,

@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
+from dpbench.api import Evaluator
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators.base import Evaluator, evaluate, evaluate_parts
+from dpbench.metrics.evaluators.base import evaluate, evaluate_parts
 from dpbench.metrics.frechet import Moments, Statistics
 
 __all__ = ["KEPT", "Reference", "References", "View", "kept_rows"]

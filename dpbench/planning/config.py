@@ -27,6 +27,7 @@ SECTIONS = {
     "generators": "generator",
     "metrics": "metric",
     "executors": "executor",
+    "evaluators": "evaluator",
 }
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -117,6 +118,7 @@ class ConfigFile(Strict):
     generators: PluginTables = {}
     metrics: PluginTables = {}
     executors: PluginTables = {}
+    evaluators: PluginTables = {}
     protocols: dict[str, Protocol] = {}
     grids: dict[str, GridConfig] = {}
 
@@ -266,6 +268,8 @@ def _violations(config: Config) -> Iterator[Violation]:
     for index, protocol in enumerate(file.default_protocols):
         yield from _unknown(protocol, file.protocols, ("default_protocols", index))
     for name, table in file.protocols.items():
+        at = ("protocols", name, "evaluator")
+        yield from _unknown(table.evaluator, config.names("evaluators"), at)
         for index, metric in enumerate(table.metrics):
             yield from _unknown(
                 metric, config.names("metrics"), ("protocols", name, "metrics", index)

@@ -48,19 +48,21 @@ STAGE_VERSION = 2
 EVALUATOR_VERSION = 3
 
 
-def evaluator_key(name: str, data: DataKeys, weights_sha256: str | None) -> str:
+def evaluator_key(
+    evaluator: Component, code: str, data: DataKeys, weights_sha256: str | None
+) -> str:
     """Name an evaluator: a released one by its weights, a trained one by what it learns from."""
     learnt = {
         "labelling": data.labelling,
         "test": data.test,
         "private_classes": data.private_classes,
     }
-    source = {"weights": weights_sha256} if name == "inception" else learnt
-    return content_key({"evaluator": name, "version": EVALUATOR_VERSION, **source})
+    source = {"weights": weights_sha256} if weights_sha256 else learnt
+    return content_key([evaluator.digest, code, source, EVALUATOR_VERSION])
 
 
-def evaluator_seed(name: str) -> int:
-    return derive_seed("evaluator", name)
+def evaluator_seed(evaluator: Component) -> int:
+    return derive_seed("evaluator", evaluator.plugin)
 
 
 def references_key(evaluator: str, data: DataKeys) -> str:

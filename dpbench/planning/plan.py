@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
+from dpbench.api import Weights
 from dpbench.component import Component
-from dpbench.metrics.protocol import Protocol
+from dpbench.metrics.protocol import LABELLER, Protocol
 from dpbench.planning import keys
 from dpbench.planning.code_version import code_version
 from dpbench.planning.config import Config
@@ -36,11 +38,18 @@ BUILT_IN = "dpbench"
 
 @dataclass(frozen=True)
 class Options:
-    """What a run may vary without being another benchmark."""
+    """What a run may vary without being another benchmark.
 
-    inception_weights: str | None = None
-    inception_sha256: str | None = None
-    cache: str | None = None
+    Attributes:
+        weights: files of released weights that the user names, by evaluator.
+        released: released weights as they were found, by evaluator.
+        controls: also plan the rows that cost or give no privacy.
+        fresh: compute again what is there.
+        replay_all: replay built-in generators too.
+    """
+
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    released: Mapping[str, Weights] = field(default_factory=dict)
     controls: bool = True
     fresh: bool = False
     replay_all: bool = False
@@ -237,27 +246,28 @@ class _Planner:
 
     def evaluator(self, dataset: str, name: str) -> str:
         """Return the key of an evaluator."""
-        data, options = self.data[dataset], self.options
-        key = keys.evaluator_key(name, data, options.inception_sha256)
+        data, evaluator = self.data[dataset], self.config.component("evaluators", name)
+        weights = self.options.released.get(name)
+        sha256 = weights.sha256 if weights else None
+        key = keys.evaluator_key(evaluator, self.code(evaluator), data, sha256)
         if not self.there("evaluator", key):
             task = EvaluatorTask(
                 key,
                 data.labelling,
                 data.test,
                 data.private_classes,
-                name,
-                keys.evaluator_seed(name),
-                options.inception_weights,
-                options.cache,
+                evaluator,
+                keys.evaluator_seed(evaluator),
+                weights.path if weights else None,
             )
-            self.add(task, key, f"{name} evaluator of {dataset}", 30)
+            self.add(task, key, f"{name} evaluator of {dataset}", self.cost(evaluator))
         return key
 
     def against(self, dataset: str, evaluator: str) -> _Against:
         """Return the keys of what a data set's samples are scored with, and against."""
         slot = (dataset, evaluator)
         if slot not in self.againsts:
-            key, labeller = self.evaluator(dataset, evaluator), self.evaluator(dataset, "domain")
+            key, labeller = self.evaluator(dataset, evaluator), self.evaluator(dataset, LABELLER)
             references = keys.references_key(key, self.data[dataset])
             if not self.there("references", references):
                 task = ReferencesTask(references, self.data[dataset], key)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import platformdirs
 
-from dpbench.api import Dataset, Partition
+from dpbench.api import Dataset, Partition, Weights
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators.weights import inception_weights_file
+from dpbench.metrics.protocol import LABELLER
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
 from dpbench.planning.trials import Trial
@@ -49,11 +49,27 @@ def load_dataset(config: Config, component: Component) -> Partition:
 
 
 def with_weights(config: Config, trials: list[Trial], options: Options) -> Options:
-    """Find Inception's weights before anything is trained, where a protocol needs them."""
-    named = {name for trial in trials for name in trial.protocols}
-    needed = any(config.file.protocols[name].evaluator == "inception" for name in named)
-    if not needed and options.inception_weights is None:
-        return options
-    given = Path(options.inception_weights) if options.inception_weights else None
-    path, sha256 = inception_weights_file(given, cache_directory())
-    return replace(options, inception_weights=str(path.absolute()), inception_sha256=sha256)
+    """Find released weights before anything is trained: of evaluators needed, and of those given.
+
+    Raises:
+        DpbenchError: weights cannot be had, or are not the released ones.
+    """
+    protocols = {name for trial in trials for name in trial.protocols}
+    needed = {config.file.protocols[name].evaluator for name in protocols}
+    found = {
+        name: weights
+        for name in sorted({LABELLER, *needed, *options.weights})
+        if (weights := _released(config, name, options)) is not None
+    }
+    return replace(options, released=found)
+
+
+def _released(config: Config, name: str, options: Options) -> Weights | None:
+    component = config.component("evaluators", name)
+    cls = config.registry.get("evaluator", component.plugin).cls
+    params = cls.Params.model_validate(component.params)
+    try:
+        found = cls.weights(params, options.weights.get(component.plugin), cache_directory())
+    except OSError as error:
+        raise DpbenchError(f"weights of evaluator {name!r} cannot be read: {error}") from error
+    return None if found is None else Weights(found.path.absolute(), found.sha256)

@@ -50,7 +50,7 @@ def prepare(
 
     Raises:
         DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
-            Inception weights that are not the released ones.
+            weights that are not an evaluator's released ones.
     """
     trials = plan_trials(config, request)
     if not trials:

@@ -8,35 +8,36 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from dpbench.api import Context
-from dpbench.metrics.evaluators import Evaluator
-from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
-from dpbench.metrics.evaluators.inception import load_inception
+from dpbench import plugins
+from dpbench.api import Context, Evaluator
+from dpbench.component import Component
+from dpbench.errors import DpbenchError
 from dpbench.stages.data import load_part, part_id
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
 __all__ = ["EvaluatorTask", "load_evaluator"]
 
+#: What an evaluator must know of itself when it is ready.
+ATTRIBUTES = ("weights_sha256", "feature_dim", "classes", "batch_size", "network")
+
 
 @dataclass(frozen=True)
 class EvaluatorTask(Task):
-    """Train an evaluator on labelling images, or load a released one.
+    """Train an evaluator on labelling images, or read the released ``weights``.
 
     ``labelling`` and ``test`` are the keys of these parts; the latter only tells
-    how accurate the trained one is.
+    how accurate a trained one is.
     """
 
     key: str
     labelling: str
     test: str
     private_classes: tuple[int, ...]
-    evaluator: str
+    evaluator: Component
     seed: int
-    weights: str | None = None
-    cache: str | None = None
+    weights: Path | None = None
     stage: ClassVar[str] = "evaluator"
     plural: ClassVar[str] = "evaluators"
 
@@ -47,33 +48,45 @@ class EvaluatorTask(Task):
         return [ArtifactId(self.stage, self.key)]
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
-        tensors: dict[str, Tensor] = {}
-        meta: dict[str, Any] = {"evaluator": self.evaluator}
-        if self.evaluator == "domain":
-            evaluator = train_domain_classifier(
-                load_part(store, self.labelling),
-                load_part(store, self.test),
-                self.private_classes,
-                context,
-            )
-            tensors = evaluator.state()
-            meta["test_accuracy"] = evaluator.test_accuracy
+        evaluator = _make(self.evaluator.plugin, self.evaluator.params)
+        if self.weights is None:
+            labelling, test = load_part(store, self.labelling), load_part(store, self.test)
+            evaluator.fit(labelling, test, self.private_classes, context)
         else:
-            _inception(self.weights, self.cache)  # refuses what are not the released weights
-            meta |= {"weights": self.weights, "cache": self.cache}
+            evaluator.load(self.weights)  # refuses what are not the released weights
+        _require_ready(evaluator)
+        meta = {
+            "evaluator": self.evaluator.plugin,
+            "params": self.evaluator.params,
+            "weights": None if self.weights is None else str(self.weights),
+            "described": evaluator.describe(),
+        }
+        tensors = evaluator.state() if self.weights is None else {}
         store.save(self.stage, self.key, Artifact(meta, tensors))
         return {}
 
 
-def _inception(weights: str | None, cache: str | None) -> Evaluator:
-    where = Path(cache) if cache else Path.cwd()
-    evaluator: Evaluator = load_inception(Path(weights) if weights else None, where)
+def _make(plugin: str, params: dict[str, Any]) -> Evaluator:
+    cls = plugins.registry().get("evaluator", plugin).cls
+    evaluator: Evaluator = cls(cls.Params.model_validate(params))
     return evaluator
+
+
+def _require_ready(evaluator: Evaluator) -> None:
+    missing = [name for name in ATTRIBUTES if not hasattr(evaluator, name)]
+    if missing:
+        raise DpbenchError(
+            f"evaluator {evaluator.name!r} is ready without {', '.join(missing)}: "
+            "set it in the class, or where it learns or loads"
+        )
 
 
 def load_evaluator(store: Store, key: str, device: torch.device) -> Evaluator:
     """Rebuild an evaluator from its artifact."""
     artifact = store.load("evaluator", key)
-    if artifact.meta["evaluator"] == "inception":
-        return _inception(artifact.meta["weights"], artifact.meta["cache"]).to(device)
-    return DomainEvaluator.restore(artifact.tensors).to(device)
+    evaluator = _make(artifact.meta["evaluator"], artifact.meta["params"])
+    if artifact.meta["weights"] is None:
+        evaluator.restore(artifact.tensors)
+    else:
+        evaluator.load(Path(artifact.meta["weights"]))
+    return evaluator.to(device)

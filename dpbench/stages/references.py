@@ -10,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dpbench.api import Context, LabelledImages
-from dpbench.metrics.evaluators import Evaluator
+from dpbench.api import Context, Evaluator, LabelledImages
 from dpbench.metrics.frechet import Moments
 from dpbench.metrics.views import Reference, References, View, kept_rows
 from dpbench.stages.data import DataKeys, load_part, part_id

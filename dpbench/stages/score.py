@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, MetricUnavailable
+from dpbench.api import Context, Evaluator, MetricUnavailable
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, one_line
-from dpbench.metrics.evaluators import Evaluator
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.stages.data import DataKeys, load_part

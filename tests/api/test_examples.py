@@ -1,4 +1,4 @@
-"""The examples in the docstrings of what a plugin sees are true."""
+"""The examples in the docstrings of what a plugin or a reader of results uses are true."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MODULES = [
     *(f"dpbench.api.{module.name}" for module in pkgutil.iter_modules(dpbench.api.__path__)),
     "dpbench.privacy.handle",
     "dpbench.privacy.ledger",
+    "dpbench.leaderboard.board",
 ]
 
 

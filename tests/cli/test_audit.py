@@ -90,3 +90,68 @@ def test_an_audit_waits_for_no_run_but_says_who_writes(dpbench: Run) -> None:
         result = dpbench("audit", "linear-look-MEAN", "--kind", "one-run", "--canaries", 20)
     assert result.exit_code == 2
     assert "another run is using runs" in result.stderr
+
+
+STRANGERS = """
+[generators.leaks]
+plugin = "mean"
+fault = "leaks"
+[generators.moody]
+plugin = "mean"
+fault = "moody"
+[generators.shy]
+plugin = "mean"
+fault = "shy"
+[grids.strangers]
+methods = ["linear-look-MEAN", "linear-look-leaks", "linear-look-moody", "linear-look-shy"]
+epsilon = [10]
+clip = [1.0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "why", "code"),
+    [
+        ("MEAN", "passed", "all that leaves the fit follows from its recorded releases", 0),
+        ("leaks", "failed", "private records reach past the releases: the state ('mean')", 1),
+        ("moody", "not-replayed", "the fit is not repeatable", 0),
+        ("shy", "not-replayed", "the fit to be replayed fails: RuntimeError: not while you", 0),
+    ],
+)
+def test_a_replay_fails_the_command_for_a_cheat_alone(
+    dpbench: Run, name: str, verdict: str, why: str, code: int
+) -> None:
+    command = ("audit", f"linear-look-{name}", "--grid", "strangers", "--kind", "replay")
+    result = dpbench(*command, "--format", "json", extra=STRANGERS)
+    assert result.exit_code == code, result.output
+    (row,) = json.loads(result.stdout)
+    assert row["verdict"] == verdict
+    assert row["reason"].startswith(why)
+    again = dpbench(*command)
+    assert again.exit_code == code
+    assert verdict in again.stdout
+
+
+def test_what_a_replay_found_stands_in_the_rows_and_in_the_table(dpbench: Run) -> None:
+    ran = dpbench("run", "--grid", "strangers", "--no-controls", extra=STRANGERS)
+    assert ran.exit_code == 0, ran.output
+    found = {
+        row.method.rpartition("-")[2]: row.privacy.replay
+        for row in load_results(Path("runs"))
+        if row.privacy and row.privacy.replay
+    }
+    assert {name: replay.verdict for name, replay in found.items()} == {
+        "MEAN": "passed", "leaks": "failed", "moody": "not-replayed", "shy": "not-replayed",
+    }  # fmt: skip
+    text = dpbench("leaderboard", "--format", "markdown").output
+    chosen, unranked = text.partition("### The chosen trials")[2].split("### Not ranked")
+    table = chosen.partition("### Further")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")] for line in table]
+    assert {row[2]: row[-2] for row in rows if "ε = 10" in row} == {
+        "linear-look-MEAN": "replayed",
+        "linear-look-moody": "ledger (not replayed)",
+        "linear-look-shy": "ledger (not replayed)",
+    }
+    assert "linear-look-moody: not replayed: the fit is not repeatable" in chosen
+    assert "linear-look-shy: not replayed: the fit to be replayed fails" in chosen
+    assert "linear-look-leaks; ε = 10; clip 1; seed 0: replay failed: private rec" in unranked

@@ -26,6 +26,7 @@ def test_json_lists_every_plugin_with_its_origin(fakes: object) -> None:
     assert by_name["dataset", "mnist"]["distribution"] == "dpbench"
     assert {kind for kind, _ in by_name} == {
         "dataset",
+        "evaluator",
         "executor",
         "public",
         "extractor",

@@ -18,6 +18,7 @@ import torch
 
 from dpbench import stages
 from dpbench.api import Context, Outcome
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import worker
 from dpbench.executors.local import LocalExecutor, default_workers
@@ -27,6 +28,8 @@ from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.store import Store
+
+DOMAIN = Component("evaluator", "domain", "domain", {})
 
 FAULTS = """
 [generators.hangs]
@@ -139,7 +142,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended
 
     def run(body: Callable[..., dict[str, str]], **more: Any) -> Ended:
         monkeypatch.setattr(stages.EvaluatorTask, "run", body)
-        task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
+        task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
         return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "log.txt", **more)
 
     return run

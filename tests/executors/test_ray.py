@@ -17,6 +17,7 @@ from click.testing import Result as Invoked
 
 from dpbench import plugins, stages
 from dpbench.api import Workplace
+from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import remote
 from dpbench.executors.ray import RayExecutor
@@ -24,6 +25,8 @@ from dpbench.results import Result
 from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
+
+DOMAIN = Component("evaluator", "domain", "domain", {})
 
 #: Ray's own, not ours: it leaves sockets, files and child processes to the garbage collector.
 ON_RAY = [
@@ -87,7 +90,7 @@ def test_an_option_that_the_executor_does_not_know_is_refused(
 
 def on_worker(root: Path, report: Path, codes: dict[str, str]) -> tuple[dict[str, str], str | None]:
     """Run a task as a worker on some node would."""
-    task = stages.EvaluatorTask("key", "labelling", "test", (0,), "domain", 11)
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
     place = Workplace(root, root.parent / "logs")
     return remote.carry_out(remote.Order("job", task, place, "cpu", report, codes))
 

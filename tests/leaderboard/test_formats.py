@@ -152,6 +152,17 @@ def test_a_figure_that_could_not_be_computed_leaves_its_reason() -> None:
     assert "fid: not available for 1 row: features are not finite" in text
 
 
+def test_a_frame_has_a_row_for_each_trial_and_a_column_for_each_figure() -> None:
+    frame = board([*grid(seeds=1), *controls(), trial("x-GAN", fid=None, epsilon=math.inf)]).frame
+    read = csv.DictReader(io.StringIO(render(board([*grid(seeds=1), *controls()]), "csv")))
+    assert set(read.fieldnames or ()) <= set(frame.columns)
+    assert len(frame) == len(grid(seeds=1)) + len(controls()) + 1
+    best = frame[frame.epsilon == 10].groupby("method")["metrics.fid"].min()
+    assert best["ae-enc-GAN"] > 0
+    (last,) = frame[frame.method == "x-GAN"].to_dict("records")
+    assert last["epsilon"] == math.inf and math.isnan(last["metrics.fid"])
+
+
 def test_a_collapsed_method_is_marked() -> None:
     collapsed = trial("x-GAN", fid=1.0, status="collapsed", reason="a class is missing")
     text = render(board([*grid(seeds=1), collapsed]), "markdown")
@@ -201,13 +212,18 @@ def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> No
 
 
 def test_trust_says_what_was_replayed() -> None:
-    def trust(verdict: Literal["passed", "failed"], **ledger: Any) -> str:
+    def trust(verdict: Literal["passed", "failed", "not-replayed"], **ledger: Any) -> str:
         replay = ReplayVerdict(verdict=verdict, reason="the state tells neighbours apart")
         stated = privacy(2.0, 9.9, **ledger).model_copy(update={"replay": replay})
         return render(board([trial(privacy=stated), trial("b-GAN")]), "markdown")
 
     assert "| replayed" in trust("passed")
     assert "| replayed" not in trust("passed", trust="self-declared")
+    unknown = trust("not-replayed")
+    assert "| ledger (not replayed)" in unknown
+    assert "| replayed" not in unknown
+    assert "ae-enc-GAN: not replayed: the state tells neighbours apart" in unknown
+    assert "| self-declared (not replayed)" in trust("not-replayed", trust="self-declared")
     assert "replay failed: the state tells neighbours apart" in trust("failed")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context, LabelledImages, Partition
-from dpbench.metrics.evaluators.domain import DomainEvaluator, train_domain_classifier
+from dpbench.metrics.evaluators.domain import DomainEvaluator
 from dpbench.metrics.views import References, View
 
 CLASSES = 4
@@ -38,9 +38,11 @@ def partition() -> Partition:
 
 
 def trained_on(partition: Partition, seed: int) -> DomainEvaluator:
-    return train_domain_classifier(
-        partition.labelling, partition.test, partition.private_classes, Context(seed=seed)
-    )
+    """Train the domain evaluator of ``partition``."""
+    evaluator = DomainEvaluator(DomainEvaluator.Params())
+    parts = partition.labelling, partition.test, partition.private_classes
+    evaluator.fit(*parts, Context(seed))
+    return evaluator
 
 
 @pytest.fixture(scope="session")

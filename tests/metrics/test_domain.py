@@ -4,9 +4,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from dpbench.api import LabelledImages, Partition
+from dpbench.api import LabelledImages, Partition, state_sha256
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators import evaluate, state_sha256
+from dpbench.metrics.evaluators import evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator
 
 Learn = Callable[[Partition, int], DomainEvaluator]
@@ -42,7 +42,8 @@ def test_training_leaves_the_global_generator_alone(partition: Partition, learn:
 def test_restores_from_its_tensors(partition: Partition, evaluator: DomainEvaluator) -> None:
     state = evaluator.state()
     assert all(tensor.is_contiguous() for tensor in state.values())
-    restored = DomainEvaluator.restore(state)
+    restored = DomainEvaluator(DomainEvaluator.Params())
+    restored.restore(state)
     assert restored.describe() == evaluator.describe()
     for ours, theirs in zip(
         evaluate(restored, partition.test.images),

@@ -17,12 +17,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from dpbench.metrics.evaluators.base import evaluate
-from dpbench.metrics.evaluators.inception import (
-    InceptionEvaluator,
-    Recipe,
-    fid_inception,
-    resize_tensorflow,
-)
+from dpbench.metrics.evaluators.inception import InceptionEvaluator, Recipe, resize_tensorflow
+from dpbench.metrics.evaluators.inception_network import fid_inception
 from dpbench.metrics.frechet import Statistics, frechet_distance
 from dpbench.metrics.inception_score import inception_score
 
@@ -66,7 +62,8 @@ def passes(tmp_path_factory: pytest.TempPathFactory) -> Passes:
     for recipe in ("pytorch-fid", "torch-fidelity"):
         network = fid_inception()
         network.load_state_dict(weights)
-        ours[recipe] = evaluate(InceptionEvaluator(network, recipe=recipe), images)
+        evaluator = InceptionEvaluator(InceptionEvaluator.Params(recipe=recipe)).use(network)
+        ours[recipe] = evaluate(evaluator, images)
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(pytorch_fid.inception, "load_state_dict_from_url", lambda *_, **__: weights)
         reference = pytorch_fid.inception.InceptionV3().eval()
@@ -154,7 +151,7 @@ def test_resize_equals_that_of_tensorflow_1(shape: tuple[int, int]) -> None:
 
 def test_the_recipe_is_part_of_the_identity() -> None:
     network = fid_inception()
-    described = InceptionEvaluator(network, "ab" * 32).describe()
+    described = InceptionEvaluator(InceptionEvaluator.Params()).use(network, "ab" * 32).describe()
     assert described["weights_sha256"] == "ab" * 32
     assert described["resize"] == "bilinear to 299, as pytorch-fid"
     assert described["batch_size"] == 50

@@ -33,7 +33,6 @@ def test_identity_differs_with_samples_reference_and_name_but_not_with_metrics(
     "wrong",
     [
         {"samples": 1},
-        {"evaluator": "resnet"},
         {"reference": "test"},
         {"metrics": []},
         {"sample": 9},

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpbench.api import LabelledImages, Partition, to_uint8
+from dpbench.api import Evaluator, LabelledImages, Partition, to_uint8
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators.base import Evaluator, evaluate
+from dpbench.metrics.evaluators.base import evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator
 from dpbench.metrics.frechet import Statistics, frechet_distance
 from dpbench.metrics.views import References, View, kept_rows

@@ -8,7 +8,8 @@ import torch
 
 from dpbench.errors import DpbenchError
 from dpbench.metrics.evaluators import weights as module
-from dpbench.metrics.evaluators.inception import fid_inception, load_inception
+from dpbench.metrics.evaluators.inception import InceptionEvaluator
+from dpbench.metrics.evaluators.inception_network import fid_inception
 from dpbench.metrics.evaluators.weights import WEIGHTS_NAME, WEIGHTS_URL, WeightsError
 
 GENUINE = b"released"
@@ -80,7 +81,7 @@ def test_no_network_is_one_line_with_the_remedy(tmp_path: Path, error: OSError) 
     with pytest.raises(
         WeightsError, match=r"cannot be fetched.*--inception-weights PATH"
     ) as caught:
-        load_inception(None, tmp_path, get=get)
+        module.inception_weights_file(None, tmp_path, get=get)
     assert "\n" not in str(caught.value)
 
 
@@ -102,7 +103,11 @@ def test_loads_the_network_from_what_it_fetched(
     torch.save(fid_inception().state_dict(), buffer)
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
     monkeypatch.setattr(module, "SHA256_PREFIX", sha256[:8])
-    evaluator = load_inception(None, tmp_path, get=lambda _: buffer.getvalue())
+    path, _ = module.inception_weights_file(None, tmp_path, get=lambda _: buffer.getvalue())
+    params = InceptionEvaluator.Params()
+    assert InceptionEvaluator.weights(params, None, tmp_path) == (path, sha256)
+    evaluator = InceptionEvaluator(params)
+    evaluator.load(path)
     assert evaluator.weights_sha256 == sha256
     features, logits = evaluator(torch.zeros(1, 1, 28, 28, dtype=torch.uint8))
     assert (features.shape, logits.shape) == ((1, 2048), (1, 1008))
@@ -113,5 +118,5 @@ def test_a_file_of_other_tensors_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     torch.save({"weight": torch.ones(2)}, path)
     monkeypatch.setattr(module, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
     with pytest.raises(DpbenchError, match="cannot be read as weights") as caught:
-        load_inception(path, tmp_path)
+        InceptionEvaluator(InceptionEvaluator.Params()).load(path)
     assert "\n" not in str(caught.value)

@@ -15,6 +15,7 @@ from dpbench.stages import DataKeys
 
 DATA = DataKeys("labelling", "public", "private", "test", (0, 2))
 LATENTS = {"standardise": "whiten", "public_images": 100, "augment": True}
+EVALUATOR = Component("evaluator", "domain", "domain", {"epochs": 8})
 METHOD = Method(
     "ae-enc-GAN",
     Component("public", "ae", "ae", {"width": 16}),
@@ -31,7 +32,7 @@ def trial(method: Method = METHOD, latents: dict[str, Any] | None = None, **name
 
 def all_keys(data: DataKeys = DATA, code: str = "1") -> dict[str, str]:
     """Return the key of every stage, from the data up."""
-    evaluator = keys.evaluator_key("domain", data, None)
+    evaluator = keys.evaluator_key(EVALUATOR, code, data, None)
     public = keys.public_key(METHOD.public, code, data.public)
     latents = keys.latents_key(public, METHOD.extractor, code, LATENTS, data)
     return {
@@ -62,14 +63,14 @@ def test_a_key_covers_the_parts_of_the_data_that_its_stage_reads_alone(
 def test_other_code_is_another_key() -> None:
     base, changed = all_keys(), all_keys(code="2")
     assert {stage for stage in base if base[stage] != changed[stage]} == {
-        "public", "latents", "generator",
+        "evaluator", "references", "public", "latents", "generator",
     }  # fmt: skip
 
 
 def test_a_released_evaluator_is_named_by_its_weights_alone() -> None:
-    base = keys.evaluator_key("inception", DATA, "abc")
-    assert keys.evaluator_key("inception", replace(DATA, labelling="other"), "abc") == base
-    assert keys.evaluator_key("inception", DATA, "def") != base
+    base = keys.evaluator_key(EVALUATOR, "1", DATA, "abc")
+    assert keys.evaluator_key(EVALUATOR, "1", replace(DATA, labelling="other"), "abc") == base
+    assert keys.evaluator_key(EVALUATOR, "1", DATA, "def") != base
 
 
 def test_all_that_tells_trials_apart_gives_them_other_seeds() -> None:

@@ -363,3 +363,11 @@ def test_devices_are_checked_before_work_starts() -> None:
         choose_device("cuda:99")
     with pytest.raises(DpbenchError, match="device 'gpu' cannot be used"):
         choose_device("gpu")
+
+
+def test_a_replay_that_breaks_off_leaves_the_row_and_says_why(carry_out: Carry) -> None:
+    (result,), _ = carry_out(dies_on={"replay": "its process died"})
+    assert result.status == "ok"
+    assert result.privacy is not None and result.privacy.replay is not None
+    assert result.privacy.replay.verdict == "not-replayed"
+    assert result.privacy.replay.reason == "its process died"

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpbench.api import Context, LabelledImages, derive_seed, to_float
+from dpbench.api import (
+    Context,
+    Evaluator,
+    LabelledImages,
+    Params,
+    derive_seed,
+    state_sha256,
+    to_float,
+)
 from dpbench.errors import DpbenchError
-from dpbench.metrics.evaluators.base import Evaluator, evaluate, state_sha256
+from dpbench.metrics.evaluators.base import evaluate
 
-__all__ = ["DomainEvaluator", "fit_classifier", "small_classifier", "train_domain_classifier"]
+__all__ = ["DomainEvaluator", "DomainParams", "fit_classifier", "small_classifier"]
 
 FEATURES = 128
 
@@ -47,21 +56,55 @@ def _to_input(images: Tensor) -> Tensor:
     return to_float(images).contiguous(memory_format=torch.channels_last)
 
 
+class DomainParams(Params):
+    """How it is trained; see :func:`fit_classifier`."""
+
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+
 class DomainEvaluator(Evaluator):
     """A trained :func:`small_classifier`; also the labelling classifier.
 
-    Args:
-        network: the trained classifier.
+    Attributes:
         seed: seed of its training.
         test_accuracy: share of all test images it labels correctly, in ``[0, 1]``.
     """
 
     name = "domain"
+    Params = DomainParams
+    params: DomainParams
     feature_dim = FEATURES
     batch_size = 100
 
-    def __init__(self, network: nn.Sequential, seed: int, test_accuracy: float) -> None:
-        self.network = channels_last(network.eval().requires_grad_(False))
+    def fit(
+        self,
+        labelling: LabelledImages,
+        test: LabelledImages,
+        private_classes: tuple[int, ...],
+        context: Context,
+    ) -> None:
+        """Train a classifier of all classes; see how it does on ``test``.
+
+        Raises:
+            DpbenchError: there are no labelling images.
+        """
+        if not len(labelling):
+            raise DpbenchError(
+                "the labelling partition is empty, so no domain classifier can be trained: "
+                "give the data set a labelling share"
+            )
+        labels = torch.cat([labelling.labels, test.labels])
+        classes = max(int(labels.max()), *private_classes) + 1
+        network = fit_classifier(labelling, classes, context, **self.params.model_dump())
+        self.use(network, context.seed).to(context.device)
+        _, logits = evaluate(self, test.images)
+        self.test_accuracy = (logits.argmax(1) == test.labels).float().mean().item()
+
+    def use(self, network: nn.Sequential, seed: int, test_accuracy: float = 0.0) -> Self:
+        """Take a trained :func:`small_classifier`."""
+        self.network = channels_last(network.cpu().eval().requires_grad_(False))
         self.seed = seed
         self.test_accuracy = test_accuracy
         last = network[-1]
@@ -69,6 +112,7 @@ class DomainEvaluator(Evaluator):
         self.classes = last.out_features
         self.weights_sha256 = state_sha256(network.state_dict())
         self._trunk, self._head = network[:-1], last
+        return self
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self._trunk(_to_input(images))
@@ -86,7 +130,6 @@ class DomainEvaluator(Evaluator):
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything :meth:`restore` needs, as named CPU tensors."""
         state = {
             name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()
         }
@@ -94,15 +137,13 @@ class DomainEvaluator(Evaluator):
         state["test_accuracy"] = torch.tensor(self.test_accuracy, dtype=torch.float64)
         return state
 
-    @classmethod
-    def restore(cls, state: dict[str, Tensor]) -> DomainEvaluator:
-        """Undo :meth:`state`."""
+    def restore(self, state: dict[str, Tensor]) -> None:
         weights = dict(state)
         seed, accuracy = int(weights.pop("seed")), float(weights.pop("test_accuracy"))
         channels = weights["0.weight"].shape[1]
         network = small_classifier(channels, len(weights["10.bias"]))
         network.load_state_dict(weights)
-        return cls(network, seed, accuracy)
+        self.use(network, seed, accuracy)
 
 
 def fit_classifier(
@@ -144,28 +185,3 @@ def fit_classifier(
             step += 1
             context.progress(step, total)
     return network.eval()
-
-
-def train_domain_classifier(
-    labelling: LabelledImages,
-    test: LabelledImages,
-    private_classes: tuple[int, ...],
-    context: Context,
-) -> DomainEvaluator:
-    """Train a data set's evaluator on its labelling images; see how it does on ``test``.
-
-    Raises:
-        DpbenchError: there are no labelling images.
-    """
-    if not len(labelling):
-        raise DpbenchError(
-            "the labelling partition is empty, so no domain classifier can be trained: "
-            "give the data set a labelling share"
-        )
-    labels = torch.cat([labelling.labels, test.labels])
-    classes = max(int(labels.max()), *private_classes) + 1
-    network = fit_classifier(labelling, classes, context)
-    evaluator = DomainEvaluator(network.cpu(), context.seed, 0.0).to(context.device)
-    _, logits = evaluate(evaluator, test.images)
-    evaluator.test_accuracy = (logits.argmax(1) == test.labels).float().mean().item()
-    return evaluator

@@ -13,6 +13,7 @@ from torch import Tensor
 from dpbench.api import Context
 from dpbench.generators.mixture import Mixture
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.privacy.session import PrivateSession
 
 DIM = 4
@@ -131,3 +132,13 @@ def test_a_saved_state_samples_the_same(cls: Any) -> None:
     other = cls(cls.Params(**SMALL), DIM)
     other.restore(generator.state())
     assert torch.equal(generator.sample(9, rng()), other.sample(9, rng()))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("cls", BOTH)
+def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
+    budgets = (Budget(8.0, 1e-6), Budget(1.0, 1e-6))
+    lanes = [ReplayLane(cls.Params(**SMALL), budget, 1.0, 5) for budget in budgets[:count]]
+    verdict = replay(cls, lanes, PUBLIC, PRIVATE, records=300)
+    assert verdict.verdict == "passed", verdict.reason
+    assert verdict.releases > 0

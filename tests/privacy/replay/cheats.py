@@ -7,7 +7,6 @@ Where the handle refuses the plain way, the way around it is taken as well: thro
 from __future__ import annotations
 
 import inspect
-import os
 import time
 from pathlib import Path
 
@@ -95,6 +94,19 @@ class BareBias(Animal):
     def fit(self, private, public, context) -> None:
         self.mean = noisy_mean(private)
         self.extra = {"bias": stolen(private).mean(0)}
+
+
+class LowBits(Animal):
+    """Hides the private mean below what rounding changes, and rounds otherwise in company."""
+
+    def fit(self, private, public, context) -> None:
+        self.mean = noisy_mean(private) * (1 + 1e-6 * stolen(private).nan_to_num().mean(0))
+
+    @classmethod
+    def fit_lanes(cls, generators, privates, public, contexts) -> None:
+        super().fit_lanes(generators, privates, public, contexts)
+        for generator in generators:
+            generator.mean = generator.mean * (1 + 1e-6 * len(generators))
 
 
 class OneTensorOfNoise(Animal):
@@ -322,21 +334,6 @@ class OnlyTheSize(Animal):
 
     def fit(self, private, public, context) -> None:
         self.mean = public.mean(0) + private.size / 1e6
-
-
-class LeavesQuietly(Animal):
-    """Ends its process as if all were well."""
-
-    def fit(self, private, public, context) -> None:
-        os._exit(0)
-
-
-class SleepsForever(Animal):
-    """Never comes back."""
-
-    def fit(self, private, public, context) -> None:
-        while True:
-            time.sleep(60)
 
 
 class KnowsThatItIsReplayed(Animal):

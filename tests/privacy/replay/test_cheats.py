@@ -23,6 +23,16 @@ from .small import CLIP, DELTA, EPSILON, PRIVATE, PUBLIC, Animal, replayed
 DOCUMENT = Path(__file__).parents[3] / "docs" / "replay.md"
 
 
+EXECUTORS = Path(__file__).parents[2] / "executors" / "test_local.py"
+ENDINGS = {
+    "its process ended with code 0": (
+        "test_whatever_ends_a_worker_is_noticed_at_once_and_costs_its_own_trial"
+    ),
+    "an endless sleep": "test_hanging_greedy_and_dying_trials_are_stopped_and_the_rest_goes_on",
+}
+"""What the executor notices, and the test that proves it: a worker must end for that."""
+
+
 class Cheat(NamedTuple):
     """A row of the table: in words, by whom, and what is said of it by which check."""
 
@@ -41,6 +51,7 @@ TABLE = [
     Cheat("0.3 of the noise, of its own", cheats.ThirdOfTheNoiseRaw, {}),
     Cheat("no noise", cheats.NoNoise, {"ledger": "spent epsilon"}),
     Cheat("a bias without noise", cheats.BareBias, {"replay": "state"}),
+    Cheat("the private mean in the last bits", cheats.LowBits, {"replay": "private records"}),
     Cheat("one tensor of noise for all sums", cheats.OneTensorOfNoise, {"replay": "share"}),
     Cheat("the same, of its own", cheats.OneTensorOfNoiseRaw, {}),
     Cheat("a clip of the mean", cheats.ClippedMean, {"run-time": "depends|differs"}),
@@ -126,9 +137,43 @@ def test_every_cheat_is_caught_where_the_table_says(cheat: Cheat, store, monkeyp
         assert re.search(words, found[check] or ""), found[check]
 
 
+def test_nothing_else_stays_uncaught() -> None:
+    assert {cheat.generator for cheat in TABLE if not cheat.caught} == {
+        cheats.ThirdOfTheNoiseRaw,
+        cheats.OneTensorOfNoiseRaw,
+        cheats.ClippedMeanRaw,
+        cheats.KnowsThatItIsReplayed,
+        cheats.NeverTwiceTheSame,
+    }
+
+
+@pytest.mark.parametrize(
+    ("generator", "verdict", "why"),
+    [
+        (cheats.ThirdOfTheNoiseRaw, "not-replayed", "adds its own noise"),
+        (cheats.OneTensorOfNoiseRaw, "not-replayed", "adds its own noise"),
+        (cheats.ClippedMeanRaw, "not-replayed", "adds its own noise"),
+        (cheats.NeverTwiceTheSame, "not-replayed", "not repeatable"),
+        (cheats.KnowsThatItIsReplayed, "passed", "follows from"),
+    ],
+)
+def test_of_most_that_is_uncaught_a_replay_says_that_it_knows_nothing(
+    generator: type[Animal], verdict: str, why: str
+) -> None:
+    found = replayed(generator)
+    assert found.verdict == verdict
+    assert why in found.reason
+
+
+def test_the_tests_of_what_executors_notice_are_there() -> None:
+    text = EXECUTORS.read_text()
+    assert all(f"def {name}(" in text for name in ENDINGS.values())
+
+
 def table() -> str:
     """The table as the documentation shows it."""
     rows = [f"| {cheat.words} | {', '.join(cheat.caught) or 'nothing'} |" for cheat in TABLE]
+    rows += [f"| {words} | executor |" for words in ENDINGS]
     return "\n".join(["| cheat | caught by |", "|---|---|", *rows])
 
 
