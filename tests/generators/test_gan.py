@@ -73,7 +73,13 @@ def test_weight_clipping_bound_is_the_papers_and_holds() -> None:
     clip = 0.05
     bound = weight_clip_bound(net, clip)
     assert bound == pytest.approx(2 * clip * (7 * 6 + 6 * 1))
-    params.flat.clamp_(-clip, clip)
+    params.flat.uniform_(-1, 1, generator=torch.Generator().manual_seed(0)).clamp_(-clip, clip)
+    x = torch.rand(2, 500, 5, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    tape = net.forward(params, x)
+    norms = torch.zeros(2, 500)
+    for trace in net.backward(params, tape, torch.ones_like(tape.output))[0]:
+        norms += trace.delta.square().sum(-1) * (1 + trace.inputs.square().sum(-1))
+    assert 0 < float(norms.sqrt().max()) <= bound
     assert math.isinf(weight_clip_bound(LaneMLP((5, 7, 1), Activation()), clip))
 
 
