@@ -2,7 +2,7 @@
 
     python benchmarks/accounting.py [--write benchmarks/accounting.md]
 
-Everything is computed at delta = 1e-6 for adding or removing one record.
+Everything is computed at delta = 1e-6 for replacing one record by a null record.
 """
 
 from __future__ import annotations

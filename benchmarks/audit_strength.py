@@ -21,6 +21,7 @@ import torch
 from common import command, machine, publish, table
 
 from dpbench.api import Context, Params, PrivateGenerator
+from dpbench.generators.gan import GAN, GANParams
 from dpbench.generators.mixture import MixtureRecipe, release_mixture
 from dpbench.generators.vae import VAE, VAEParams
 from dpbench.privacy.audit import AuditResult, run_audit
@@ -84,10 +85,15 @@ class Case:
     aim: float
 
 
+#: A critic whose gradient on a far record stays at the clip: the worst case for DP-SGD.
+GAN_ALONE = GANParams(
+    loss="wasserstein", penalty=0, hidden=(4,), critic_hidden=(8,), fakes=16, steps=20, batch=50
+)
 VAE_ALONE = VAEParams(prior="normal", hidden=(8,), latent=4, steps=20, batch=50)
 CASES = [
     Case("noisy mean, one release", NoisyMean, Params(), 1.0, 120_000, 0.8),
     Case("mixture, its first release", OneShotMixture, Params(), 1.0, 100_000, 0.8),
+    Case("GAN, DP-SGD alone, 20 steps, ε = 1", GAN, GAN_ALONE, 1.0, 60_000, 0.4),
     Case("VAE, DP-SGD alone, 20 steps, ε = 1", VAE, VAE_ALONE, 1.0, 30_000, 0.4),
     Case("VAE, DP-SGD alone, 20 steps, ε = 10", VAE, VAE_ALONE, 10.0, 20_000, 0.4),
 ]

@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     assert result.exit_code == 0, result.output
     assert "Everything is cached" not in result.output
     assert "linear-look-slow, 1 trial: done" in result.output
-    assert "linear-look-MEAN, 1 trial: done" not in result.output
+    assert "linear-look-MEAN, 1 trial: done" not in result.output, result.output
     for path, stat in before.items():
         now = path.stat()
         assert (now.st_ino, now.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns), path

@@ -10,12 +10,14 @@ from typing import Any
 import fakes as fake_plugins
 import pytest
 import torch
+from guesses import guessed_roots
 from torch import Tensor
 
 from dpbench.api import LabelledImages, Partition
 from dpbench.planning import plan as planner
 from dpbench.planning.plan import Plan
 from dpbench.plugins import Registered, Registry
+from dpbench.privacy.session import PrivateSession
 from dpbench.runner.prepare import Prepared
 from dpbench.stages import GeneratorTask
 from dpbench.store import Artifact, Store
@@ -123,3 +125,30 @@ def test_a_blank_private_image_moves_nothing_but_its_own_latent(
         assert torch.equal(after["latents"][name], before["latents"][name]), name
     moved = (after["latents"]["private"] != before["latents"]["private"]).any(1)
     assert moved.nonzero().flatten().tolist() == [BLANKED]
+
+
+def test_no_lanes_noise_follows_from_the_seed_that_its_generator_sees(prepare: Prepare) -> None:
+    plan = prepare(seeds=(0, 1)).plan
+    tasks = [job.task for job in plan.jobs.values() if isinstance(job.task, GeneratorTask)]
+    lanes = [lane for task in tasks for lane in task.lanes]
+    assert lanes
+    for lane in lanes:
+        assert lane.noise_seed not in guessed_roots(lane.seed)
+        assert str(lane.noise_seed) not in repr(lane)
+
+
+def test_the_harness_trains_with_the_lanes_noise(
+    prepare: Prepare, carry_out: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = prepare().plan
+    taken = []
+
+    def session(*args: Any, **options: Any) -> PrivateSession:
+        taken.append((args[3].seed, options["noise_seed"]))
+        return PrivateSession(*args, **options)
+
+    monkeypatch.setattr("dpbench.stages.generator.PrivateSession", session)
+    carry_out()
+    tasks = [job.task for job in plan.jobs.values()]
+    lanes = [lane for t in tasks if isinstance(t, GeneratorTask) for lane in t.lanes]
+    assert sorted(taken) == sorted((lane.seed, lane.noise_seed) for lane in lanes)

@@ -46,7 +46,7 @@ def read(document: Any) -> Iterator[tuple[str, float, float, Uses]]:
 
 
 def composed(uses: Uses, delta: float, interval: float) -> float:
-    """Return epsilon of Poisson-subsampled Gaussians, adding or removing one record."""
+    """Return epsilon of Poisson-subsampled Gaussians, one record replaced by a null record."""
     parts = [
         pld.from_gaussian_mechanism(
             sigma, sampling_prob=rate, value_discretization_interval=interval

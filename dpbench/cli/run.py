@@ -38,6 +38,7 @@ def command(
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
+    from dpbench.runner.choices import stated_late
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
 
@@ -62,6 +63,12 @@ def command(
             console,
             f"{plural(again, 'private generator')} to be learnt a second time with new noise: "
             "what both spent adds up, and releases.json keeps what the first spent",
+        )
+    if late := len(stated_late(prepared)):
+        say(
+            console,
+            f"select was stated after scores of {plural(late, 'method and target')} were seen: "
+            "there it counts as a choice by scores",
         )
     if dry_run:
         return

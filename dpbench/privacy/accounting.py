@@ -1,9 +1,9 @@
 """From a ledger to epsilon by two accountants, and from epsilon to noise.
 
 Both accountants compose Poisson-subsampled Gaussian mechanisms under replacement of
-one record by the null record, which contributes nothing. Its privacy loss is that of
-adding or removing a record, by which the accountants call it; the number of records
-is public:
+one record by the null record, which contributes nothing; the number of records is
+public. Of the relations that the accountants know, ``ADD_OR_REMOVE_ONE`` has just that
+privacy loss:
 
 * Opacus, by privacy random variables ("prv"; Gopi, Lee, Wutschitz 2021), which
   returns an upper bound; by Renyi DP ("rdp"; Mironov 2017) where PRV overflows

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Ledger", "Mechanism", "Trust", "check_inclusions"]
+__all__ = ["Ledger", "Mechanism", "Trust", "check_inclusions", "joined"]
 
 Trust = Literal["ledger", "self-declared"]
 
@@ -69,6 +69,18 @@ class Ledger(BaseModel):
         """Record what a generator with raw access says it will do."""
         self.trust = "self-declared"
         self.mechanisms.extend(mechanisms)
+
+
+def joined(ledgers: Sequence[Ledger]) -> Ledger:
+    """Return one ledger of several releases of the same records; what they spent adds up."""
+    whole = Ledger(rng=ledgers[-1].rng)
+    for ledger in ledgers:
+        before = len(whole.mechanisms)
+        whole.mechanisms += ledger.mechanisms
+        whole.inclusions += [{**f, "mechanism": f["mechanism"] + before} for f in ledger.inclusions]
+        if ledger.trust == "self-declared":
+            whole.trust = ledger.trust
+    return whole
 
 
 FALSE_ALARM = 1e-8

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dpbench.metrics.classes import collapsed
 from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
-from dpbench.privacy.accounting import Spent
-from dpbench.privacy.ledger import Ledger
+from dpbench.privacy.accounting import Spent, compose
+from dpbench.privacy.ledger import Ledger, joined
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Privacy, Result, Status
@@ -18,10 +19,19 @@ from dpbench.store import ArtifactId, CorruptArtifact, Store
 __all__ = ["assemble"]
 
 
-def assemble(row: Row, store: Store, progress: Progress, *, secure: bool = False) -> Result:
+def assemble(
+    row: Row,
+    store: Store,
+    progress: Progress,
+    *,
+    secure: bool = False,
+    earlier: Sequence[Ledger] = (),
+) -> Result:
     """Gather a row's result from the artifacts that are there.
 
     ``secure`` says that the run draws from the secret source: its rows are a release.
+    ``earlier`` are the ledgers of releases that the generator was made anew after: the
+    row accounts for all of them.
     """
     trial = row.trial
     fields: dict[str, Any] = {
@@ -34,7 +44,7 @@ def assemble(row: Row, store: Store, progress: Progress, *, secure: bool = False
     }
     trained: dict[str, Any] = {}
     if trial is not None:
-        trained = _meta(store, "generator", row.trained or "")
+        trained = _with_earlier(_meta(store, "generator", row.trained or ""), earlier)
         fields |= _trial_fields(trial, trained, _replay(row, store, progress))
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
@@ -73,6 +83,16 @@ def _replay(row: Row, store: Store, progress: Progress) -> ReplayVerdict | None:
         return ReplayVerdict(verdict="not-replayed", reason=loss.reason)
     meta = _meta(store, "replay", row.replay)
     return ReplayVerdict.model_validate(meta["verdict"]) if meta else None
+
+
+def _with_earlier(trained: dict[str, Any], earlier: Sequence[Ledger]) -> dict[str, Any]:
+    """Add to what a generator spent what the same images were released with before."""
+    if not earlier or "ledger" not in trained:
+        return trained
+    ledger = joined([*earlier, Ledger.model_validate(trained["ledger"])])
+    spent = compose(ledger.mechanisms, trained["spent"]["delta"])
+    both = {"ledger": ledger.model_dump(mode="json"), "spent": spent.model_dump(mode="json")}
+    return {**trained, **both, "releases": 1 + len(earlier)}
 
 
 def _privacy(trained: dict[str, Any], replay: ReplayVerdict | None) -> Privacy | None:
@@ -117,7 +137,8 @@ def _status(
             return "skipped", "something it needs was not computed"
         problem = privacy_problem(trained["ledger"], trained["spent"], row.trial.epsilon)
         if problem:
-            return "over-budget", problem
+            times = trained.get("releases", 1)
+            return "over-budget", problem + (f", in {times} releases" if times > 1 else "")
         if collapsed(metrics.get("min_class_share", 1.0)):
             return "collapsed", "a private class holds less than 1% of the samples"
     return "ok", None

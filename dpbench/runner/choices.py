@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 
@@ -16,33 +17,74 @@ from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection_epsilon
 from dpbench.privacy.session import PrivateSession
-from dpbench.results import Choice
+from dpbench.results import Choice, TrialIdentity, load_results
 from dpbench.runner.prepare import Prepared
 from dpbench.stages.trained import restore_generator
 from dpbench.store import Artifact, Store, content_key
 
-__all__ = ["choices"]
+__all__ = ["noisy_choices", "stated_choices", "stated_late"]
 
 _STAGE = "choice"
+_STATED = ("first", "named")
 #: Latents drawn from each candidate for private latents to be nearest to.
 _SAMPLES = 1000
 
 
-def choices(prepared: Prepared) -> dict[str, Choice]:
-    """Return how each trial of a plan stands to its rivals, by the trial's key.
+def stated_choices(prepared: Prepared) -> dict[str, Choice]:
+    """Return which trials of a plan a stated rule picks, by the trial's key.
 
-    A noisy choice needs the trained generators; where they are missing it is not made. Once
-    made it is kept, for another would be another release.
+    To be asked for before a run. Trials of :func:`stated_late` are left out.
     """
     rule = prepared.config.file.select
-    rows = {c.trial.identity.identity_key: c for c in prepared.plan.rows if c.trial}
-    if rule == "scores":
+    if rule in ("scores", "noisy"):
         return {}
-    if rule == "noisy":
-        return _noisy(prepared, rows)
-    stated = {k: _is_stated(prepared.config, c.trial) for k, c in rows.items() if c.trial}
-    name = "first" if rule == "first" else "named"
-    return {key: Choice(rule=name, chosen=chosen) for key, chosen in stated.items()}
+    name: Literal["first", "named"] = "first" if rule == "first" else "named"
+    late = stated_late(prepared)
+    return {
+        trial.identity_key: Choice(rule=name, chosen=_is_stated(prepared.config, planned))
+        for trial, planned in _planned(prepared)
+        if trial.cell.identity_key not in late
+    }
+
+
+def stated_late(prepared: Prepared) -> set[str]:
+    """Return the cells, by key, of which scores were seen before the rule was stated.
+
+    Seen are the rows of the directory that have a figure. The rule was stated before
+    them if they carry a stated rule that picked what is picked now; otherwise
+    whoever stated it may have chosen by what they saw.
+    """
+    if prepared.config.file.select in ("scores", "noisy"):
+        return set()
+    planned = [(trial, _is_stated(prepared.config, by)) for trial, by in _planned(prepared)]
+    picked = {trial.candidate.identity_key for trial, chosen in planned if chosen}
+    decided = {trial.cell.identity_key for trial, chosen in planned if chosen}
+    asked = {trial.identity_key for trial, _ in planned}
+    late = set()
+    for row in load_results(prepared.directory.root):
+        cell = row.cell.identity_key
+        moved = row.choice.chosen != (row.candidate.identity_key in picked)
+        concerned = row.identity_key in asked or cell in decided
+        if row.metrics and (row.choice.rule not in _STATED or (moved and concerned)):
+            late.add(cell)
+    return late & {trial.cell.identity_key for trial, _ in planned}
+
+
+def _planned(prepared: Prepared) -> list[tuple[TrialIdentity, Trial]]:
+    trials = (row.trial for row in prepared.plan.rows if row.trial is not None)
+    return [(trial.identity, trial) for trial in trials]
+
+
+def noisy_choices(prepared: Prepared) -> dict[str, Choice]:
+    """Return which trials of a plan a noisy count picks, if it is to, by the trial's key.
+
+    It needs the trained generators; where they are missing no choice is made. Once
+    made it is kept, for another would be another release.
+    """
+    if prepared.config.file.select != "noisy":
+        return {}
+    rows = {c.trial.identity.identity_key: c for c in prepared.plan.rows if c.trial}
+    return _noisy(prepared, rows)
 
 
 def _is_stated(config: Config, trial: Trial) -> bool:
@@ -70,7 +112,9 @@ def _choose(prepared: Prepared, name: str, members: dict[str, Row]) -> dict[str,
     """Choose among the members of one group that were trained; a candidate has all its seeds."""
     store = prepared.store
     trained = {
-        key: ledger for key, row in members.items() if (ledger := _ledger(store, row)) is not None
+        key: ledger
+        for key, row in members.items()
+        if (ledger := _ledger(prepared, row)) is not None
     }
     candidates: dict[str, list[str]] = {}
     for key in trained:
@@ -99,11 +143,15 @@ def _choose(prepared: Prepared, name: str, members: dict[str, Row]) -> dict[str,
     }
 
 
-def _ledger(store: Store, row: Row) -> list[Mechanism] | None:
+def _ledger(prepared: Prepared, row: Row) -> list[Mechanism] | None:
+    store = prepared.store
     if not row.trained or not store.has("generator", row.trained):
         return None
     meta = store.load("generator", row.trained).meta
-    return None if meta["diverged"] else Ledger.model_validate(meta["ledger"]).mechanisms
+    if meta["diverged"]:
+        return None
+    ledgers = [*prepared.directory.releases(row.trained), Ledger.model_validate(meta["ledger"])]
+    return [mechanism for ledger in ledgers for mechanism in ledger.mechanisms]
 
 
 def _vote(

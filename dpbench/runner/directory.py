@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 import psutil
@@ -17,6 +18,7 @@ import torch
 
 from dpbench import __version__
 from dpbench.errors import DpbenchError
+from dpbench.privacy.ledger import Ledger
 from dpbench.results import Run, append_history
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
@@ -98,12 +100,29 @@ class RunDirectory:
         """
         path = self.root / RELEASES
         try:
-            meta = self.store.load("generator", key).meta
-            earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        except (CorruptArtifact, ValueError):
+            meta = self.store.meta("generator", key)
+        except CorruptArtifact:
             return
         released = {name: meta[name] for name in ("spent", "ledger") if name in meta}
-        write_json(path, [*earlier, {"generator": key, **released}])
+        write_json(path, [*self._released(), {"generator": key, **released}])
+
+    def releases(self, key: str) -> list[Ledger]:
+        """Return what a generator did to private data each time before it was made again."""
+        kept = (entry for entry in self._released() if entry["generator"] == key)
+        return [Ledger.model_validate(entry["ledger"]) for entry in kept if "ledger" in entry]
+
+    def _released(self) -> list[dict[str, Any]]:
+        path = self.root / RELEASES
+        if not path.exists():
+            return []
+        try:
+            entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DpbenchError(
+                f"{path} cannot be read: it says what was released before; mend it, or "
+                "remove it if those releases were destroyed"
+            ) from None
+        return entries
 
     def record(self, command: str, seconds: float, computed: int) -> None:
         """Append to ``history.json`` what made the results: command, versions, machine, time.

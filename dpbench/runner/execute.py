@@ -9,14 +9,13 @@ from dpbench.api import Executor
 from dpbench.planning.plan import Job, Row
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
-from dpbench.runner.choices import choices
+from dpbench.runner.choices import noisy_choices, stated_choices
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId
 
 __all__ = ["execute"]
 
-#: Before the end of a run no trial is chosen.
 NOTHING: Mapping[str, Choice] = MappingProxyType({})
 
 
@@ -33,17 +32,21 @@ def execute(
         DirectoryInUse: another run is using the directory.
     """
     with prepared.directory.lock(prepared.patience):
+        stated = stated_choices(prepared)  # before anything is scored
         expected = prepared.plan.writers()
         for row in prepared.plan.rows:
             if expected.keys().isdisjoint(row.needs):
-                _keep(prepared, row, Progress({}))
-        progress = _run_jobs(prepared, executor, on_change)
-        chosen = choices(prepared)
+                _keep(prepared, row, Progress({}), stated)
+        progress = _run_jobs(prepared, executor, on_change, stated)
+        chosen = {**stated, **noisy_choices(prepared)}
         return [_keep(prepared, row, progress, chosen) for row in prepared.plan.rows]
 
 
 def _run_jobs(
-    prepared: Prepared, executor: Executor, on_change: Callable[[Progress, Job | None], None]
+    prepared: Prepared,
+    executor: Executor,
+    on_change: Callable[[Progress, Job | None], None],
+    stated: Mapping[str, Choice],
 ) -> Progress:
     shown_in: dict[ArtifactId, list[Row]] = {}
     for row in prepared.plan.rows:
@@ -54,7 +57,7 @@ def _run_jobs(
         left = job.task.writes() if job else ()
         for row in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
             if progress.settled(row.needs):
-                _keep(prepared, row, progress)
+                _keep(prepared, row, progress, stated)
         on_change(progress, job)
 
     for stage, key in prepared.plan.stale:
@@ -69,7 +72,8 @@ def _keep(
     prepared: Prepared, row: Row, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
 ) -> Result:
     secure = prepared.config.file.secure_rng
-    result = assemble(row, prepared.store, progress, secure=secure)
+    earlier = prepared.directory.releases(row.trained) if secure and row.trained else ()
+    result = assemble(row, prepared.store, progress, secure=secure, earlier=earlier)
     result = result.model_copy(update={"choice": chosen.get(result.identity_key, Choice())})
     save_result(prepared.directory.root, result)
     return result

@@ -14,6 +14,8 @@ from conftest import TINY
 from leaderboard.fabricate import audit
 
 from dpbench.metrics.evaluators.weights import WeightsError
+from dpbench.privacy.accounting import compose
+from dpbench.privacy.ledger import Mechanism
 from dpbench.results import load_results, save_audit
 
 Run = Callable[..., Result]
@@ -95,9 +97,24 @@ def test_a_second_secure_release_is_told_and_kept(dpbench: Run) -> None:
     result = dpbench("run", "--no-controls", "--fresh")
     assert result.exit_code == 0, result.output
     assert "1 private generator to be learnt a second time with new noise" in result.output
+    (row,) = load_results(Path("runs"))
+    assert row.privacy is not None and len(row.privacy.ledger.mechanisms) == 2
+    alone = compose(row.privacy.ledger.mechanisms[:1], 1e-4).epsilon
+    assert 1.2 * alone < (row.epsilon_spent or 0.0) < 2 * alone
     (first,) = json.loads(Path("runs/releases.json").read_text())
     assert first["spent"]["epsilon"] > 0
     assert first["ledger"]["mechanisms"]
+
+
+def test_a_second_secure_release_may_be_more_than_the_budget(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    alone = compose([Mechanism(name="mean", noise_multiplier=100.0)], 1e-4).epsilon
+    once = ["run", "--no-controls", "--epsilon", 1.1 * alone]
+    assert dpbench(*once, base=secure).exit_code == 0
+    assert dpbench(*once, "--fresh").exit_code == 1
+    (row,) = load_results(Path("runs"))
+    assert row.status == "over-budget"
+    assert row.reason is not None and "in 2 releases" in row.reason
 
 
 def test_a_failed_trial_is_1_and_named(dpbench: Run) -> None:

@@ -1,7 +1,9 @@
 import math
+from typing import ClassVar
 
 import pytest
 import torch
+from guesses import guessed_streams
 from scipy import stats
 
 from dpbench.api import Context, Params, PrivateGenerator
@@ -133,10 +135,11 @@ def test_randomised_response_is_never_overestimated_too_often() -> None:
     assert wrong <= 32  # 5% of 400, and three standard deviations
 
 
-def test_an_honest_generator_is_not_refuted_but_seen() -> None:
-    result = audit(NoisyMean, epsilon=4.0, runs=4000)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_honest_generator_is_not_refuted_but_seen(seed: int) -> None:
+    result = audit(NoisyMean, epsilon=4.0, runs=4000, lanes=200, seed=seed)
     assert not result.refuted
-    assert 0.3 < result.epsilon_lower < result.epsilon_claimed <= 4.0
+    assert 0.5 < result.epsilon_lower < result.epsilon_claimed <= 4.0
     assert result.epsilon_lower_gdp is not None
     assert 0.55 * result.epsilon_claimed < result.epsilon_lower_gdp < result.epsilon_claimed
     assert result.epsilon_ceiling > result.epsilon_lower
@@ -285,6 +288,34 @@ def test_a_public_n_is_no_evidence() -> None:
     result = audit(KeepsN, runs=200)
     assert not result.refuted
     assert "size" not in result.score
+
+
+class Regenerates(NoisyMean):
+    """Notes whether its releases' noise is some that it can guess from its context."""
+
+    found: ClassVar[list[bool]] = []
+
+    def fit(self, private, public, context) -> None:
+        sums = [
+            private.release_sum(lambda z: z, clip=1.0, noise_multiplier=sigma, name="mean").double()
+            for sigma in (50.0, 0.0)
+        ]
+        noise = (sums[0] - sums[1]) / 50.0
+        draws = [
+            torch.randn(4, generator=rng, dtype=torch.float64)
+            for rng in guessed_streams(context.seed, "mean")
+        ]
+        self.found.append(any(torch.allclose(drawn, noise, atol=1e-4) for drawn in draws))
+        self.mean = torch.zeros(4)
+
+
+def test_an_audits_noise_does_not_follow_from_the_context() -> None:
+    Regenerates.found.clear()
+    budget, context = Budget(math.inf, 1e-5), Context(seed=3)
+    careless = PrivateSession(PRIVATE, budget, 1.0, context, noise_seed=context.seed)
+    Regenerates(Params(), 4).fit(careless.handle, PUBLIC, context)
+    audit(Regenerates, epsilon=math.inf, runs=16)
+    assert Regenerates.found == [True] + [False] * 16
 
 
 class CountsPresent(NoisyMean):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions
+from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions, joined
 from dpbench.privacy.randomness import SeededSource
 from dpbench.privacy.sampling import InclusionCounter, PoissonBlock, PoissonSampler
 
@@ -80,3 +80,17 @@ def test_unseen_samples_are_reported_unless_self_declared() -> None:
     declared = Ledger()
     declared.declare([step])
     assert check_inclusions(declared) == []
+
+
+def test_ledgers_of_several_releases_are_joined_with_their_samples() -> None:
+    first, second = (
+        recorded(PoissonSampler(500, rate, SeededSource(rate)).block(40), 500, rate)
+        for rate in (0.1, 0.4)
+    )
+    second.trust = "self-declared"
+    both = joined([first, second])
+    assert [m.sampling_rate for m in both.mechanisms] == [0.1, 0.4]
+    assert [f["mechanism"] for f in both.inclusions] == [0.0, 1.0]
+    assert check_inclusions(both) == []
+    assert both.trust == "self-declared"
+    assert len(first.mechanisms) == 1

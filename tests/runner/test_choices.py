@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,48 @@ def test_a_stated_rule_chooses_and_costs_nothing(dpbench: Run, select: str, clip
     found = rows(dpbench, select)
     assert [c for c, row in found.items() if row.choice.chosen] == [clip]
     assert all(row.choice.epsilon is None for row in found.values())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('"scores"', '"first"'), ('"scores"', "4.0"), ("4.0", "1.0")]
+)
+def test_a_rule_stated_after_scores_were_seen_is_not_believed(
+    dpbench: Run, before: str, after: str
+) -> None:
+    rows(dpbench, before)
+    base = Path("benchmarks.toml")
+    base.write_text(base.read_text().replace(f"select = {before}", f"select = {after}"))
+    for _ in range(2):  # and does not become true by being said again
+        again = dpbench("run", "--no-controls")
+        assert "stated after scores of 1 method and target were seen" in again.output
+        found = load_results(Path("runs"))
+        assert {row.choice.rule for row in found} == {"scores"}
+        assert not any(row.choice.chosen for row in found)
+
+
+def test_a_reordered_grid_moves_no_choice(dpbench: Run) -> None:
+    rows(dpbench, '"first"')
+    base = Path("benchmarks.toml")
+    base.write_text(base.read_text().replace(CLIPS, "clip = [4.0, 1.0]"))
+    assert "stated after scores" in dpbench("run", "--no-controls").output
+    assert {row.clip for row in load_results(Path("runs")) if row.choice.chosen} == {2.0}
+
+
+def test_a_rule_stated_before_stays_believed(dpbench: Run) -> None:
+    rows(dpbench, '"first"')
+    for more in ([], ["--fresh"], ["--clip", 1.0], ["--seed", 1]):
+        assert "stated after" not in dpbench("run", "--no-controls", *more).output
+        chosen = {row.clip for row in load_results(Path("runs")) if row.choice.chosen}
+        assert chosen == {2.0}
+
+
+def test_a_rule_is_judged_by_the_rows_that_are_left(dpbench: Run) -> None:
+    rows(dpbench, '"scores"')
+    shutil.rmtree("runs/results")
+    base = Path("benchmarks.toml")
+    base.write_text(base.read_text().replace('select = "scores"', "select = 4.0"))
+    assert "stated after" not in dpbench("run", "--no-controls").output
+    assert {row.clip for row in load_results(Path("runs")) if row.choice.chosen} == {4.0}
 
 
 def test_a_noisy_choice_is_made_once_and_paid_for(dpbench: Run) -> None:
