@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dpbench.plugins import Registered
 
-__all__ = ["code_version", "package_digest"]
+__all__ = ["code_version", "package_digest", "stage_version"]
 
 #: Where a kind's results are made, besides the plugin itself.
 STAGES = {
@@ -43,6 +43,11 @@ def code_version(registered: Registered) -> str:
     modules = {base.__module__ for base in cls.__mro__} | {STAGES.get(cls.kind, cls.__module__)}
     start = frozenset(name for name in modules if name.partition(".")[0] in roots)
     return f"{registered.distribution}/{cls.name}-{cls.version}/{_digest(start, roots)}"
+
+
+def stage_version(name: str) -> str:
+    """Name the code of one of dpbench's stages alone, with what it imports from dpbench."""
+    return _digest(frozenset({f"dpbench.stages.{name}"}), frozenset({"dpbench"}))
 
 
 @functools.cache

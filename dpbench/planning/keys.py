@@ -116,9 +116,12 @@ def generator_key(latents: str, trial: Trial, code: str, secure_rng: bool) -> st
     return content_key([latents, _trial(trial), code, secure_rng, STAGE_VERSION])
 
 
-def replay_key(company: str, code: str) -> str:
-    """Name the one replay of a company, whichever of its trials stand for it."""
-    return content_key(["replay", company, code, STAGE_VERSION])
+def replay_key(company: str, code: str, check: str) -> str:
+    """Name the one replay of a company, whichever of its trials stand for it.
+
+    ``code`` is the generator's, ``check`` that of the replay check itself.
+    """
+    return content_key(["replay", company, code, check, STAGE_VERSION])
 
 
 def replay_seed(trials: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ from dpbench.api import Weights
 from dpbench.component import Component
 from dpbench.metrics.protocol import LABELLER, Protocol
 from dpbench.planning import keys
-from dpbench.planning.code_version import code_version
+from dpbench.planning.code_version import code_version, stage_version
 from dpbench.planning.config import Config
 from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.trials import Trial
@@ -345,7 +345,8 @@ class _Planner:
             ends = company[:1] if len(company) == 1 else [company[0], company[-1]]
             lanes = tuple(candidate.lane for candidate in ends)
             names = tuple(lane.key for lane in lanes)
-            key = keys.replay_key(company[0].company, self.code(company[0].generator))
+            code, check = self.code(company[0].generator), stage_version("replay")
+            key = keys.replay_key(company[0].company, code, check)
             self.replays.update({candidate.lane.key: key for candidate in company})
             if not self.there("replay", key):
                 seed = keys.replay_seed([lane.seed for lane in lanes])

@@ -149,3 +149,18 @@ def test_code_without_source_is_named_all_the_same(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib, "import_module", lambda _name: compiled)
     assert len(module._digest(frozenset({"compiled"}), frozenset({"compiled"}))) == 12
     forget_code()
+
+
+def test_a_replay_is_named_by_the_code_of_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, source = module.stage_version("replay"), module._source
+    forget_code()
+
+    def changed(name: str) -> Any:
+        found = source(name)
+        if name != "dpbench.privacy.replay.tape":
+            return found
+        return SimpleNamespace(digest="another", imports=found.imports)
+
+    monkeypatch.setattr(module, "_source", changed)
+    assert module.stage_version("replay") != before
+    module._digest.cache_clear()
