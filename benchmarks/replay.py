@@ -8,6 +8,7 @@ The training is that of a run: all records, all steps. Fastest of three.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -60,6 +61,7 @@ def row(name: str, prior: str, epsilons: tuple[float, ...]) -> str:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     print("| generator | prior | ε of the lanes | training, s | replay, s | ratio | verdict |")
     print("|---|---|---|--:|--:|--:|---|")
