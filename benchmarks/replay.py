@@ -1,6 +1,6 @@
 """Seconds of a replay beside those of the training that it checks.
 
-    python benchmarks/replay.py  # prints the table of docs/replay.md
+    python benchmarks/replay.py [--write benchmarks/replay.md]
 
 Random latents, 10,000 private ones of 8 dimensions; default hyperparameters.
 The training is that of a run: all records, all steps. Fastest of three.
@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from common import command, machine, publish, table
 
 from dpbench import plugins
 from dpbench.api import Context, PrivateGenerator
@@ -46,7 +48,7 @@ def fastest(task: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def row(name: str, prior: str, epsilons: tuple[float, ...]) -> str:
+def row(name: str, prior: str, epsilons: tuple[float, ...]) -> list[str]:
     """Measure one generator with one lane for each of ``epsilons``."""
     cls = plugins.registry().get("generator", name).cls
     params = cls.Params.model_validate({"prior": prior})
@@ -55,20 +57,26 @@ def row(name: str, prior: str, epsilons: tuple[float, ...]) -> str:
     found: list[ReplayVerdict] = []
     check = fastest(lambda: found.append(replay(cls, lanes, PUBLIC, PRIVATE)))
     said = {verdict.verdict for verdict in found}
-    cells = [name, prior, ", ".join(f"{e:g}" for e in epsilons), f"{fit:.2f}", f"{check:.2f}"]
-    return f"| {' | '.join([*cells, f'{check / fit:.2f}', *said])} |"
+    targets = ", ".join(f"{e:g}" for e in epsilons)
+    return [name, prior, targets, f"{fit:.2f}", f"{check:.2f}", f"{check / fit:.2f}", *said]
 
 
 def main() -> None:
-    """Print the table."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| generator | prior | ε of the lanes | training, s | replay, s | ratio | verdict |")
-    print("|---|---|---|--:|--:|--:|---|")
-    for name in ("gan", "vae"):
-        for prior in ("normal", "mixture"):
-            for epsilons in ((1.0,), (10.0,), (10.0, 1.0)):
-                print(row(name, prior, epsilons), flush=True)
+    heads = ["generator", "prior", "ε of the lanes", "training, s", "replay, s", "ratio", "verdict"]
+    rows = [
+        row(name, prior, epsilons)
+        for name in ("gan", "vae")
+        for prior in ("normal", "mixture")
+        for epsilons in ((1.0,), (10.0,), (10.0, 1.0))
+    ]
+    publish(
+        ["# Cost of a replay", "", f"`{command()}`; {machine()}.", "", *table(heads, rows)],
+        options.write,
+    )
 
 
 if __name__ == "__main__":
