@@ -1,6 +1,6 @@
 """Seconds of a replay beside those of the training that it checks.
 
-    python benchmarks/replay.py [--write benchmarks/replay.md]
+    python benchmarks/replay_cost.py [--write benchmarks/replay_cost.md]
 
 Random latents, 10,000 private ones of 8 dimensions; default hyperparameters.
 The training is that of a run: all records, all steps. Fastest of three.
