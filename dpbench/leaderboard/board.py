@@ -143,13 +143,13 @@ def _matching(results: list[Result], patterns: Sequence[str]) -> list[Result]:
             f"(there are: {', '.join(known)})"
         )
     places = {
-        (r.dataset, r.settings, r.protocol["name"], *through)
+        (r.dataset, r.settings, r.labels, r.protocol["name"], *through)
         for r in found
         for through in ((r.public, r.extractor), (None, None))
     }
 
     def beside(result: Result) -> bool:
-        place = (result.dataset, result.settings, result.protocol["name"])
+        place = (result.dataset, result.settings, result.labels, result.protocol["name"])
         return result.is_control and (*place, result.public, result.extractor) in places
 
     return [result for result in results if matches(result) or beside(result)]

@@ -12,7 +12,7 @@ from typing import Any
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Config, GridConfig
-from dpbench.results.identity import DEFAULT, TrialIdentity
+from dpbench.results.identity import DEFAULT, Labels, TrialIdentity
 from dpbench.store import content_key
 
 __all__ = ["Method", "Request", "Trial", "enumerate_methods", "plan_trials"]
@@ -71,6 +71,10 @@ class Trial:
     def settings(self) -> str:
         return self.identity.settings
 
+    @property
+    def labels(self) -> Labels:
+        return self.identity.labels
+
 
 @dataclass(frozen=True)
 class Request:
@@ -84,6 +88,7 @@ class Request:
     seeds: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    labels: tuple[Labels, ...] = ()
 
 
 def enumerate_methods(
@@ -185,8 +190,11 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
     for axes, method in _methods_with_axes(config, grid):
         if not _wanted(method, grid.methods) or not _wanted(method, request.methods or ("*",)):
             continue
-        for (epsilon, noise), clip, seed in itertools.product(
-            _noises(grid, request), request.clip or grid.clip, request.seeds or grid.seeds
+        for labels, (epsilon, noise), clip, seed in itertools.product(
+            request.labels or grid.labels,
+            _noises(grid, request),
+            request.clip or grid.clip,
+            request.seeds or grid.seeds,
         ):
             identity = TrialIdentity(
                 method=method.name,
@@ -195,6 +203,7 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
                 generator=method.generator.name,
                 dataset=dataset.name,
                 settings=settings,
+                labels=labels,
                 epsilon=epsilon,
                 noise_multiplier=noise,
                 delta=grid.delta or config.file.delta,
