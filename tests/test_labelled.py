@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import torch
 
 from dpbench.results import Result
 from dpbench.store import Store
@@ -69,14 +66,3 @@ def test_trials_with_and_without_labels_do_not_share_a_table(both, tmp_path) -> 
     assert [section.labels for section in sections] == ["none", "private"]
     assert "private labels" in sections[1].title
     assert len({section.place for section in sections}) == 2
-
-
-def test_generated_images_of_a_class_show_that_class(both) -> None:
-    results, store = both
-    tensors: Any = store.load("features", results["private"].artifacts["features"]).tensors
-    shown, labels = tensors["preview"].float(), tensors["labels"][: len(tensors["preview"])]
-    # Bars of class 0 lie in the first quarter of the rows, those of class 2 in the third.
-    for label, rows in ((0, slice(0, 4)), (2, slice(8, 12))):
-        own = shown[labels == label].mean(0)[0]
-        assert own[rows].mean() > own.mean() + 20
-    assert torch.isfinite(shown).all()

@@ -54,7 +54,9 @@ class Recording:
 
     def part(self, division: int, number: int) -> Recording:
         """Return the recording of one class; its noise is looked at with all other."""
-        return self.parts.setdefault((division, number), Recording(self.noise))
+        if (division, number) not in self.parts:
+            self.parts[division, number] = Recording(self.noise)
+        return self.parts[division, number]
 
     @property
     def releases(self) -> int:
@@ -112,8 +114,10 @@ class Playback:
 
     def part(self, division: int, number: int) -> Playback:
         """Return the playback of one class."""
-        recording = self._recording.part(division, number)
-        return self._parts.setdefault((division, number), Playback(recording, self._neighbour))
+        if (division, number) not in self._parts:
+            recording = self._recording.part(division, number)
+            self._parts[division, number] = Playback(recording, self._neighbour)
+        return self._parts[division, number]
 
     def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
         """Return what was recorded.
