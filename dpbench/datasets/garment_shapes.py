@@ -172,7 +172,12 @@ def boot(r: np.random.Generator) -> list[Part]:
     parts = [Part(upper), Part([(-0.95, sole), (back + 0.05, sole)], r.uniform(0.3, 1.4), 0.1)]
     if r.random() < 0.6:
         high = r.uniform(0.05, 0.25)
-        heel = [(back - 0.3, sole), (back + 0.05, sole), (back, sole + high), (back - 0.2, sole + high)]
+        heel = [
+            (back - 0.3, sole),
+            (back + 0.05, sole),
+            (back, sole + high),
+            (back - 0.2, sole + high),
+        ]
         parts.append(Part(heel, r.uniform(0.5, 1.0)))
     if r.random() < 0.4:
         y = r.uniform(shaft, 0.2)

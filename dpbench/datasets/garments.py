@@ -78,9 +78,7 @@ class Garments(Dataset):
     def _paint(self, tones: Tensor, rng: torch.Generator) -> Tensor:
         """Give drawings textures and shading: ``[N, channels, size, size]`` in [0, 1]."""
         p, count = self.params, len(tones)
-        grid = warp(
-            count, p.size * OVERSAMPLING, rng, 0.06, 0.08, 0.1, 0.04, elastic=p.elastic
-        )
+        grid = warp(count, p.size * OVERSAMPLING, rng, 0.06, 0.08, 0.1, 0.04, elastic=p.elastic)
         moved = F.grid_sample(tones.float() / UNIT, grid, align_corners=False)
         cover = F.avg_pool2d((moved > 0.02).float(), OVERSAMPLING)
         tone = F.avg_pool2d(moved, OVERSAMPLING)
@@ -117,7 +115,9 @@ class Garments(Dataset):
         stripes = (2 * torch.pi * frequency * along + phase).sin()
         checks = stripes * (2 * torch.pi * frequency * across + phase).sin()
         window = ((x - 0.5).abs() < 0.18).float()
-        spot = smooth_noise(count, size, 8, rng) * window.view(1, 1, 1, -1) * window.view(1, 1, -1, 1)
+        spot = (
+            smooth_noise(count, size, 8, rng) * window.view(1, 1, 1, -1) * window.view(1, 1, -1, 1)
+        )
         which = torch.randint(4, (count, 1, 1, 1), generator=rng)
         mottle = smooth_noise(count, size, size // 2, rng)
         drawn = stripes * (which == 0) + checks * (which == 1) + spot * (which == 2)

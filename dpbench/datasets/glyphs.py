@@ -6,13 +6,10 @@ import string
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,8 +24,8 @@ __all__ = ["Glyphs", "GlyphsParams", "NoFonts", "usable_fonts"]
 CANVAS = 64
 #: Longest side of a letter on that canvas.
 LETTER = 44
-#: Fonts that have the letters' codes but show symbols there.
-SYMBOLS = ("cmex10.ttf", "cmsy10.ttf")
+#: Fonts that show symbols, or the name of a script, where others have letters.
+SYMBOLS = ("cmex10.ttf", "cmsy10.ttf", "LastResortHE-Regular.ttf")
 
 
 class NoFonts(DpbenchError):
@@ -89,9 +86,7 @@ class Glyphs(Dataset):
     def _distort(self, outlines: Tensor, rng: torch.Generator) -> Tensor:
         """Render signed distances ``[N, 64, 64]`` as ``[N, 1, size, size]`` in [0, 1]."""
         p, count = self.params, len(outlines)
-        grid = warp(
-            count, p.size, rng, p.rotation, p.shear, p.stretch, p.shift, elastic=p.elastic
-        )
+        grid = warp(count, p.size, rng, p.rotation, p.shear, p.stretch, p.shift, elastic=p.elastic)
         moved = F.grid_sample(
             outlines[:, None], grid, padding_mode="border", align_corners=False
         )  # a distance is smooth, so sampling it leaves edges sharp
@@ -107,6 +102,8 @@ def usable_fonts(characters: str) -> list[Path]:
     Raises:
         NoFonts: none has them.
     """
+    import matplotlib  # here, so that commands that render nothing start faster
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     paths = sorted(path for path in folder.glob("*.ttf") if path.name not in SYMBOLS)
     found = [path for path in paths if _has(path, characters)]
@@ -119,6 +116,8 @@ def usable_fonts(characters: str) -> list[Path]:
 
 def _has(path: Path, characters: str) -> bool:
     """Say whether a font has a glyph of its own for each character."""
+    from matplotlib.ft2font import FT2Font
+
     known = FT2Font(str(path)).get_charmap()
     glyphs = {known.get(ord(character), 0) for character in characters}
     return 0 not in glyphs and len(glyphs) == len(set(characters))
@@ -126,6 +125,8 @@ def _has(path: Path, characters: str) -> bool:
 
 def _distances(path: Path, character: str) -> Tensor:
     """Signed distance to a character's outline, ``[64, 64]``, in pixels, positive inside."""
+    from scipy.ndimage import distance_transform_edt
+
     inside = _bitmap(path, character) > 127
     # Half a pixel, since the outline runs between the last pixel inside and the first outside.
     signed: np.ndarray[Any, Any] = np.where(
