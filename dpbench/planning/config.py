@@ -62,10 +62,14 @@ class Latents(Strict):
 
 
 class Limits(Strict):
-    """What one job may use before it is stopped; null is no limit."""
+    """What one job may use; beyond ``seconds`` and ``memory_gib`` it is stopped (null: never).
+
+    ``threads`` decides the last digits of what is computed, so it is a part of every key.
+    """
 
     seconds: float | None = Field(default=None, gt=0)
     memory_gib: float | None = Field(default=None, gt=0)
+    threads: int = Field(default=1, ge=1)
 
 
 class GridConfig(Strict):
