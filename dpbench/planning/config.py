@@ -68,10 +68,14 @@ class Latents(Strict):
 
 
 class Limits(Strict):
-    """What one job may use before it is stopped; null is no limit."""
+    """What one job may use; beyond ``seconds`` and ``memory_gib`` it is stopped (null: never).
+
+    ``threads`` decides the last digits of what is computed, so it is a part of every key.
+    """
 
     seconds: float | None = Field(default=None, gt=0)
     memory_gib: float | None = Field(default=None, gt=0)
+    threads: int = Field(default=1, ge=1)
 
 
 class GridConfig(Strict):
@@ -160,6 +164,10 @@ class Config:
         }
         return replace(self, file=self.file.model_copy(update={"protocols": protocols}))
 
+    def public_data(self, dataset: str) -> str | None:
+        """Return the data set whose images are the public part of ``dataset``, if not its own."""
+        return self.file.datasets.get(dataset, {}).get("public")
+
     def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
         """Resolve a name to its plugin and full hyperparameters.
 
@@ -171,6 +179,8 @@ class Config:
         for override in overrides:
             table |= override
         plugin = table.pop("plugin", name)
+        if section == "datasets":
+            table.pop("public", None)  # of the harness, not of the plugin: public_data
         cls = self.registry.get(SECTIONS[section], plugin).cls
         try:
             params = cls.Params.model_validate(table).model_dump(mode="json")
@@ -270,6 +280,8 @@ def _violations(config: Config) -> Iterator[Violation]:
     for section in SECTIONS:
         for name in getattr(file, section):
             yield from _component_violations(config, section, name, {}, (section, name))
+    for name in file.datasets:
+        yield from _public_violations(config, name)
     yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
     yield from _unknown(file.executor, config.names("executors"), ("executor",))
     for index, protocol in enumerate(file.default_protocols):
@@ -283,6 +295,15 @@ def _violations(config: Config) -> Iterator[Violation]:
             )
     for name, grid in file.grids.items():
         yield from _grid_violations(config, name, grid)
+
+
+def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
+    public, at = config.public_data(dataset), ("datasets", dataset, "public")
+    if public is None:
+        return
+    yield from _unknown(public, config.names("datasets"), at)
+    if config.public_data(public) is not None:
+        yield at, f"{public!r} has another's public images itself: name one with images of its own"
 
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
