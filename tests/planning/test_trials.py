@@ -192,7 +192,7 @@ def test_several_selections_join_without_repeats(grid: Callable[..., Config]) ->
     [
         (
             Request(("al",)),
-            r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all, smoke, .*; methods: ae-enc",
+            r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all, .*; methods: ae-enc",
         ),
         (Request(("wgan-VEA",)), "did you mean 'wgan-VAE'"),
         (Request(dataset="mnits"), "unknown dataset 'mnits'; did you mean 'mnist'"),
