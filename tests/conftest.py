@@ -168,7 +168,8 @@ def carry_out(prepare: Prepare, forget: Callable[[], None]) -> Carry:
     ) -> tuple[list[Result], fake_plugins.InProcess]:
         forget()
         prepared = prepare(extra, **more)
-        executor = fake_plugins.InProcess.of(prepared.directory, dies_on)
+        threads = prepared.config.file.limits.threads
+        executor = fake_plugins.InProcess.of(prepared.directory, dies_on, threads)
         return execute(prepared, executor), executor
 
     return run

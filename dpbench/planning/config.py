@@ -44,10 +44,14 @@ class Latents(Strict):
 
 
 class Limits(Strict):
-    """What one job may use before it is stopped; null is no limit."""
+    """What one job may use; beyond ``seconds`` and ``memory_gib`` it is stopped (null: never).
+
+    ``threads`` decides the last digits of what is computed, so it is a part of every key.
+    """
 
     seconds: float | None = Field(default=None, gt=0)
     memory_gib: float | None = Field(default=None, gt=0)
+    threads: int = Field(default=1, ge=1)
 
 
 class GridConfig(Strict):
@@ -138,6 +142,10 @@ class Config:
         }
         return replace(self, file=self.file.model_copy(update={"protocols": protocols}))
 
+    def public_data(self, dataset: str) -> str | None:
+        """Return the data set whose images are the public part of ``dataset``, if not its own."""
+        return self.file.datasets.get(dataset, {}).get("public")
+
     def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
         """Resolve a name to its plugin and full hyperparameters.
 
@@ -149,6 +157,8 @@ class Config:
         for override in overrides:
             table |= override
         plugin = table.pop("plugin", name)
+        if section == "datasets":
+            table.pop("public", None)  # of the harness, not of the plugin: public_data
         cls = self.registry.get(SECTIONS[section], plugin).cls
         try:
             params = cls.Params.model_validate(table).model_dump(mode="json")

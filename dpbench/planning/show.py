@@ -51,7 +51,8 @@ def _components(config: Config, section: str) -> Iterator[tuple[str, dict[str, A
         except InvalidParams:  # a bare plugin that needs to be told something, such as a path
             continue
         alias = {"plugin": component.plugin} if component.plugin != name else {}
-        yield name, alias | component.params
+        public = config.public_data(name) if section == "datasets" else None
+        yield name, alias | ({"public": public} if public else {}) | component.params
 
 
 def table_of(tables: dict[str, Any], path: str) -> dict[str, Any]:

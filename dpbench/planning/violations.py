@@ -77,6 +77,8 @@ def violations(config: Config) -> Iterator[Violation]:
     for section in SECTIONS:
         for name in getattr(file, section):
             yield from _component_violations(config, section, name, {}, (section, name))
+    for name in file.datasets:
+        yield from _public_violations(config, name)
     yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
     yield from _unknown(file.executor, config.names("executors"), ("executor",))
     for index, protocol in enumerate(file.default_protocols):
@@ -91,6 +93,15 @@ def violations(config: Config) -> Iterator[Violation]:
     for name, grid in file.grids.items():
         found = list(_grid_violations(config, name, grid))
         yield from found or _method_violations(config, name, grid)
+
+
+def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
+    public, at = config.public_data(dataset), ("datasets", dataset, "public")
+    if public is None:
+        return
+    yield from _unknown(public, config.names("datasets"), at)
+    if config.public_data(public) is not None:
+        yield at, f"{public!r} has another's public images itself: name one with images of its own"
 
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
