@@ -110,8 +110,9 @@ class Plan:
         candidates: the trials to train, by the keys of their generators.
         cached: number of finished artifacts by stage.
         corrupt: artifacts that are damaged.
-        stale: artifacts to be removed before the jobs run: those that are damaged, or
-            all of them where all is to be fresh.
+        outdated: artifacts made of others than there are now under the same names.
+        stale: artifacts to be removed before the jobs run: those that are damaged or
+            outdated, or all of them where all is to be fresh.
     """
 
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class Plan:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     corrupt: list[ArtifactId] = field(default_factory=list)
+    outdated: list[ArtifactId] = field(default_factory=list)
     stale: list[ArtifactId] = field(default_factory=list)
 
     def released_again(self) -> int:
@@ -215,7 +217,9 @@ class _Planner:
         return self.result
 
     def code(self, component: Component) -> str:
-        return code_version(self.config.registry.get(component.kind, component.plugin))
+        """Name what computes: a component's code, and the threads that it has."""
+        version = code_version(self.config.registry.get(component.kind, component.plugin))
+        return f"{version}/{self.config.file.limits.threads}"
 
     def cost(self, component: Component) -> float:
         cost: float = self.config.registry.get(component.kind, component.plugin).cls.cost
@@ -238,8 +242,19 @@ class _Planner:
             self.result.corrupt.append(slot)
             self.result.stale.append(slot)
             return False
+        if self.is_outdated(slot):
+            self.result.outdated.append(slot)
+            self.result.stale.append(slot)
+            return False
         self.result.cached[slot.stage] = self.result.cached.get(slot.stage, 0) + 1
         return True
+
+    def is_outdated(self, slot: ArtifactId) -> bool:
+        """Say whether an artifact was made of another one than there is now, or soon will be."""
+        inputs = self.store.made_of(*slot)
+        return not inputs.keys().isdisjoint(self.result.outdated) or bool(
+            self.store.outdated(*slot)
+        )
 
     def add(self, task: Task, key: str, title: str, cost: float) -> None:
         job_id = f"{task.stage}/{key}"
