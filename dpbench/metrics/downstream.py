@@ -46,8 +46,11 @@ def downstream_accuracy(
 def network_accuracy(
     train: LabelledImages, test: LabelledImages, classes: int, context: Context
 ) -> float:
-    """Accuracy of the domain classifier's architecture, trained from scratch."""
-    network = fit_classifier(train, classes, context)
+    """Accuracy of the domain classifier's architecture, trained from scratch.
+
+    Three epochs at three times the rate teach what eight do at the domain classifier's own.
+    """
+    network = fit_classifier(train, classes, context, epochs=3, learning_rate=3e-3)
     fresh = DomainEvaluator(DomainEvaluator.Params()).use(network, context.seed).to(context.device)
     _, logits = evaluate(fresh, test.images)
     return _accuracy(logits, test.labels)

@@ -181,7 +181,7 @@ class DownstreamMetric(Metric):
     """Accuracy on real images after training on synthetic ones, and on real ones."""
 
     name = "downstream"
-    cost = 30.0
+    cost = 5.0
     Params = DownstreamParams
     columns: ClassVar = {
         "accuracy_cnn": Column("higher", high=1.0, title="accuracy, CNN"),
