@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.starts import gains
 from dpbench.leaderboard.words import (
     CONTROLS,
     heading,
@@ -100,7 +101,7 @@ class _Figures:
 def best_tables(section: Section) -> list[Table]:
     """Return the tables of the best clip per method and target, and of the controls."""
     figures = _Figures(section)
-    tables = [_scores(section, figures), _controls(section, figures)]
+    tables = [_scores(section, figures), _starts(section, figures), _controls(section, figures)]
     tables += [_chosen(section), _further(section, figures)]
     return [table for table in tables if table.rows]
 
@@ -142,6 +143,29 @@ def _score_cells(section: Section, figures: _Figures, method: str, target: Targe
     score = best.figure("is")
     ratio = figures.ratio(fid.mean if fid else None)
     return [figures.text(best, "fid"), ratio, figures.plain(score.mean if score else None, "is")]
+
+
+def _starts(section: Section, figures: _Figures) -> Table:
+    titles = [figures.title("fid"), "control's", "difference", "95% interval", "DP-SGD is"]
+    columns = [Column(title, left=True) for title in ("target", "method", "beside")]
+    columns += map(Column, titles)
+    table = Table("starts", "What DP-SGD adds to its start", columns, keys=3)
+    for gain in gains(section):
+        low, high = gain.difference.low, gain.difference.high
+        interval = MISSING if low is None or high is None else f"{low:+.1f} to {high:+.1f}"
+        figure = (gain.score.mean, gain.control_score.mean)
+        table.rows.append(
+            [
+                section.target_text(gain.target),
+                gain.method,
+                gain.control,
+                *(figures.plain(value, "fid") for value in figure),
+                f"{gain.difference.mean:+.1f}",
+                interval,
+                gain.verdict,
+            ]
+        )
+    return _ruled(table)
 
 
 def _controls(section: Section, figures: _Figures) -> Table:
