@@ -71,10 +71,7 @@ def _run_jobs(
         announcer.changed(progress, job, results)
         on_change(progress, job)
 
-    for stage, key in prepared.plan.stale:
-        if stage == "generator" and prepared.config.file.secure_rng:
-            prepared.directory.keep_release(key)
-        prepared.store.remove(stage, key)
+    prepared.remove_stale(prepared.plan.stale)
     with executor:
         return run_jobs(prepared.plan.jobs, executor, changed)
 
