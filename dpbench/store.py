@@ -28,6 +28,7 @@ __all__ = [
     "Artifact",
     "ArtifactId",
     "CorruptArtifact",
+    "Mixed",
     "Store",
     "StoreNotWritable",
     "content_key",
@@ -41,6 +42,16 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 class CorruptArtifact(DpbenchError):
     """An artifact whose bytes are not those that were written."""
+
+
+class Mixed(DpbenchError):
+    """Artifacts that do not belong together: one was made of another than there is now."""
+
+    def __init__(self, artifact: ArtifactId, source: ArtifactId) -> None:
+        super().__init__(
+            f"{artifact} was made of another {source} than there is now: run the same command "
+            "again, which makes it anew"
+        )
 
 
 class StoreNotWritable(DpbenchError):
@@ -72,9 +83,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Store:
-    """Artifacts under one directory; safe for many processes on one file system."""
+    """Artifacts under one directory; safe for many processes on one file system.
+
+    What is saved remembers which content of ``inputs`` there was: see :meth:`outdated`.
+    """
 
     root: Path
+    inputs: tuple[ArtifactId, ...] = field(default=(), compare=False)
 
     def path(self, stage: str, key: str) -> Path:
         return self.root / stage / key
@@ -88,7 +103,7 @@ class Store:
         scratch = self.root / "tmp" / uuid.uuid4().hex
         try:
             scratch.mkdir(parents=True)
-            meta = dict(artifact.meta)
+            meta = {**artifact.meta, "made_of": self._contents()}
             if artifact.tensors:
                 path = scratch / "tensors.safetensors"
                 _write_tensors(path, artifact.tensors)
@@ -128,7 +143,43 @@ class Store:
             CorruptArtifact: it is missing, truncated or altered.
         """
         with self._reading(stage, key) as directory:
-            return _meta(directory)[0]
+            return _meta(directory).given
+
+    def outdated(self, stage: str, key: str) -> ArtifactId | None:
+        """Return an input of an artifact that was made again since, and came out otherwise.
+
+        Equal keys do not promise equal bits: another processor, another library
+        below torch. Nothing may be made of both the old and the new.
+
+        Raises:
+            CorruptArtifact: the artifact is missing, truncated or altered.
+        """
+        for source, content in self.made_of(stage, key).items():
+            if self._content(source) not in (content, None):
+                return source
+        return None
+
+    def made_of(self, stage: str, key: str) -> dict[ArtifactId, str | None]:
+        """Return what there was of each input when an artifact was saved: a hash of its content.
+
+        Raises:
+            CorruptArtifact: the artifact is missing, truncated or altered.
+        """
+        with self._reading(stage, key) as directory:
+            made_of = _meta(directory).made_of.items()
+            return {ArtifactId(*name.split("/", 1)): content for name, content in made_of}
+
+    def _contents(self) -> dict[str, str | None]:
+        return {str(source): self._content(source) for source in self.inputs}
+
+    def _content(self, source: ArtifactId) -> str | None:
+        """Return a hash of what an artifact holds; ``None`` where it is not there whole."""
+        try:
+            with self._reading(*source) as directory:
+                meta = _meta(directory)
+        except CorruptArtifact:
+            return None
+        return meta.tensors or meta.checksum
 
     def check(self, stage: str, key: str) -> bool:
         """Say whether an artifact is there and whole; changes nothing."""
@@ -156,23 +207,34 @@ class Store:
         shutil.rmtree(self.path(stage, key), ignore_errors=True)
 
 
-def _meta(directory: Path) -> tuple[dict[str, Any], str | None]:
-    """Return an artifact's meta, checked, and the checksum of its tensors."""
+class _Meta(NamedTuple):
+    """What ``meta.json`` says: what was ``given`` to be kept, and what the store added."""
+
+    given: dict[str, Any]
+    made_of: dict[str, str | None]
+    tensors: str | None
+    checksum: str
+
+
+def _meta(directory: Path) -> _Meta:
+    """Return an artifact's meta, checked."""
     meta = json.loads((directory / "meta.json").read_text())
-    if meta.pop("checksum", None) != content_key(meta):
+    checksum = meta.pop("checksum", None)
+    if checksum != content_key(meta):
         raise ValueError("checksum of meta.json differs")
-    return meta, meta.pop("sha256", None)
+    made_of, tensors = meta.pop("made_of", {}), meta.pop("sha256", None)
+    return _Meta(meta, made_of, tensors, checksum)
 
 
 def _whole(directory: Path) -> tuple[dict[str, Any], Path | None]:
     """Return an artifact's meta and the file of its tensors, both checked."""
-    meta, sha256 = _meta(directory)
-    if sha256 is None:
-        return meta, None
+    meta = _meta(directory)
+    if meta.tensors is None:
+        return meta.given, None
     path = directory / "tensors.safetensors"
-    if _sha256(path) != sha256:
+    if _sha256(path) != meta.tensors:
         raise ValueError("checksum of tensors.safetensors differs")
-    return meta, path
+    return meta.given, path
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
 #: A grid of one method on a few hundred images; tests append to it.
 TINY = """
+packaged = false
 dataset = "tiny"
 delta = 1e-4
 executor = "in-process"
@@ -167,7 +168,8 @@ def carry_out(prepare: Prepare, forget: Callable[[], None]) -> Carry:
     ) -> tuple[list[Result], fake_plugins.InProcess]:
         forget()
         prepared = prepare(extra, **more)
-        executor = fake_plugins.InProcess.of(prepared.directory, dies_on)
+        threads = prepared.config.file.limits.threads
+        executor = fake_plugins.InProcess.of(prepared.directory, dies_on, threads)
         return execute(prepared, executor), executor
 
     return run

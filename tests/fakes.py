@@ -41,7 +41,6 @@ from dpbench.api import (
 )
 from dpbench.errors import DpbenchError
 from dpbench.executors.device import choose_device
-from dpbench.executors.log import log_path
 from dpbench.executors.worker import execute
 from dpbench.metrics.views import References, View
 from dpbench.privacy.handle import PrivateLatents
@@ -398,9 +397,7 @@ class InProcess(Executor):
         failures: dict[str, str] = {}
         error: Any = self.dies_on.get(task.stage)
         if error is None:
-            failures, error = execute(
-                task, self.place.store_root, "cpu", log_path(self.place.logs, job_id)
-            )
+            failures, error = execute(job_id, task, self.place, "cpu")
         self._ended.append(Outcome(job_id, failures, error, 0.0))
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -416,9 +413,12 @@ class InProcess(Executor):
         return [task.stage for _, task in self.ran]
 
     @classmethod
-    def of(cls, directory: RunDirectory, dies_on: dict[str, str] | None = None) -> Self:
+    def of(
+        cls, directory: RunDirectory, dies_on: dict[str, str] | None = None, threads: int = 1
+    ) -> Self:
         """Return one for the artifacts of ``directory``."""
-        executor = cls(cls.Params(), Workplace(directory.store.root, directory.logs))
+        place = Workplace(directory.store.root, directory.logs, threads=threads)
+        executor = cls(cls.Params(), place)
         executor.dies_on = dies_on or {}
         return executor
 

@@ -35,6 +35,8 @@ class Workplace:
         device: what ``--device`` says: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         seconds: a task that runs longer is to be stopped; ``None`` is no limit.
         memory_gib: a task that holds more is to be stopped; ``None`` is 80% of its machine's.
+        threads: how many a task computes with, however many tasks run at once: sums
+            over another number of parts have other last digits.
     """
 
     store_root: Path
@@ -42,6 +44,7 @@ class Workplace:
     device: str = "auto"
     seconds: float | None = None
     memory_gib: float | None = None
+    threads: int = 1
 
 
 class Executor(Plugin, ABC):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dpbench.cli.options import runs_option
+from dpbench.cli.options import method_option, runs_option
 
 __all__ = ["command"]
 
@@ -19,7 +19,8 @@ FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 @click.option("--dataset", help="Only this data set.")
 @click.option("--protocol", help="Only this protocol.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
-@click.option("--method", "methods", multiple=True, help="Only methods like this glob; repeatable.")
+@click.option("--grid", help="Only trials of this grid.")
+@method_option
 @click.option(
     "--by",
     type=click.Choice(["method", "clip"]),

@@ -50,6 +50,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     console.print(table)
     for name in plan.corrupt:
         say(console, f"artifact {name} is corrupt: it will be computed again")
+    for name in plan.outdated:
+        say(console, f"artifact {name} is of inputs that were made anew: it will be, too")
     if not plan.jobs:
         console.print("Everything is cached: nothing to compute.")
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from dpbench.api import Dataset
 from dpbench.datasets.folder import Folder
+from dpbench.datasets.garments import Garments
+from dpbench.datasets.glyphs import Glyphs
 from dpbench.datasets.mnist import FashionMnist, Mnist
 from dpbench.datasets.npz import Npz
 from dpbench.hookspecs import hookimpl
@@ -18,5 +20,7 @@ def register_datasets(register: Callable[[type[Dataset]], None]) -> None:
     """Hand over the built-in data sets."""
     register(Mnist)
     register(FashionMnist)
+    register(Glyphs)
+    register(Garments)
     register(Npz)
     register(Folder)

@@ -9,11 +9,11 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 import psutil
-import torch
 from pydantic import Field
 
 from dpbench.api import Executor, Outcome, Params, Workplace
@@ -30,32 +30,33 @@ KILLS = 1
 FALSE_STARTS = 3
 LOOK_EVERY = 1.0
 PR_SET_CHILD_SUBREAPER = 36
+#: What the libraries below numpy and torch read once, when a process starts.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def default_workers(device: str) -> int:
-    """One per core, at most 8; one for a GPU, which a batch of lanes fills alone."""
-    return 1 if device != "cpu" else max(1, min(8, len(os.sched_getaffinity(0))))
+def default_workers(device: str, threads: int = 1) -> int:
+    """As many as cores have ``threads``, at most 8; one for a GPU, which a batch of lanes fills."""
+    cores = len(os.sched_getaffinity(0))
+    return 1 if device != "cpu" else max(1, min(8, cores // threads))
 
 
 class LocalParams(Params):
     """``[executors.local]``."""
 
     workers: int | None = Field(default=None, ge=1, description="default: one a core, or a GPU")
-    threads: int = Field(
-        default=1, ge=1, description="torch threads a task; figures depend on it in the last digits"
-    )
 
 
 class _Worker:
     """A spawned process that leads a process group, and the pipe to it."""
 
-    def __init__(self, place: Workplace, device: str, threads: int) -> None:
+    def __init__(self, place: Workplace, device: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_serve, args=(theirs, place, device, threads), name="dpbench-worker"
+            target=_serve, args=(theirs, place, device), name="dpbench-worker"
         )
-        self.process.start()
+        with _environment(dict.fromkeys(THREADS, str(place.threads))):
+            self.process.start()
         theirs.close()
 
     def end(self) -> None:
@@ -105,7 +106,7 @@ class LocalExecutor(Executor):
 
     @property
     def slots(self) -> int:
-        return self.params.workers or default_workers(self.device)
+        return self.params.workers or default_workers(self.device, self.place.threads)
 
     def submit(self, job_id: str, task: Task) -> None:
         self._running[job_id] = running = _Running(task, self._worker())
@@ -117,7 +118,7 @@ class LocalExecutor(Executor):
             if worker.process.is_alive():
                 return worker
             worker.end()
-        return _Worker(self.place, self.device, self.params.threads)
+        return _Worker(self.place, self.device)
 
     def _send(self, job_id: str, running: _Running) -> None:
         running.started, running.fraction = None, 0.0
@@ -208,6 +209,20 @@ class LocalExecutor(Executor):
         self._running.clear()
 
 
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a while: a process that starts in it inherits them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
 def _hear(running: _Running) -> Ended | None:
     """Read what a worker sent: the fraction done, and at last how the task ended."""
     with contextlib.suppress(EOFError, OSError):
@@ -226,19 +241,17 @@ def _kill(processes: list[psutil.Process]) -> None:
             process.kill()
 
 
-def _serve(pipe: Connection, place: Workplace, device: str, threads: int) -> None:
+def _serve(pipe: Connection, place: Workplace, device: str) -> None:
     """Do one task after the other until the pipe closes; what runs in a worker process."""
     os.setpgid(0, 0)  # Ctrl-C is the run's to handle, and a group dies together
     _adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
     while True:
         try:
             job_id, task = pipe.recv()
         except EOFError:
             return
-        log = log_path(place.logs, job_id)
-        ended = execute(task, place.store_root, device, log, pipe.send)
+        ended = execute(job_id, task, place, device, pipe.send)
         _end_children()
         pipe.send(ended)
 

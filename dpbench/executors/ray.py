@@ -1,6 +1,6 @@
 """Tasks on a Ray cluster, whose nodes share the store's directory.
 
-A task asks for one CPU, and on CUDA for a share of a GPU, so Ray never runs more
+A task asks for a CPU a thread, and on CUDA for a share of a GPU, so Ray never runs more
 tasks on a node than fit. Results travel through the store alone: what Ray moves
 is the description of a task and its one-line error.
 """
@@ -80,7 +80,7 @@ class RayExecutor(RemoteExecutor):
         super().__enter__()
         if not ray.is_initialized():
             self._connected = True
-            _connect(self.address, self.params.workers)
+            _connect(self.address, self._own_cpus())
         try:
             self._choose_device(ray.cluster_resources())
         except DpbenchError:
@@ -88,8 +88,15 @@ class RayExecutor(RemoteExecutor):
             raise
         share = 1 / self._tasks_per_gpu if self._tasks_per_gpu else 0
         # Ray's own retries do not tell a node's death from a process's.
-        self._remote = ray.remote(carry_out).options(num_cpus=1, num_gpus=share, max_retries=0)
+        self._remote = ray.remote(carry_out).options(
+            num_cpus=self.place.threads, num_gpus=share, max_retries=0
+        )
         return self
+
+    def _own_cpus(self) -> int:
+        """Return how many CPUs a Ray on this machine is to hand out."""
+        threads = self.place.threads
+        return threads * (self.params.workers or default_workers("cpu", threads))
 
     def _choose_device(self, resources: dict[str, float]) -> None:
         gpus = int(resources.get("GPU", 0))
@@ -110,7 +117,7 @@ class RayExecutor(RemoteExecutor):
         import ray
 
         resources = ray.cluster_resources()
-        fit = int(resources.get("CPU", 0))
+        fit = int(resources.get("CPU", 0)) // self.place.threads
         if self._tasks_per_gpu:
             fit = min(fit, int(resources.get("GPU", 0)) * self._tasks_per_gpu)
         # Nodes may just have left: what ran on them still counts, and waits for others.
@@ -162,7 +169,7 @@ class RayExecutor(RemoteExecutor):
             ray.shutdown()
 
 
-def _connect(address: str, workers: int | None) -> None:
+def _connect(address: str, cpus: int) -> None:
     """Join a cluster, or start a Ray on this machine that ends with this process."""
     import ray
 
@@ -171,7 +178,7 @@ def _connect(address: str, workers: int | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
         # Nothing is kept in Ray's object store; by default it takes 30% of the memory.
         own = {
-            "num_cpus": workers or default_workers("cpu"),
+            "num_cpus": cpus,
             "include_dashboard": False,
             "object_store_memory": 2**27,
         }

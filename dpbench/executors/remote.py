@@ -17,17 +17,14 @@ import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-
-import torch
 
 from dpbench import __version__
 from dpbench.api import Executor, Outcome, Workplace
 from dpbench.errors import DpbenchError, one_line
 from dpbench.executors.limits import held_gib, memory_limit, over_memory, over_time
-from dpbench.executors.log import log_path
 from dpbench.executors.worker import Ended, execute
 from dpbench.planning.code_version import code_version, package_digest
 from dpbench.plugins import registry
@@ -65,7 +62,6 @@ class Order:
     device: str
     report: Path
     codes: dict[str, str] = field(default_factory=dict)
-    threads: int = 1
 
 
 @dataclass
@@ -90,12 +86,8 @@ class RemoteExecutor(Executor):
     device: str
 
     def __init__(self, params: Any, place: Workplace) -> None:
-        absolute = Workplace(
-            place.store_root.absolute(),
-            place.logs.absolute(),
-            place.device,
-            place.seconds,
-            place.memory_gib,
+        absolute = replace(
+            place, store_root=place.store_root.absolute(), logs=place.logs.absolute()
         )
         super().__init__(params, absolute)
         # A fresh name below the store: a machine that sees it sees this store, not a namesake.
@@ -225,19 +217,17 @@ def carry_out(order: Order) -> Ended:
 
     A process that holds more memory than its limit ends, whatever a scheduler promises.
     """
-    torch.set_num_threads(order.threads)
     if problem := _unfit(order):
         return {}, problem
     done = threading.Event()
     gib = memory_limit(order.place.memory_gib)
     threading.Thread(target=_end_if_greedy, args=(order.report, gib, done), daemon=True).start()
-    log = log_path(order.place.logs, order.job_id)
     try:
         return execute(
+            order.job_id,
             order.task,
-            order.place.store_root,
+            order.place,
             order.device,
-            log,
             lambda fraction: _write_report(order.report, fraction),
         )
     finally:

@@ -6,17 +6,16 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TextIO
 
 import torch
 
-from dpbench.api import Context
+from dpbench.api import Context, Workplace
 from dpbench.errors import DpbenchError, one_line
-from dpbench.executors.log import printed_to
+from dpbench.executors.log import log_path, printed_to
 from dpbench.executors.state import ProcessState, seed_everything
 from dpbench.stages import Task
-from dpbench.store import Store
+from dpbench.store import Mixed, Store
 
 __all__ = ["Ended", "execute"]
 
@@ -26,26 +25,28 @@ REPORT_EVERY = 0.25
 
 
 def execute(
+    job_id: str,
     task: Task,
-    root: Path,
+    place: Workplace,
     device: str,
-    log: Path,
     on_progress: Callable[[float], None] = lambda _fraction: None,
 ) -> Ended:
     """Run one task; whatever it raises, prints or changes stays its own.
 
     Args:
+        job_id: names the file for what the task prints, and its traceback.
         task: what to do.
-        root: directory of artifacts.
+        place: the store, the logs and the number of threads.
         device: where tensors should live.
-        log: file for what the task prints, and its traceback.
         on_progress: receives the fraction done, at once and then a few times a second.
     """
+    torch.set_num_threads(place.threads)
     state = ProcessState()
     own = os.getpid()
-    with printed_to(log) as output:
+    with printed_to(log_path(place.logs, job_id)) as output:
         try:
-            return _attempt(task, Store(root), torch.device(device), output, on_progress)
+            store = Store(place.store_root, tuple(task.reads()))
+            return _attempt(task, store, torch.device(device), output, on_progress)
         finally:
             if os.getpid() != own:  # a child that the task forked and lost
                 os._exit(0)
@@ -64,6 +65,7 @@ def _attempt(
     seed_everything(None if getattr(task, "secure_rng", False) else task.seed)
     context = Context(seed=task.seed, device=device, on_progress=_sometimes(on_progress))
     try:
+        _require_unmixed(task, store)
         return task.run(store, context), None
     except DpbenchError as error:
         return {}, one_line(error)
@@ -73,6 +75,13 @@ def _attempt(
         traceback.print_exc(file=output)
         reason = one_line(error)
         return {}, f"{type(error).__name__}: {reason} (traceback in {output.name})"
+
+
+def _require_unmixed(task: Task, store: Store) -> None:
+    """Refuse to make one thing of two that do not belong together."""
+    for artifact in task.reads():
+        if store.has(*artifact) and (source := store.outdated(*artifact)):
+            raise Mixed(artifact, source)
 
 
 def _sometimes(on_progress: Callable[[float], None]) -> Callable[[float], None]:

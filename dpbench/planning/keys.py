@@ -17,7 +17,8 @@ from typing import Any
 from dpbench.api import derive_seed
 from dpbench.component import Component
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.trials import Method, Trial
+from dpbench.planning.methods import Method
+from dpbench.planning.trials import Trial
 from dpbench.stages.data import DataKeys
 from dpbench.store import content_key
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dpbench.component import Component
 from dpbench.stages import GeneratorTask, Lane
 from dpbench.store import content_key
 
-__all__ = ["MAX_LANES", "Candidate", "companies", "group_lanes"]
+__all__ = ["MAX_LANES", "Candidate", "companies", "group_lanes", "groups"]
 
 #: Lanes of one task; more only lengthens what a crash can cost.
 MAX_LANES = 64
@@ -44,12 +44,17 @@ def companies(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     return list(found.values())
 
 
-def group_lanes(candidates: Iterable[Candidate], secure_rng: bool) -> list[GeneratorTask]:
-    """Gather candidates into tasks of at most :data:`MAX_LANES` lanes, in their order."""
-    tasks = []
+def groups(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+    """Yield those that train as one task, at most :data:`MAX_LANES`, in their order."""
     for members in companies(candidates):
         for first in range(0, len(members), MAX_LANES):
-            lanes = tuple(member.lane for member in members[first : first + MAX_LANES])
-            head = members[first]
-            tasks.append(GeneratorTask(head.latents, head.generator, lanes, secure_rng))
-    return tasks
+            yield members[first : first + MAX_LANES]
+
+
+def group_lanes(candidates: Iterable[Candidate], secure_rng: bool) -> list[GeneratorTask]:
+    """Make one task of each group of candidates."""
+    return [
+        GeneratorTask(head.latents, head.generator, tuple(m.lane for m in members), secure_rng)
+        for members in groups(candidates)
+        for head in members[:1]
+    ]

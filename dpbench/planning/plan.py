@@ -107,16 +107,20 @@ class Plan:
     """Jobs still to be done, by id, and all rows.
 
     Attributes:
+        candidates: the trials to train, by the keys of their generators.
         cached: number of finished artifacts by stage.
         corrupt: artifacts that are damaged.
-        stale: artifacts to be removed before the jobs run: those that are damaged, or
-            all of them where all is to be fresh.
+        outdated: artifacts made of others than there are now under the same names.
+        stale: artifacts to be removed before the jobs run: those that are damaged or
+            outdated, or all of them where all is to be fresh.
     """
 
     jobs: dict[str, Job] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     corrupt: list[ArtifactId] = field(default_factory=list)
+    outdated: list[ArtifactId] = field(default_factory=list)
     stale: list[ArtifactId] = field(default_factory=list)
 
     def released_again(self) -> int:
@@ -191,7 +195,6 @@ class _Planner:
         self.config, self.data, self.store, self.options = config, data, store, options
         self.result = Plan()
         self.known: dict[ArtifactId, bool] = {}
-        self.candidates: dict[str, Candidate] = {}
         self.methods: dict[str, str] = {}
         self.replays: dict[str, str] = {}
         self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
@@ -214,7 +217,9 @@ class _Planner:
         return self.result
 
     def code(self, component: Component) -> str:
-        return code_version(self.config.registry.get(component.kind, component.plugin))
+        """Name what computes: a component's code, and the threads that it has."""
+        version = code_version(self.config.registry.get(component.kind, component.plugin))
+        return f"{version}/{self.config.file.limits.threads}"
 
     def cost(self, component: Component) -> float:
         cost: float = self.config.registry.get(component.kind, component.plugin).cls.cost
@@ -237,8 +242,19 @@ class _Planner:
             self.result.corrupt.append(slot)
             self.result.stale.append(slot)
             return False
+        if self.is_outdated(slot):
+            self.result.outdated.append(slot)
+            self.result.stale.append(slot)
+            return False
         self.result.cached[slot.stage] = self.result.cached.get(slot.stage, 0) + 1
         return True
+
+    def is_outdated(self, slot: ArtifactId) -> bool:
+        """Say whether an artifact was made of another one than there is now, or soon will be."""
+        inputs = self.store.made_of(*slot)
+        return not inputs.keys().isdisjoint(self.result.outdated) or bool(
+            self.store.outdated(*slot)
+        )
 
     def add(self, task: Task, key: str, title: str, cost: float) -> None:
         job_id = f"{task.stage}/{key}"
@@ -309,7 +325,7 @@ class _Planner:
         latents, generator = self.upstream(trial).latents, trial.method.generator
         secure = self.config.file.secure_rng
         key = keys.generator_key(latents, trial, self.code(generator), secure)
-        if key not in self.candidates:
+        if key not in self.result.candidates:
             seeds = keys.trial_seeds(trial)
             lane = Lane(
                 key=key,
@@ -322,13 +338,15 @@ class _Planner:
                 noise_seed=seeds.noise,
             )
             apart = self.config.registry.get("generator", generator.plugin).cls.lane_params
-            self.candidates[key] = Candidate(lane, latents, generator, apart)
+            self.result.candidates[key] = Candidate(lane, latents, generator, apart)
             self.methods[key] = trial.method.name
         return key
 
     def add_groups(self) -> None:
         """Add the jobs that train what is not there."""
-        missing = [c for key, c in self.candidates.items() if not self.there("generator", key)]
+        missing = [
+            c for key, c in self.result.candidates.items() if not self.there("generator", key)
+        ]
         for task in group_lanes(missing, self.config.file.secure_rng):
             count, first = len(task.lanes), task.lanes[0].key
             title = f"{self.methods[first]}, {count} trial{'s' * (count > 1)}"
@@ -341,7 +359,7 @@ class _Planner:
 
     def add_replays(self) -> None:
         """Add the jobs that replay companies, each by its first and its last trial."""
-        for company in companies(filter(self.replayed, self.candidates.values())):
+        for company in companies(filter(self.replayed, self.result.candidates.values())):
             ends = company[:1] if len(company) == 1 else [company[0], company[-1]]
             lanes = tuple(candidate.lane for candidate in ends)
             names = tuple(lane.key for lane in lanes)

@@ -60,7 +60,8 @@ def _read(path: Path) -> Result:
 
 def _merged(old: Result, new: Result) -> Result:
     update: dict[str, Any] = {"grids": tuple(dict.fromkeys((*old.grids, *new.grids)))}
-    if old.artifacts.get("features") == new.artifacts.get("features") and new.metrics:
+    same = old.artifacts.get("features") == new.artifacts.get("features")
+    if same and old.protocol == new.protocol and new.metrics:
         for field in ("metrics", "unavailable", "artifacts"):
             update[field] = {**getattr(old, field), **getattr(new, field)}
     return new.model_copy(update=update)

@@ -19,6 +19,12 @@ from dpbench.store import ArtifactId, CorruptArtifact, Store
 __all__ = ["assemble"]
 
 
+MIXED = (
+    "its figures are by different weights of the evaluator, which was made again and came out "
+    "otherwise: run the same command again"
+)
+
+
 def assemble(
     row: Row,
     store: Store,
@@ -49,15 +55,19 @@ def assemble(
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
     protocol: dict[str, Any] = {}
+    weights: set[str] = set()
     for name, key in row.scores.items():
         meta = _meta(store, "score", key)
         if not meta:
             continue
         protocol = meta["protocol"]
+        weights.add(protocol["weights_sha256"])
         metrics |= meta.get("values", {})
         if "unavailable" in meta:
             unavailable[name] = meta["unavailable"]
     status, reason = _status(row, trained, metrics, progress)
+    if len(weights) > 1:
+        status, reason, metrics = "failed", MIXED, {}
     if status == "ok" and unavailable and not metrics:
         status, reason = (
             "failed",

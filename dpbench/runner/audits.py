@@ -8,8 +8,8 @@ from typing import Any
 from dpbench import plugins
 from dpbench.api import derive_seed
 from dpbench.errors import DpbenchError
-from dpbench.planning.lanes import MAX_LANES
-from dpbench.planning.plan import Row
+from dpbench.planning.lanes import groups
+from dpbench.planning.plan import Plan
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
@@ -17,7 +17,7 @@ from dpbench.results import save_audit
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
-from dpbench.store import ArtifactId, content_key
+from dpbench.store import ArtifactId
 
 __all__ = ["audit", "companies"]
 
@@ -42,7 +42,7 @@ def audit(
     found: dict[str, tuple[str, AuditResult]] = {}
     with prepared.directory.lock():
         _compute_latents(prepared, device, notice)
-        for latents, company in companies(prepared.plan.rows):
+        for latents, company in companies(prepared.plan):
             named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
             notice(f"auditing {named}")
             results = _attack(prepared, latents, company, device, effort, seed)
@@ -54,24 +54,15 @@ def audit(
     return list(found.values())
 
 
-def companies(rows: list[Row]) -> Iterator[tuple[str, list[Trial]]]:
-    """Group the trials of a plan as a run trains them; yield their latents' key with each group.
-
-    As there: one architecture on one set of latents, private and non-private apart.
-    """
-    groups: dict[str, tuple[str, dict[str, Trial]]] = {}
-    for row in rows:
-        if (trial := row.trial) is None:
-            continue
-        component, latents = trial.method.generator, row.artifacts["latents"]
-        free = plugins.registry().get("generator", component.plugin).cls.lane_params
-        shared = {name: value for name, value in component.params.items() if name not in free}
-        slot = content_key([latents, component.plugin, shared, _budget(trial).private])
-        groups.setdefault(slot, (latents, {}))[1][trial.identity.identity_key] = trial
-    for latents, trials in groups.values():
-        members = list(trials.values())
-        for start in range(0, len(members), MAX_LANES):
-            yield latents, members[start : start + MAX_LANES]
+def companies(plan: Plan) -> Iterator[tuple[str, list[Trial]]]:
+    """Yield the trials of a plan as a run trains them, each group with its latents' key."""
+    # Trials under several names, or under several protocols, may share one generator.
+    trials: dict[str, dict[str, Trial]] = {}
+    for row in plan.rows:
+        if row.trial and row.trained:
+            trials.setdefault(row.trained, {})[row.trial.identity.identity_key] = row.trial
+    for group in groups(plan.candidates[key] for key in trials):
+        yield group[0].latents, [t for lane in group for t in trials[lane.lane.key].values()]
 
 
 def _budget(trial: Trial) -> Budget:

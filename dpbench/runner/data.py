@@ -9,6 +9,7 @@ import platformdirs
 
 from dpbench.api import Dataset, Partition, Weights
 from dpbench.component import Component
+from dpbench.datasets.cross import CrossData
 from dpbench.errors import DpbenchError
 from dpbench.metrics.protocol import LABELLER
 from dpbench.planning.config import Config
@@ -24,7 +25,15 @@ def cache_directory() -> Path:
 
 
 def make_dataset(config: Config, component: Component) -> Dataset:
-    """Instantiate a configured data set."""
+    """Instantiate a configured data set, with the public images of another where it says so."""
+    dataset = _own(config, component)
+    public = config.public_data(component.name)
+    if public is None:
+        return dataset
+    return CrossData(dataset, _own(config, config.component("datasets", public)))
+
+
+def _own(config: Config, component: Component) -> Dataset:
     cls = config.registry.get("dataset", component.plugin).cls
     dataset: Dataset = cls(cls.Params.model_validate(component.params))
     return dataset

@@ -30,7 +30,12 @@ def make_executor(
     cls = config.registry.get("executor", component.plugin).cls
     limits = config.file.limits
     place = Workplace(
-        directory.store.root, directory.logs, device, limits.seconds, limits.memory_gib
+        directory.store.root,
+        directory.logs,
+        device,
+        limits.seconds,
+        limits.memory_gib,
+        limits.threads,
     )
     executor: Executor = cls(cls.Params.model_validate(component.params), place)
     return executor

@@ -95,7 +95,7 @@ class ScoreTask(Task):
     def _view(self, store: Store, context: Context, evaluator: Evaluator) -> View:
         """Return the images to score, their features from the store where they are there."""
         images = _source_images(self, store, context)
-        if store.check("features", self.samples):
+        if _current(store, self.samples):
             cached = store.load("features", self.samples).tensors
             return View(images, evaluator, features=cached["features"], logits=cached["logits"])
         view = View(images, evaluator)
@@ -107,6 +107,11 @@ class ScoreTask(Task):
         store.remove("features", self.samples)  # a damaged one may lie there
         store.save("features", self.samples, kept)
         return view
+
+
+def _current(store: Store, samples: str) -> bool:
+    """Say whether features are there, of these images and by this evaluator."""
+    return store.check("features", samples) and store.outdated("features", samples) is None
 
 
 def _measured(

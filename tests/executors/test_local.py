@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dpbench import stages
-from dpbench.api import Context, Outcome
+from dpbench.api import Context, Outcome, Workplace
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import worker
@@ -143,7 +143,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended
     def run(body: Callable[..., dict[str, str]], **more: Any) -> Ended:
         monkeypatch.setattr(stages.EvaluatorTask, "run", body)
         task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
-        return worker.execute(task, tmp_path / "artifacts", "cpu", tmp_path / "log.txt", **more)
+        place = Workplace(tmp_path / "artifacts", tmp_path)
+        return worker.execute("log", task, place, "cpu", **more)
 
     return run
 
