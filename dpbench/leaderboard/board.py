@@ -178,13 +178,13 @@ def _with_controls(results: list[Result], wanted: Callable[[Result], bool]) -> l
     """Keep the trials that are ``wanted``, and the controls that stand beside them."""
     kept = [result for result in results if wanted(result)]
     places = {
-        (r.dataset, r.settings, r.protocol["name"], *through)
+        (r.dataset, r.settings, r.labels, r.protocol["name"], *through)
         for r in kept
         for through in ((r.public, r.extractor), (None, None))
     }
 
     def beside(result: Result) -> bool:
-        place = (result.dataset, result.settings, result.protocol["name"])
+        place = (result.dataset, result.settings, result.labels, result.protocol["name"])
         return result.is_control and (*place, result.public, result.extractor) in places
 
     return [result for result in results if wanted(result) or beside(result)]
