@@ -2,10 +2,12 @@
 
 from dpbench.leaderboard.board import Leaderboard, load
 from dpbench.leaderboard.render import print_leaderboard, render
+from dpbench.leaderboard.view import View
 from dpbench.leaderboard.write import Written, private_notice, write_board, write_leaderboard
 
 __all__ = [
     "Leaderboard",
+    "View",
     "Written",
     "load",
     "print_leaderboard",
