@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean
+from dpbench.leaderboard.finished import FinishedTrial, the_one
 from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.planning.selector import InvalidSelector, Selector
 from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_results
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 __all__ = ["Leaderboard", "load"]
@@ -75,6 +77,47 @@ class Leaderboard:
 
         columns, rows = flat(self.records)
         return DataFrame(map(typed, rows), columns=columns)
+
+    def trial(
+        self,
+        method: str,
+        *,
+        dataset: str | None = None,
+        settings: str | None = None,
+        epsilon: float | None = None,
+        clip: float | None = None,
+        seed: int | None = None,
+        protocol: str | None = None,
+    ) -> FinishedTrial:
+        """Return the one trial or control of this name that has what is given.
+
+        Raises:
+            DpbenchError: there is none, or there are several; the message says in what
+                these differ.
+        """
+        names = sorted({result.method for result in self.results})
+        rows = [result for result in self.results if result.method.lower() == method.lower()]
+        if not rows:
+            raise UnknownName("method", method, names)
+        found = the_one(
+            rows, dataset=dataset, settings=settings, epsilon=epsilon, clip=clip, seed=seed,
+            protocol=protocol,
+        )  # fmt: skip
+        return FinishedTrial(found, self.runs)
+
+    def plot(self, picture: str = "fid_over_epsilon") -> Figure:
+        """Draw one of the page's pictures, such as ``"fid_over_clip"`` or ``"samples"``.
+
+        Raises:
+            DpbenchError: there is no such picture, nothing to draw in it, or results of
+                several data sets, settings or protocols, which never share one.
+        """
+        from dpbench.leaderboard.page import draw  # matplotlib takes a while
+
+        if len(self.sections) != 1:
+            titles = "; ".join(section.title for section in self.sections) or "none"
+            raise DpbenchError(f"a picture is of one table, and these are {titles}: filter them")
+        return draw(picture, self.sections[0], self.runs)
 
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, UnknownName
 from dpbench.leaderboard import pictures, plots
 from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.markdown import markdown_table
@@ -24,7 +24,7 @@ from dpbench.leaderboard.write import PRIVATE_PICTURES
 from dpbench.results import Result, Run
 from dpbench.store import Store
 
-__all__ = ["write_page"]
+__all__ = ["draw", "write_page"]
 
 PLOTS: dict[str, tuple[str, Callable[[Section], Figure | None]]] = {
     "fid_over_epsilon": ("FID over ε", plots.fid_over_epsilon),
@@ -38,6 +38,25 @@ PICTURES: dict[str, tuple[str, Callable[[Section, Store], Figure | None]]] = {
 }
 
 PLOT_DPI, PICTURE_DPI = 150, 110
+
+
+def draw(name: str, section: Section, runs: Path | None) -> Figure:
+    """Draw one picture of a section; those of images need the runs directory.
+
+    Raises:
+        UnknownName: there is no such picture.
+        DpbenchError: there is nothing to draw.
+    """
+    if name not in {*PLOTS, *PICTURES}:
+        raise UnknownName("picture", name, (*PLOTS, *PICTURES))
+    figure = None
+    if name in PLOTS:
+        figure = PLOTS[name][1](section)
+    elif runs is not None and not (section.secure and name in PRIVATE_PICTURES):
+        figure = PICTURES[name][1](section, Store(runs / "artifacts"))
+    if figure is None:
+        raise DpbenchError(f"nothing to draw as {name!r} in {section.title}")
+    return figure
 
 
 @dataclass(frozen=True)
