@@ -23,6 +23,7 @@ from dpbench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from dpbench.errors import DpbenchError
     from dpbench.leaderboard import FinishedTrial, Leaderboard
+    from dpbench.release import load_release
     from dpbench.script import load, run
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load",
+    "load_release",
     "run",
 ]
 __version__ = "0.1.0"
@@ -42,6 +44,7 @@ _LATER = {
     "FinishedTrial": "dpbench.leaderboard",
     "Leaderboard": "dpbench.leaderboard",
     "load": "dpbench.script",
+    "load_release": "dpbench.release",
     "run": "dpbench.script",
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from dpbench.leaderboard import Leaderboard
+    from dpbench.results.identity import Labels
 
 __all__ = ["load", "run"]
 
@@ -44,6 +45,7 @@ def run(
     clip: float | Iterable[float] = (),
     seed: int | Iterable[int] = (),
     protocol: str | Iterable[str] = (),
+    labels: Labels | Iterable[Labels] = (),
     runs: str | Path = "runs",
     config: str | Path | None = None,
     plugins: Iterable[str | Path] = (),
@@ -68,12 +70,13 @@ def run(
     Args:
         grid: named grids, or methods as ``--method`` names them.
         method: only these methods, by name, glob or component: ``"vae[hidden=64|128]"``.
-        dataset: instead of the grid's, as are the next five.
+        dataset: instead of the grid's, as are the next six.
         epsilon: targets, ``float("inf")`` for none.
         noise_multiplier: noise in place of a target.
         clip: norms to which what a record contributes is clipped.
         seed: of the private stage.
         protocol: named ways to score.
+        labels: ``"none"`` or ``"private"``: whether labels are a part of private records.
         runs: directory of artifacts and results.
         config: file instead of ``benchmarks.toml`` in the working directory.
         plugins: files to load plugins from; this process keeps them.
@@ -116,6 +119,7 @@ def run(
         seeds=_several(seed),
         protocols=_several(protocol),
         methods=_several(method),
+        labels=_several(labels),
     )
     options = Options(controls=controls, fresh=fresh)
     prepared = prepare(settings, request, directory, options, notice=partial(say, console))

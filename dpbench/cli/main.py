@@ -14,7 +14,17 @@ from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "config", "plugins")
+VERBS = (
+    "run",
+    "leaderboard",
+    "score",
+    "audit",
+    "statement",
+    "release",
+    "data",
+    "config",
+    "plugins",
+)
 
 
 class ExpectedFailure(click.ClickException):

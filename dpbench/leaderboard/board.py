@@ -87,6 +87,7 @@ class Leaderboard:
         epsilon: float | None = None,
         clip: float | None = None,
         seed: int | None = None,
+        labels: str | None = None,
         protocol: str | None = None,
     ) -> FinishedTrial:
         """Return the one trial or control of this name that has what is given.
@@ -101,7 +102,7 @@ class Leaderboard:
             raise UnknownName("method", method, names)
         found = the_one(
             rows, dataset=dataset, settings=settings, epsilon=epsilon, clip=clip, seed=seed,
-            protocol=protocol,
+            labels=labels, protocol=protocol,
         )  # fmt: skip
         return FinishedTrial(found, self.runs)
 
@@ -221,13 +222,13 @@ def _with_controls(results: list[Result], wanted: Callable[[Result], bool]) -> l
     """Keep the trials that are ``wanted``, and the controls that stand beside them."""
     kept = [result for result in results if wanted(result)]
     places = {
-        (r.dataset, r.settings, r.protocol["name"], *through)
+        (r.dataset, r.settings, r.labels, r.protocol["name"], *through)
         for r in kept
         for through in ((r.public, r.extractor), (None, None))
     }
 
     def beside(result: Result) -> bool:
-        place = (result.dataset, result.settings, result.protocol["name"])
+        place = (result.dataset, result.settings, result.labels, result.protocol["name"])
         return result.is_control and (*place, result.public, result.extractor) in places
 
     return [result for result in results if wanted(result) or beside(result)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FinishedTrial", "the_one"]
 
 #: What tells apart results that a user may mean.
-FIELDS = ("method", "dataset", "settings", "epsilon", "noise_multiplier", "clip", "seed")
+FIELDS = ("method", "dataset", "settings", "labels", "epsilon", "noise_multiplier", "clip", "seed")
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from dpbench import plugins
 from dpbench.api import derive_seed
-from dpbench.errors import DpbenchError
 from dpbench.planning.lanes import groups
 from dpbench.planning.plan import Plan
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
 from dpbench.privacy.handle import Budget
 from dpbench.results import save_audit
-from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
-from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.runner.upstream import compute
 from dpbench.store import ArtifactId
 
 __all__ = ["audit", "companies"]
@@ -41,7 +38,7 @@ def audit(
     """
     found: dict[str, tuple[str, AuditResult]] = {}
     with prepared.directory.lock():
-        _compute_latents(prepared, device, notice)
+        compute(prepared, _latents(prepared.plan), device, notice)
         for latents, company in companies(prepared.plan):
             named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
             notice(f"auditing {named}")
@@ -97,23 +94,6 @@ def _title(trial: Trial) -> str:
     return f"{trial.method.name} at {target}, clip {trial.clip:g}"
 
 
-def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
-    upstream = prepared.plan.towards(
-        ArtifactId("latents", row.artifacts["latents"])
-        for row in prepared.plan.rows
-        if row.trial is not None
-    )
-    if not upstream:
-        return
-    written = {artifact for job in upstream.values() for artifact in job.task.writes()}
-    for artifact in written.intersection(prepared.plan.stale):
-        prepared.store.remove(*artifact)
-    with make_executor(prepared.config, prepared.directory, device=device) as executor:
-        progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
-    if progress.failed:
-        raise DpbenchError(next(iter(progress.failed.values())))
-
-
-def _say(progress: Progress, job: Any, notice: Notice) -> None:
-    if job is not None:
-        notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")
+def _latents(plan: Plan) -> Iterator[ArtifactId]:
+    trials = (row for row in plan.rows if row.trial is not None)
+    return (ArtifactId("latents", row.artifacts["latents"]) for row in trials)

@@ -60,10 +60,7 @@ def _run_jobs(
                 _keep(prepared, row, progress, stated)
         on_change(progress, job)
 
-    for stage, key in prepared.plan.stale:
-        if stage == "generator" and prepared.config.file.secure_rng:
-            prepared.directory.keep_release(key)
-        prepared.store.remove(stage, key)
+    prepared.remove_stale(prepared.plan.stale)
     with executor:
         return run_jobs(prepared.plan.jobs, executor, changed)
 

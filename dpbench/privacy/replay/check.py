@@ -27,7 +27,7 @@ from dpbench.privacy.replay.shorter import shorter
 from dpbench.privacy.replay.tape import Playback, Recording
 from dpbench.privacy.replay.verdict import Outcome, ReplayVerdict
 from dpbench.privacy.replay.watch import watched
-from dpbench.privacy.replay.worlds import Worlds, make_worlds
+from dpbench.privacy.replay.worlds import Records, Worlds, make_worlds
 
 __all__ = ["MOST_RECORDS", "replay"]
 
@@ -44,6 +44,8 @@ def replay(
     public: Tensor,
     private: Tensor,
     *,
+    labels: Tensor | None = None,
+    classes: int = 1,
     seed: int = 0,
     records: int = MOST_RECORDS,
     device: torch.device | str = "cpu",
@@ -59,6 +61,7 @@ def replay(
     Fits are short: see :func:`~dpbench.privacy.replay.shorter.shorter`.
 
     Args:
+        labels: classes of ``private`` in ``0..classes-1``, where records have them.
         records: most private latents used.
         store: a directory that no fit may read.
     """
@@ -68,7 +71,7 @@ def replay(
     if not all(lane.budget.private for lane in chosen):
         return ReplayVerdict(verdict="not-replayed", reason="the trial is not private")
     device = torch.device(device)
-    worlds = make_worlds(private, public, records, seed)
+    worlds = make_worlds(Records(private, labels, classes), public, records, seed)
     fitter = Fitter(generator, public, device)
     with contextlib.ExitStack() as stack:
         tapes = [stack.enter_context(contextlib.closing(Recording())) for _ in chosen]
@@ -150,7 +153,7 @@ class _Check:
         return self.compare(chosen, records, neighbour, "replayed")
 
     def compare(
-        self, chosen: Sequence[int], records: Tensor, neighbour: bool, noise: str
+        self, chosen: Sequence[int], records: Records, neighbour: bool, noise: str
     ) -> str | None:
         company = len(chosen) != len(self.lanes)
         tapes = [Playback(self.tapes[lane], neighbour) for lane in chosen]
@@ -215,9 +218,9 @@ class _Check:
         return ReplayVerdict(
             verdict=outcome,
             reason=reason,
-            records=len(self.worlds.recorded),
+            records=len(self.worlds.recorded.latents),
             lanes=len(self.lanes),
-            releases=sum(len(tape.mechanisms) for tape in self.tapes),
+            releases=sum(tape.releases for tape in self.tapes),
             compared=COMPARED if outcome != "not-replayed" else (),
             not_compared=NOT_COMPARED,
         )
