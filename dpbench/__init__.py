@@ -6,7 +6,7 @@ In a script or notebook::
 
     board = dpbench.run(grid="smoke")            # or dpbench.load() for what is there
     board.frame                                  # a pandas table, a row for each trial
-    board.plot("fid_over_epsilon")               # a matplotlib figure
+    board.plot("fid")                            # over epsilon, as SVG
     board.trial("ae-enc-VAE", epsilon=10).samples  # uint8 images [N, C, H, W]
 
 The names in ``__all__``, those of :mod:`dpbench.api` and of :mod:`dpbench.testing` are

@@ -17,7 +17,7 @@ from dpbench.api.checks import class_problems
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
 from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files
 
-__all__ = ["Broken", "Refused", "Registered", "Registry", "registry"]
+__all__ = ["Broken", "Listener", "Refused", "Registered", "Registry", "registry"]
 
 BUILTINS = (
     "datasets",
@@ -37,6 +37,8 @@ HOOKS: dict[str, type[api.Plugin]] = {
     "register_evaluators": api.Evaluator,
     "register_executors": api.Executor,
 }
+#: Hooks that tell what happens in a run; they register nothing.
+EVENTS = ("planned", "started", "progress", "finished", "failed")
 #: Set to a comma-separated list of distributions to load no others; empty loads none.
 ONLY_VARIABLE = "DPBENCH_PLUGINS"
 #: Set to a comma-separated list of distributions to leave out.
@@ -65,14 +67,23 @@ class Broken:
     reason: str
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A plugin that is told what happens in a run, by the hooks :data:`EVENTS`."""
+
+    distribution: str
+    hook: pluggy.HookRelay
+
+
 @dataclass
 class Registry:
-    """Plugin classes by kind and name."""
+    """Plugin classes by kind and name, and who listens to a run."""
 
     classes: dict[str, dict[str, Registered]] = field(
         default_factory=lambda: {base.kind: {} for base in HOOKS.values()}
     )
     broken: list[Broken] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
 
     def get(self, kind: str, name: str) -> Registered:
         """Look up a plugin; :class:`UnknownName` suggests the nearest name."""
@@ -102,13 +113,16 @@ class Registry:
                 getattr(manager.hook, hook)(register=register)
             except Exception as error:  # a stranger's code may raise anything
                 faults.append(f"{hook}: {type(error).__name__}: {one_line(error)}")
-        if not found and not faults:
+        listens = any(getattr(manager.hook, event).get_hookimpls() for event in EVENTS)
+        if not found and not listens and not faults:
             faults.append("it registers nothing: implement a hook of dpbench.hookspecs")
         faults += self._taken(found)
         if faults:
             raise Refused("; ".join(faults))
         for entry in found:
             self.classes[entry.cls.kind][entry.cls.name] = entry
+        if listens:
+            self.listeners.append(Listener(distribution, manager.hook))
 
     def _taken(self, found: list[Registered]) -> Iterator[str]:
         taken = {slot for entry in self for slot in _slots(entry.cls)}
@@ -126,8 +140,9 @@ class Registry:
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
     """Yield what is marked as a hook and is none: a misspelt name would never be called."""
     for name in dir(plugin):
-        if name not in HOOKS and manager.parse_hookimpl_opts(plugin, name) is not None:
-            yield f"there is no hook {name!r}{did_you_mean(name, HOOKS)}"
+        known = (*HOOKS, *EVENTS)
+        if name not in known and manager.parse_hookimpl_opts(plugin, name) is not None:
+            yield f"there is no hook {name!r}{did_you_mean(name, known)}"
 
 
 def _collector(

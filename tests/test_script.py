@@ -54,14 +54,16 @@ def test_a_run_returns_its_board(place: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
 
 
-def test_pictures_are_figures(place: Path) -> None:
-    board = dpbench.run(epsilon=[1, 10], runs="mine", progress=False)
-    assert len(board.plot().axes) == 1
-    assert board.plot("samples").axes
-    with pytest.raises(DpbenchError, match="did you mean 'samples'"):
-        board.plot("sample")
-    with pytest.raises(DpbenchError, match="nothing to draw as 'trajectories'"):
-        board.plot("trajectories")
+def test_plots_are_shown_by_notebooks_and_saved(place: Path) -> None:
+    board = dpbench.run(epsilon=[1, 10], clip=[1, 2], runs="mine", progress=False)
+    plot = board.plot("brightness")
+    assert plot._repr_svg_().startswith("<svg xmlns=") and "linear-look-MEAN" in plot.svg
+    board.plot("clips").save("clips.svg")
+    assert Path("clips.svg").read_text().startswith("<svg")
+    with pytest.raises(DpbenchError, match="unknown figure 'clip'; did you mean 'clips'"):
+        board.plot("clip")
+    with pytest.raises(DpbenchError, match="nothing to draw as 'fidelity'"):
+        board.plot("fidelity")
     with pytest.raises(DpbenchError, match="of one table"):
         dpbench.Leaderboard(()).plot()
 

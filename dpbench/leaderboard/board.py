@@ -16,8 +16,9 @@ from dpbench.planning.selector import InvalidSelector, Selector
 from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_results
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from dpbench.leaderboard.drawn import Plot
 
 __all__ = ["Leaderboard", "load"]
 
@@ -106,19 +107,19 @@ class Leaderboard:
         )  # fmt: skip
         return FinishedTrial(found, self.runs)
 
-    def plot(self, picture: str = "fid_over_epsilon") -> Figure:
-        """Draw one of the page's pictures, such as ``"fid_over_clip"`` or ``"samples"``.
+    def plot(self, figure: str = "fid") -> Plot:
+        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``.
 
         Raises:
-            DpbenchError: there is no such picture, nothing to draw in it, or results of
-                several data sets, settings or protocols, which never share one.
+            DpbenchError: there is no such figure, nothing to draw, or results of several
+                data sets, settings or protocols, which never share a plot.
         """
-        from dpbench.leaderboard.page import draw  # matplotlib takes a while
+        from dpbench.leaderboard.drawn import draw
 
         if len(self.sections) != 1:
             titles = "; ".join(section.title for section in self.sections) or "none"
-            raise DpbenchError(f"a picture is of one table, and these are {titles}: filter them")
-        return draw(picture, self.sections[0], self.runs)
+            raise DpbenchError(f"a plot is of one table, and these are {titles}: filter them")
+        return draw(figure, self.sections[0])
 
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""
