@@ -290,6 +290,27 @@ class Section:
             labels = {method: label.rstrip("?") for method, label in labels.items()}
         return labels
 
+    def by_rank(self, target: Target | None = None) -> list[str]:
+        """Return the methods, best first: by rank at ``target``, or by mean rank over all.
+
+        Where a method is not ranked, it stands behind all that are.
+        """
+        targets = self.targets if target is None else [target]
+        places = [self._places(one) for one in targets]
+
+        def worth(method: str) -> float:
+            return sum(place.get(method, len(self.methods)) for place in places)
+
+        return sorted(self.methods, key=worth)
+
+    def _places(self, target: Target) -> dict[str, float]:
+        """Return ranks as numbers; the mean FID orders methods that share one."""
+        labels = self.ranks(target)
+        chosen = [c for m in self.methods if (c := self.chosen(m, target)) and m in labels]
+        ranks = {c.method: int(labels[c.method].rstrip("=?")) for c in chosen}
+        order = sorted(chosen, key=lambda c: (ranks[c.method], c.worth))
+        return {c.method: ranks[c.method] + 1e-3 * n for n, c in enumerate(order)}
+
     @property
     def public_fid(self) -> float | None:
         """FID of the public images: what other figures are divided by."""

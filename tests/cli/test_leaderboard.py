@@ -110,7 +110,7 @@ def test_write_leaves_stdout_to_the_format(runs: Path, tmp_path: Path) -> None:
     result = call("--runs", runs, "--dataset", "mnist", "--format", "json", "--write", target)
     json.loads(result.stdout)
     assert "wrote 4 files" in result.stderr
-    assert (target / "fid_over_epsilon.png").exists()
+    assert (target / "index.html").exists()
 
 
 def test_by_clip(runs: Path) -> None:
