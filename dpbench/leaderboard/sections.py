@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -289,6 +289,26 @@ class Section:
         if self.usual_seeds == 1:  # said once, in the caption
             labels = {method: label.rstrip("?") for method, label in labels.items()}
         return labels
+
+    def by_rank(self, targets: Sequence[Target] = ()) -> list[str]:
+        """Return the methods, best first: by mean rank over ``targets``, all if empty.
+
+        Where a method is not ranked, it stands behind all that are.
+        """
+        places = [self._places(target) for target in targets or self.targets]
+
+        def worth(method: str) -> float:
+            return sum(place.get(method, len(self.methods)) for place in places)
+
+        return sorted(self.methods, key=worth)
+
+    def _places(self, target: Target) -> dict[str, float]:
+        """Return ranks as numbers; the mean FID orders methods that share one."""
+        labels = self.ranks(target)
+        chosen = [c for m in self.methods if (c := self.chosen(m, target)) and m in labels]
+        ranks = {c.method: int(labels[c.method].rstrip("=?")) for c in chosen}
+        order = sorted(chosen, key=lambda c: (ranks[c.method], c.worth))
+        return {c.method: ranks[c.method] + 1e-3 * n for n, c in enumerate(order)}
 
     @property
     def public_fid(self) -> float | None:

@@ -20,6 +20,7 @@ __all__ = [
     "class_indices",
     "draw",
     "make_generator",
+    "sample_of",
     "trained_as",
 ]
 
@@ -60,6 +61,14 @@ def draw(
         return generator.sample(count, rng), None
     labels = balanced_labels(count, classes)
     return cast(Any, generator).sample(count, rng, labels=labels), labels
+
+
+def sample_of(
+    generator: PrivateGenerator, count: int, rng: torch.Generator, label: int | Tensor
+) -> Tensor:
+    """Sample ``count`` latents of one class."""
+    labels = torch.full((count,), int(label))
+    return cast(Any, generator).sample(count, rng, labels=labels)  # type: ignore[no-any-return]
 
 
 class ClassByClass(PrivateGenerator):

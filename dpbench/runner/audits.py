@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 from dpbench import plugins
 from dpbench.api import derive_seed
-from dpbench.planning.lanes import groups
+from dpbench.planning.lanes import Candidate, groups
 from dpbench.planning.plan import Plan
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
+from dpbench.privacy.by_class import class_indices
 from dpbench.privacy.handle import Budget
 from dpbench.results import save_audit
 from dpbench.runner.prepare import Prepared
@@ -39,10 +40,10 @@ def audit(
     found: dict[str, tuple[str, AuditResult]] = {}
     with prepared.directory.lock():
         compute(prepared, _latents(prepared.plan), device, notice)
-        for latents, company in companies(prepared.plan):
+        for head, company in companies(prepared.plan):
             named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
             notice(f"auditing {named}")
-            results = _attack(prepared, latents, company, device, effort, seed)
+            results = _attack(prepared, head, company, device, effort, seed)
             for trial, result in zip(company, results, strict=True):
                 key = trial.identity.candidate.identity_key
                 if key not in found:
@@ -51,15 +52,15 @@ def audit(
     return list(found.values())
 
 
-def companies(plan: Plan) -> Iterator[tuple[str, list[Trial]]]:
-    """Yield the trials of a plan as a run trains them, each group with its latents' key."""
+def companies(plan: Plan) -> Iterator[tuple[Candidate, list[Trial]]]:
+    """Yield the trials of a plan as a run trains them, each group after its first candidate."""
     # Trials under several names, or under several protocols, may share one generator.
     trials: dict[str, dict[str, Trial]] = {}
     for row in plan.rows:
         if row.trial and row.trained:
             trials.setdefault(row.trained, {})[row.trial.identity.identity_key] = row.trial
     for group in groups(plan.candidates[key] for key in trials):
-        yield group[0].latents, [t for lane in group for t in trials[lane.lane.key].values()]
+        yield group[0], [t for lane in group for t in trials[lane.lane.key].values()]
 
 
 def _budget(trial: Trial) -> Budget:
@@ -68,9 +69,15 @@ def _budget(trial: Trial) -> Budget:
 
 
 def _attack(
-    prepared: Prepared, key: str, company: list[Trial], device: str, effort: Effort, seed: int
+    prepared: Prepared,
+    head: Candidate,
+    company: list[Trial],
+    device: str,
+    effort: Effort,
+    seed: int,
 ) -> list[AuditResult]:
-    latents = prepared.store.load("latents", key).tensors
+    latents = prepared.store.load("latents", head.latents).tensors
+    labels = class_indices(latents["labels"], head.classes) if head.classes else None
     cls = plugins.registry().get("generator", company[0].method.generator.plugin).cls
     subjects = [
         Subject(
@@ -84,6 +91,8 @@ def _attack(
         latents["public"],
         latents["private"],
         effort,
+        labels=labels,
+        classes=max(1, len(head.classes)),
         seed=derive_seed("audit", seed),
         device=device,
     )

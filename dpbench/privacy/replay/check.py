@@ -19,6 +19,7 @@ from dpbench.api import PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.mechanism import Tape
+from dpbench.privacy.records import Records
 from dpbench.privacy.replay.fits import Fitter, ReplayLane
 from dpbench.privacy.replay.memorised import memorised
 from dpbench.privacy.replay.observed import COMPARED, NOT_COMPARED, Observed, difference
@@ -27,7 +28,7 @@ from dpbench.privacy.replay.shorter import shorter
 from dpbench.privacy.replay.tape import Playback, Recording
 from dpbench.privacy.replay.verdict import Outcome, ReplayVerdict
 from dpbench.privacy.replay.watch import watched
-from dpbench.privacy.replay.worlds import Records, Worlds, make_worlds
+from dpbench.privacy.replay.worlds import Worlds, make_worlds
 
 __all__ = ["MOST_RECORDS", "replay"]
 
@@ -218,7 +219,7 @@ class _Check:
         return ReplayVerdict(
             verdict=outcome,
             reason=reason,
-            records=len(self.worlds.recorded.latents),
+            records=len(self.worlds.recorded),
             lanes=len(self.lanes),
             releases=sum(tape.releases for tape in self.tapes),
             compared=COMPARED if outcome != "not-replayed" else (),

@@ -18,8 +18,8 @@ from dpbench.privacy.by_class import draw, make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.mechanism import Tape
 from dpbench.privacy.randomness import NoiseSource, SeededSource
+from dpbench.privacy.records import Records
 from dpbench.privacy.replay.observed import Observed
-from dpbench.privacy.replay.worlds import Records
 from dpbench.privacy.session import PrivateSession
 
 __all__ = ["Fitter", "ReplayLane"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
@@ -75,10 +75,13 @@ class _Released(PrivateGenerator):
     version = "0.1.0"
     conditional = True
     cost = 2.0
-    params: MixtureParams | GaussianParams
+    params: MixtureParams | GaussianParams | DescentParams
 
     def __init__(
-        self, params: MixtureParams | GaussianParams, latent_dim: int, classes: int = 1
+        self,
+        params: MixtureParams | GaussianParams | DescentParams,
+        latent_dim: int,
+        classes: int = 1,
     ) -> None:
         super().__init__(params, latent_dim, classes)
         self.mixture = Mixture.standard(latent_dim)
@@ -152,6 +155,7 @@ class DescentMixture(_Released):
 
     name = "mixture-sgd"
     label = "Mixture-SGD"
+    conditional = False
     Params: ClassVar[type[Params]] = DescentParams
     params: DescentParams
 
