@@ -13,7 +13,7 @@ from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "plugins")
+VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "plugins", "check")
 
 
 class ExpectedFailure(click.ClickException):

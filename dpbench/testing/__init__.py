@@ -10,18 +10,34 @@ pytest classes one test for each check::
 """
 
 from dpbench.testing.checks import CHECKS, Broken, Check, NotRun
-from dpbench.testing.kits import GeneratorKit, Kit
+from dpbench.testing.kits import (
+    DatasetKit,
+    EvaluatorKit,
+    ExecutorKit,
+    ExtractorKit,
+    GeneratorKit,
+    Kit,
+    MetricKit,
+    PublicModelKit,
+)
 from dpbench.testing.report import Report, Result
-from dpbench.testing.run import BadDeclaration, check
+from dpbench.testing.run import BadDeclaration, NeedsParams, check
 
 __all__ = [
     "CHECKS",
     "BadDeclaration",
     "Broken",
     "Check",
+    "DatasetKit",
+    "EvaluatorKit",
+    "ExecutorKit",
+    "ExtractorKit",
     "GeneratorKit",
     "Kit",
+    "MetricKit",
+    "NeedsParams",
     "NotRun",
+    "PublicModelKit",
     "Report",
     "Result",
     "check",
