@@ -14,9 +14,10 @@ import pluggy
 
 from dpbench import __version__, api, hookspecs
 from dpbench.api.checks import class_problems
+from dpbench.broken import Broken, listeners
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
 
-__all__ = ["Broken", "Refused", "Registered", "Registry", "registry"]
+__all__ = ["Broken", "Listener", "Refused", "Registered", "Registry", "registry"]
 
 BUILTINS = (
     "datasets",
@@ -36,6 +37,8 @@ HOOKS: dict[str, type[api.Plugin]] = {
     "register_evaluators": api.Evaluator,
     "register_executors": api.Executor,
 }
+#: Hooks that tell what happens in a run; they register nothing.
+EVENTS = ("planned", "started", "progress", "finished", "failed")
 #: Set to a comma-separated list of distributions to load no others; empty loads none.
 ONLY_VARIABLE = "DPBENCH_PLUGINS"
 
@@ -54,22 +57,22 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A plugin that could not be loaded, and why; nothing of it is registered."""
+class Listener:
+    """A plugin that is told what happens in a run, by the hooks :data:`EVENTS`."""
 
     distribution: str
-    entry_point: str
-    reason: str
+    hook: pluggy.HookRelay
 
 
 @dataclass
 class Registry:
-    """Plugin classes by kind and name."""
+    """Plugin classes by kind and name, and who listens to a run."""
 
     classes: dict[str, dict[str, Registered]] = field(
         default_factory=lambda: {base.kind: {} for base in HOOKS.values()}
     )
     broken: list[Broken] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
 
     def get(self, kind: str, name: str) -> Registered:
         """Look up a plugin; :class:`UnknownName` suggests the nearest name."""
@@ -77,6 +80,24 @@ class Registry:
             return self.classes[kind][name]
         except KeyError:
             raise UnknownName(f"{kind} plugin", name, self.classes[kind]) from None
+
+    def named(self, name: str, kind: str | None = None) -> list[Registered]:
+        """Return all plugins called ``name``, or all that a distribution of that name brings.
+
+        Raises:
+            Refused: that distribution could not be loaded.
+            UnknownName: there is none, of that ``kind`` if one is given.
+        """
+        entries = [entry for entry in self if kind in (None, entry.cls.kind)]
+        found = [entry for entry in entries if entry.cls.name == name]
+        found = found or [entry for entry in entries if entry.distribution == name]
+        if found:
+            return found
+        for item in self.broken:
+            if item.distribution == name:
+                raise Refused(str(item))
+        known = {entry.cls.name for entry in entries} | {entry.distribution for entry in entries}
+        raise UnknownName("plugin or distribution", name, known)
 
     def __iter__(self) -> Iterator[Registered]:
         for by_name in self.classes.values():
@@ -99,13 +120,16 @@ class Registry:
                 getattr(manager.hook, hook)(register=register)
             except Exception as error:  # a stranger's code may raise anything
                 faults.append(f"{hook}: {type(error).__name__}: {one_line(error)}")
-        if not found and not faults:
+        listens = any(getattr(manager.hook, event).get_hookimpls() for event in EVENTS)
+        if not found and not listens and not faults:
             faults.append("it registers nothing: implement a hook of dpbench.hookspecs")
         faults += self._taken(found)
         if faults:
             raise Refused("; ".join(faults))
         for entry in found:
             self.classes[entry.cls.kind][entry.cls.name] = entry
+        if listens:
+            self.listeners.append(Listener(distribution, manager.hook))
 
     def _taken(self, found: list[Registered]) -> Iterator[str]:
         taken = {slot for entry in self for slot in _slots(entry.cls)}
@@ -123,8 +147,9 @@ class Registry:
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
     """Yield what is marked as a hook and is none: a misspelt name would never be called."""
     for name in dir(plugin):
-        if name not in HOOKS and manager.parse_hookimpl_opts(plugin, name) is not None:
-            yield f"there is no hook {name!r}{did_you_mean(name, HOOKS)}"
+        known = (*HOOKS, *EVENTS)
+        if name not in known and manager.parse_hookimpl_opts(plugin, name) is not None:
+            yield f"there is no hook {name!r}{did_you_mean(name, known)}"
 
 
 def _collector(
@@ -166,8 +191,14 @@ def load(registry: Registry) -> Registry:
                 registry.add(entry_point.load(), name, distribution.version)
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 reason = f"{type(error).__name__}: {one_line(error)}"
-                registry.broken.append(Broken(name, entry_point.value, reason))
+                _leave_out(registry, Broken(name, entry_point.value, reason))
     return registry
+
+
+def _leave_out(registry: Registry, broken: Broken) -> None:
+    registry.broken.append(broken)
+    for tell in listeners:
+        tell(broken)
 
 
 @functools.cache

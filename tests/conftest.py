@@ -34,6 +34,7 @@ METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
 #: A grid of one method on a few hundred images; tests append to it.
 TINY = """
+packaged = false
 dataset = "tiny"
 delta = 1e-4
 executor = "in-process"

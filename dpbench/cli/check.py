@@ -45,13 +45,13 @@ def command(
     """
     from rich.console import Console
 
-    from dpbench.plugins import named
+    from dpbench.plugins import registry
     from dpbench.testing import check
 
     params = dict(_pair(pair) for pair in pairs) or None
     found: list[tuple[Registered, Report]] = []
     notes = Console(stderr=True)
-    for entry in named(name, kind):
+    for entry in registry().named(name, kind):
         with notes.status(f"checking {entry.cls.kind} {entry.cls.name}"), _quiet():
             found.append((entry, check(entry.cls, params=params)))
     if style == "json":

@@ -7,13 +7,24 @@ from typing import Any
 
 import click
 
-from dpbench import __version__
+from dpbench import __version__, broken
 from dpbench.cli.interrupt import EXIT_CODE
 from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "plugins", "check")
+VERBS = (
+    "run",
+    "leaderboard",
+    "score",
+    "audit",
+    "statement",
+    "release",
+    "data",
+    "config",
+    "plugins",
+    "check",
+)
 
 
 class ExpectedFailure(click.ClickException):
@@ -56,6 +67,11 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="dpbench")
 def cli() -> None:
     """Benchmark differentially private image generators in latent space."""
+    broken.listeners[:] = [_tell]
+
+
+def _tell(plugin: broken.Broken) -> None:
+    click.echo(str(plugin), err=True)
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ __all__ = [
     "device_option",
     "executor_options",
     "grid_options",
+    "method_option",
+    "patterns",
     "runs_option",
 ]
 
@@ -43,6 +45,20 @@ runs_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto."
 )
+method_option = click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="Only methods of this name, glob or component, such as ae-enc-* or vae; repeatable. "
+    "Where trials are planned, vae[steps=100] sets a hyperparameter, "
+    "vae[hidden=64|128] sweeps it.",
+)
+
+
+def patterns(method: str | None, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what an argument METHOD and ``--method`` name together; all where neither does."""
+    return (*([method] if method else []), *methods) or ("*",)
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Chosen:
     """What :func:`grid_options` gathered from the command line."""
 
     grids: tuple[str, ...]
+    methods: tuple[str, ...]
     config: Path | None
     dataset: str | None
     epsilon: tuple[float, ...]
@@ -73,6 +90,7 @@ class Chosen:
             self.clip,
             self.seeds,
             self.protocols,
+            self.methods,
         )
 
     @property
@@ -97,8 +115,9 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 multiple=True,
                 default=("all",),
                 show_default=True,
-                help="A named grid, a method name, or a glob of methods; repeatable.",
+                help="A named grid, or methods as --method names them; repeatable.",
             ),
+            method_option,
             config_option,
             click.option("--dataset", help="Data set, instead of the grid's."),
             click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's."),

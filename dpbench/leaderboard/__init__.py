@@ -2,10 +2,11 @@
 
 from dpbench.leaderboard.board import Leaderboard, load
 from dpbench.leaderboard.render import print_leaderboard, render
-from dpbench.leaderboard.write import private_notice, write_board, write_leaderboard
+from dpbench.leaderboard.write import Written, private_notice, write_board, write_leaderboard
 
 __all__ = [
     "Leaderboard",
+    "Written",
     "load",
     "print_leaderboard",
     "private_notice",

@@ -114,7 +114,9 @@ def sees_each_image_by_itself(subject: EvaluatorSubject) -> None:
     """An image's features do not depend on the images beside it."""
     images = subject.test.images[:9]
     together = seen(subject.usual, images)
-    alone = [torch.cat(p) for p in zip(*(seen(subject.usual, x[None]) for x in images), strict=True)]
+    alone = [
+        torch.cat(p) for p in zip(*(seen(subject.usual, x[None]) for x in images), strict=True)
+    ]
     for what, first, second in zip(("features", "logits"), together, alone, strict=True):
         kept = same(first, second, ROUNDING)
         require(kept, f"{what} depend on the batch: put the network into evaluation mode")

@@ -214,7 +214,9 @@ def what_trials_share_is_the_same_for_all(subject: MetricSubject) -> None:
 def any_evaluator_will_do(subject: MetricSubject) -> None:
     """It works under an evaluator with other features and classes than the labelling one."""
     other = subject._evaluator(FewTemplates, classes=3)
-    found = subject.compute(subject.view(subject.fresh.images, other), subject.new_references(other))
+    found = subject.compute(
+        subject.view(subject.fresh.images, other), subject.new_references(other)
+    )
     _require_figures(subject, found)
 
 

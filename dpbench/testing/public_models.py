@@ -67,7 +67,7 @@ def _require_images(found: Tensor, count: int, shape: tuple[int, ...], what: str
     require(found.dtype == torch.float32, f"{what} is {found.dtype}, not torch.float32")
     require(bool(torch.isfinite(found).all()), f"{what} holds NaN or infinity")
     low, high = float(found.min()), float(found.max())
-    require(0 <= low and high <= 1, f"{what} spans {low:.3g} to {high:.3g}, not [0, 1]")
+    require(low >= 0 and high <= 1, f"{what} spans {low:.3g} to {high:.3g}, not [0, 1]")
 
 
 @checking("public")
