@@ -1,4 +1,4 @@
-"""What a metric promises: its columns, their range and direction, and reasons where there are none."""
+"""What a metric promises: its columns, their range and direction, and reasons for gaps."""
 
 from __future__ import annotations
 
