@@ -20,7 +20,7 @@ class Broken:
     reason: str
 
     def __str__(self) -> str:
-        return f"broken plugin left out: {self.distribution} ({self.entry_point}): {self.reason}"
+        return f"broken: {self.distribution} ({self.entry_point}): {self.reason}"
 
 
 #: Told of each broken plugin when the registry is loaded.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from dpbench import __version__, api, hookspecs
 from dpbench.api.checks import class_problems
 from dpbench.broken import Broken, listeners
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
+from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files
 
 __all__ = ["Broken", "Listener", "Refused", "Registered", "Registry", "registry"]
 
@@ -41,6 +44,8 @@ HOOKS: dict[str, type[api.Plugin]] = {
 EVENTS = ("planned", "started", "progress", "finished", "failed")
 #: Set to a comma-separated list of distributions to load no others; empty loads none.
 ONLY_VARIABLE = "DPBENCH_PLUGINS"
+#: Set to a comma-separated list of distributions to leave out.
+DISABLE_VARIABLE = "DPBENCH_DISABLE_PLUGINS"
 
 
 class Refused(DpbenchError):
@@ -176,15 +181,17 @@ def _slots(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def load(registry: Registry) -> Registry:
-    """Fill ``registry`` with the built-ins, then with every installed entry point."""
+    """Fill ``registry`` with the built-ins, every installed entry point, then single files.
+
+    Raises:
+        BadPluginFile: a file that cannot be loaded; who names one wants it.
+    """
     for package in BUILTINS:
         module = importlib.import_module(f"dpbench.{package}.plugin")
         registry.add(module, "dpbench", __version__)
-    only = os.environ.get(ONLY_VARIABLE)
-    allowed = None if only is None else {name.strip() for name in only.split(",")}
     for distribution in importlib.metadata.distributions():
         name = distribution.name
-        if allowed is not None and name not in allowed:
+        if not _wanted(name):
             continue
         for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):
             try:
@@ -192,6 +199,12 @@ def load(registry: Registry) -> Registry:
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 reason = f"{type(error).__name__}: {one_line(error)}"
                 _leave_out(registry, Broken(name, entry_point.value, reason))
+    for path in plugin_files():
+        module = load_file(path)
+        try:
+            registry.add(module, path.name, file_hash(path))
+        except Refused as error:
+            raise BadPluginFile(f"plugin file {path}: {error}") from error
     return registry
 
 
@@ -201,7 +214,23 @@ def _leave_out(registry: Registry, broken: Broken) -> None:
         tell(broken)
 
 
+def _wanted(distribution: str) -> bool:
+    """Say whether the environment leaves a distribution in."""
+    only = os.environ.get(ONLY_VARIABLE)
+    if only is not None and distribution not in _names(only):
+        return False
+    return distribution not in _names(os.environ.get(DISABLE_VARIABLE, ""))
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",")}
+
+
 @functools.cache
 def registry() -> Registry:
-    """Return the process-wide registry, loading it at the first call."""
-    return load(Registry())
+    """Return the process-wide registry, loading it at the first call.
+
+    What a plugin prints while it is loaded goes to stderr: stdout is for tables and JSON.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(Registry())

@@ -1,10 +1,12 @@
 """Tables, plots and the page that are made of results."""
 
 from dpbench.leaderboard.board import Leaderboard, load
+from dpbench.leaderboard.finished import FinishedTrial
 from dpbench.leaderboard.render import print_leaderboard, render
 from dpbench.leaderboard.write import Written, private_notice, write_board, write_leaderboard
 
 __all__ = [
+    "FinishedTrial",
     "Leaderboard",
     "Written",
     "load",

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean
+from dpbench.leaderboard.finished import FinishedTrial, the_one
 from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.planning.selector import InvalidSelector, Selector
@@ -16,6 +17,8 @@ from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_r
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from dpbench.leaderboard.drawn import Plot
 
 __all__ = ["Leaderboard", "load"]
 
@@ -75,6 +78,48 @@ class Leaderboard:
 
         columns, rows = flat(self.records)
         return DataFrame(map(typed, rows), columns=columns)
+
+    def trial(
+        self,
+        method: str,
+        *,
+        dataset: str | None = None,
+        settings: str | None = None,
+        epsilon: float | None = None,
+        clip: float | None = None,
+        seed: int | None = None,
+        labels: str | None = None,
+        protocol: str | None = None,
+    ) -> FinishedTrial:
+        """Return the one trial or control of this name that has what is given.
+
+        Raises:
+            DpbenchError: there is none, or there are several; the message says in what
+                these differ.
+        """
+        names = sorted({result.method for result in self.results})
+        rows = [result for result in self.results if result.method.lower() == method.lower()]
+        if not rows:
+            raise UnknownName("method", method, names)
+        found = the_one(
+            rows, dataset=dataset, settings=settings, epsilon=epsilon, clip=clip, seed=seed,
+            labels=labels, protocol=protocol,
+        )  # fmt: skip
+        return FinishedTrial(found, self.runs)
+
+    def plot(self, figure: str = "fid") -> Plot:
+        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``.
+
+        Raises:
+            DpbenchError: there is no such figure, nothing to draw, or results of several
+                data sets, settings or protocols, which never share a plot.
+        """
+        from dpbench.leaderboard.drawn import draw
+
+        if len(self.sections) != 1:
+            titles = "; ".join(section.title for section in self.sections) or "none"
+            raise DpbenchError(f"a plot is of one table, and these are {titles}: filter them")
+        return draw(figure, self.sections[0])
 
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""

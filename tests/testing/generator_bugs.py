@@ -74,7 +74,7 @@ class HonestDeclared(Honest):
 
 
 class FitWithoutContext(Honest):
-    def fit(self, private, public): ...
+    def fit(self, private, public): ...  # type: ignore[override]
 
 
 class UnwritableParams(Params):
@@ -350,6 +350,7 @@ class Accumulates(Honest):
         for _ in range(5):
             for _ in range(2):
                 gradient.step()
+        assert module.weight.grad is not None
         self.mean = module.weight.grad[0].clone()
 
 
@@ -375,9 +376,10 @@ class ShufflesBatches(Honest):
         gradient = PrivateGradient(
             private, module, lambda m, z: m(z).square().sum(1), sampling_rate=0.1, steps=40
         )
-        gradient._sampler = Shuffler(private.size)
+        gradient._sampler = Shuffler(private.size)  # type: ignore[assignment]
         for _ in range(40):
             gradient.step()
+        assert module.weight.grad is not None
         self.mean = module.weight.grad[0].clone()
 
 
