@@ -7,9 +7,12 @@ pytest classes one test for each check::
 
     class TestMine(GeneratorKit):
         plugin = Mine
+
+How well a generator learns is its own tests' affair: :func:`fit` fits one to latents.
 """
 
 from dpbench.testing.checks import CHECKS, Broken, Check, NotRun
+from dpbench.testing.fits import Fit, fit
 from dpbench.testing.kits import (
     DatasetKit,
     EvaluatorKit,
@@ -32,6 +35,7 @@ __all__ = [
     "EvaluatorKit",
     "ExecutorKit",
     "ExtractorKit",
+    "Fit",
     "GeneratorKit",
     "Kit",
     "MetricKit",
@@ -41,4 +45,5 @@ __all__ = [
     "Report",
     "Result",
     "check",
+    "fit",
 ]
