@@ -101,6 +101,7 @@ class KidMetric(Metric):
     name = "kid"
     cost = 0.5
     Params = KidParams
+    check_params: ClassVar = {"subset_size": 50}
     columns: ClassVar = {
         "kid": Column("lower", low=float("-inf"), title="KID"),
         "kid_se": Column("none", title="KID std error"),
