@@ -60,7 +60,9 @@ class DescentParams(Params):
 
     components: int | None = Field(None, ge=1, description="Gaussians; automatic: by the budget")
     steps: int = Field(40, ge=1, description="private gradients")
-    batch: int = Field(4096, ge=1, description="expected size of a Poisson batch")
+    batch: int | None = Field(
+        None, ge=1, description="expected batch; automatic: 4,096, all records below ε = 0.5"
+    )
     gaussian_share: float | None = Field(None, gt=0, lt=1, description="buys the first Gaussian")
     descent_share: float | None = Field(None, gt=0, lt=1, description="buys the steps")
 
@@ -184,7 +186,9 @@ class DescentMixture(_Released):
         return max(single, min(40, round(1.5 * single)))
 
     def _schedule(self, private: PrivateLatents, share: float) -> LaneSchedule:
-        steps, rate = self.params.steps, min(1.0, self.params.batch / private.size)
+        tight = private.budget.epsilon < 0.5  # sampling gains nothing there
+        batch = self.params.batch or (private.size if tight else 4096)
+        steps, rate = self.params.steps, min(1.0, batch / private.size)
         noise = private.noise_multiplier(rate, steps, share=share)
         return LaneSchedule(rate, steps, private.clip, noise)
 
