@@ -101,6 +101,7 @@ class KidMetric(Metric):
     name = "kid"
     cost = 0.5
     Params = KidParams
+    check_params: ClassVar = {"subset_size": 50}
     columns: ClassVar = {
         "kid": Column("lower", low=float("-inf"), title="KID"),
         "kid_se": Column("none", title="KID std error"),
@@ -186,7 +187,7 @@ class DownstreamMetric(Metric):
     """
 
     name = "downstream"
-    cost = 30.0
+    cost = 5.0
     Params = DownstreamParams
     columns: ClassVar = {
         "accuracy_cnn": Column("higher", high=1.0, title="accuracy, CNN"),
