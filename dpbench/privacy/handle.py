@@ -85,12 +85,12 @@ class PrivateLatents:
     @property
     def size(self) -> int:
         """Number of records N, null records included; public (it sets sampling rates)."""
-        return self._session.latents.shape[0]
+        return self._session.table.shape[0]
 
     @property
     def dim(self) -> int:
         """Latent size d."""
-        return self._session.latents.shape[1]
+        return self._session.table.shape[1]
 
     @property
     def classes(self) -> int:
@@ -100,7 +100,7 @@ class PrivateLatents:
     @property
     def device(self) -> torch.device:
         """Where contributions find their latents."""
-        return self._session.latents.device
+        return self._session.table.device
 
     @property
     def budget(self) -> Budget:

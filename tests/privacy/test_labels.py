@@ -122,6 +122,7 @@ def test_a_view_of_one_class_holds_null_records_for_all_others() -> None:
     for number, view in enumerate(views):
         assert torch.equal(view._session.present, LABELS.eq(number))
         assert not view._latents[LABELS.ne(number)].any()
+        assert view._session.table is Z  # however many classes, one table
     together = torch.cat([sums(view) for view in views])
     assert torch.equal(together, sums(session().handle))
 
@@ -254,6 +255,9 @@ def test_samples_of_dp_sgd_are_checked_class_by_class() -> None:
     from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 
     def traces(batch: Tensor) -> Sequence[LinearTrace]:
+        for number, rows in enumerate(batch):
+            known = torch.cat([Z[LABELS.eq(number)], torch.zeros(1, DIM)])
+            assert torch.cdist(rows, known).amin(1).max() < 1e-3  # no other class is to be seen
         return [LinearTrace(0, batch, torch.ones(*batch.shape[:2], 1))]
 
     whole = session()
