@@ -23,4 +23,5 @@ def request_again(config: Config, chosen: Result) -> Request:
         seeds=(chosen.seed or 0,),
         protocols=(str(chosen.protocol["name"]),),
         methods=(chosen.method,),
+        labels=(chosen.labels,),
     )

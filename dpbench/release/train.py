@@ -89,4 +89,5 @@ def _sampler(row: Row, store: Store) -> Sampler:
         row.trial.method.public,
         row.trial.method.generator,
         {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
+        row.classes,
     )
