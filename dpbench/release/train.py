@@ -73,6 +73,7 @@ def _request(config: Config, chosen: Result) -> Request:
         clip=(chosen.clip,),
         seeds=(chosen.seed or 0,),
         methods=(chosen.method,),
+        labels=(chosen.labels,),
     )
 
 
@@ -104,4 +105,5 @@ def _sampler(row: Row, store: Store) -> Sampler:
         row.trial.method.public,
         row.trial.method.generator,
         {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
+        row.classes,
     )
