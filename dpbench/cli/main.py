@@ -17,6 +17,9 @@ __all__ = ["cli", "main"]
 VERBS = (
     "run",
     "leaderboard",
+    "show",
+    "open",
+    "status",
     "score",
     "audit",
     "statement",
