@@ -84,8 +84,12 @@ class PrivateLatents:
 
     @property
     def size(self) -> int:
-        """Number of records N, null records included; public (it sets sampling rates)."""
-        return self._session.table.shape[0]
+        """Number of records N, null records included; public (it sets sampling rates).
+
+        In a view of one class it is N over the number of classes, since how many records
+        a class has is private: it is off by as much as classes are unequal.
+        """
+        return self._session.size
 
     @property
     def dim(self) -> int:
@@ -214,8 +218,7 @@ class PrivateLatents:
         """Return one handle for each class, in which all other records are null records.
 
         What is done with each of them is accounted once (parallel composition): a record
-        is in one class. They must meet the same mechanisms. ``size`` still counts all
-        records, for the number in a class is private. Without labels it is this handle.
+        is in one class. They must meet the same mechanisms. Without labels it is this handle.
         """
         return [session.handle for session in self._session.by_class()]
 

@@ -184,7 +184,7 @@ class DPSGDLanes:
         steps = [schedule.steps for schedule in schedules]
         if steps != sorted(steps, reverse=True):
             raise ValueError("lanes must be ordered by falling number of steps")
-        sizes = {private.size for private in privates}
+        sizes = {len(private._session.table) for private in privates}
         if len(sizes) != 1 or len(privates) != len(schedules):
             raise ValueError("every lane needs one schedule and equally many records")
         self.size = sizes.pop()
@@ -195,7 +195,8 @@ class DPSGDLanes:
         self._noise = torch.empty_like(params.flat[0])  # one lane's: it stays in the cache
         self._clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
         self._batch = torch.tensor(
-            [s.sampling_rate * self.size for s in schedules], device=device
+            [s.sampling_rate * p.size for s, p in zip(schedules, privates, strict=True)],
+            device=device,
         ).unsqueeze(1)
         self._labelled = labelled and self._privates[0].classes > 1
         self._source, self._offsets = self._records(view, device)

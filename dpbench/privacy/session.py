@@ -78,15 +78,18 @@ class PrivateSession:
         keep = whole or self.shared
         self.table = latents if keep else latents.masked_fill(~self.present[:, None], 0)
         self.secure_rng = secure_rng
-        self.evidence = (
-            None if canaries is None else Evidence(canaries, self.table, canary_labels)
-        )
+        self.evidence = None if canaries is None else Evidence(canaries, self.table, canary_labels)
         self.handle = PrivateLatents(self)
         self._noise_seed = noise_seed
         self._mechanisms = Ledger(rng=self.rng_mode)
         self._uses: list[tuple[int, GaussianUse]] = []
         self._streams: Counter[str] = Counter()
         self._divisions: list[list[_ClassSession]] = []
+
+    @property
+    def size(self) -> int:
+        """How many records there are, for all that is public."""
+        return len(self.table)
 
     @property
     def latents(self) -> Tensor:
@@ -199,6 +202,10 @@ class _ClassSession(PrivateSession):
         )
         if whole.evidence is not None:
             self.evidence = whole.evidence.of_class(number)
+
+    @property
+    def size(self) -> int:
+        return max(1, round(len(self.table) / self._whole.classes))
 
     @property
     def held(self) -> list[Mechanism]:
