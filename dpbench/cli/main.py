@@ -24,6 +24,7 @@ VERBS = (
     "data",
     "config",
     "plugins",
+    "new",
 )
 
 
