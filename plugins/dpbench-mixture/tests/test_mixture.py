@@ -3,12 +3,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from dpbench_mixture import GaussianGenerator, MixtureGenerator, register_generators
 from torch import Tensor
 
 from dpbench.api import Context
+from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.privacy.session import PrivateSession
@@ -126,3 +128,46 @@ def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
     verdict = replay(cls, lanes, PUBLIC, PRIVATE, records=300)
     assert verdict.verdict == "passed", verdict.reason
     assert verdict.releases > 0
+
+
+LABELS = (PRIVATE[:, 0] > 0).long()
+
+
+def labelled(cls: Any, epsilon: float) -> tuple[Any, PrivateLatents]:
+    budget, context = Budget(epsilon, 1e-6), Context(0)
+    whole = PrivateSession(PRIVATE, budget, 1.0, context, noise_seed=9, labels=LABELS, classes=2)
+    generator = make_generator(cls, cls.Params(), DIM, 2)
+    generator.fit(whole.handle, PUBLIC, context)
+    return generator, whole.handle
+
+
+def test_without_noise_each_class_has_the_moments_that_numpy_finds() -> None:
+    generator, _ = labelled(GaussianGenerator, math.inf)
+    made, labels = draw(generator, 100_000, _rng(2), 2)
+    assert labels is not None
+    for number in range(2):
+        own, records = made[labels == number].numpy(), PRIVATE[LABELS.eq(number)].numpy()
+        np.testing.assert_allclose(own.mean(0), records.mean(0), atol=0.05)
+        np.testing.assert_allclose(np.cov(own.T), np.cov(records.T), atol=0.1)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_classes_are_released_for_the_price_of_one(cls: Any) -> None:
+    _, private = labelled(cls, 1.0)
+    assert 0.98 <= private.spent.epsilon <= 1.0
+    assert {entry.classes for entry in private.ledger.mechanisms} == {2}
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_a_saved_state_samples_the_same_of_every_class(cls: Any) -> None:
+    generator, _ = labelled(cls, 1.0)
+    other = make_generator(cls, cls.Params(), DIM, 2)
+    other.restore(generator.state())
+    assert torch.equal(draw(generator, 9, _rng(4), 2)[0], draw(other, 9, _rng(4), 2)[0])
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_with_labels_a_replay_finds_nothing_but_releases(cls: Any) -> None:
+    lanes = [ReplayLane(cls.Params(), Budget(e, 1e-6), 1.0, 5) for e in (8.0, 1.0)]
+    verdict = replay(cls, lanes, PUBLIC, PRIVATE, labels=LABELS, classes=2, records=300)
+    assert verdict.verdict == "passed", verdict.reason
