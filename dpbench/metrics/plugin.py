@@ -187,7 +187,7 @@ class DownstreamMetric(Metric):
     """
 
     name = "downstream"
-    cost = 30.0
+    cost = 5.0
     Params = DownstreamParams
     columns: ClassVar = {
         "accuracy_cnn": Column("higher", high=1.0, title="accuracy, CNN"),
