@@ -35,7 +35,9 @@ def names(registry: Registry) -> dict[str, set[str]]:
 
 def test_built_ins_are_registered_like_anyones(forget: Callable[[], None]) -> None:
     known = names(plugins.registry())
-    assert known["dataset"] == {"mnist", "fashion-mnist", "npz", "folder"}
+    assert known["dataset"] == {
+        "mnist", "fashion-mnist", "npz", "folder", "glyphs", "garments",
+    }  # fmt: skip
     assert known["public"] == {"ae", "wgan"}
     assert known["extractor"] == {"encoder", "gradient", "projected-gradient"}
     assert known["generator"] == {"gan", "vae"}
@@ -139,7 +141,7 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
                 register(Seer)
             """,
             "there is no hook 'register_generator'; did you mean 'register_generators'?; "
-            "Seer.requires is {'see'}: give a frozenset of encode, decode, prior; "
+            "Seer.requires is {'see'}: give a frozenset of encode, decode, prior, pixels; "
             "Seer.extract does not take (self, model, images, context); "
             "Lanes.lane_params is frozenset({'width'}): "
             "give a frozenset of hyperparameters' names; Lanes.state is not a method; "

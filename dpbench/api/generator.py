@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dpbench.api.context import Context
 from dpbench.api.plugin import Plugin
+from dpbench.api.public_model import Capability
 
 if TYPE_CHECKING:
     from dpbench.privacy.handle import PrivateLatents
@@ -28,17 +29,26 @@ class PrivateGenerator(Plugin, ABC):
 
     Attributes:
         label: the generator's part of a method's name (``ae-enc-GAN``).
+        requires: capabilities that the public model must provide; most need none.
         lane_params: hyperparameters in which trials trained together by
             :meth:`fit_lanes` may differ; all others are equal within a group.
+        conditional: whether it learns from labelled records by itself. Its constructor
+            then takes ``classes``, and :meth:`sample` ``labels``, int64 ``[count]`` in
+            ``0..classes-1``, where that is more than 1. Any other generator is trained
+            once for each class.
+        classes: number of classes; 1 where records have no labels.
     """
 
     kind = "generator"
     label: ClassVar[str]
+    requires: ClassVar[frozenset[Capability]] = frozenset()
     lane_params: ClassVar[frozenset[str]] = frozenset()
+    conditional: ClassVar[bool] = False
 
-    def __init__(self, params: Any, latent_dim: int) -> None:
+    def __init__(self, params: Any, latent_dim: int, classes: int = 1) -> None:
         self.params = params
         self.latent_dim = latent_dim
+        self.classes = classes
 
     @classmethod
     def label_of(cls, params: Any) -> str:

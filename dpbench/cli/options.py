@@ -26,6 +26,7 @@ __all__ = [
     "method_option",
     "patterns",
     "runs_option",
+    "take_plugin_files",
 ]
 
 MakeExecutor = Callable[["Config", "RunDirectory"], "Executor"]
@@ -54,6 +55,33 @@ method_option = click.option(
     "Where trials are planned, vae[steps=100] sets a hyperparameter, "
     "vae[hidden=64|128] sweeps it.",
 )
+
+
+def take_plugin_files(command: click.Command) -> None:
+    """Give a verb, and the verbs in it, the option ``--plugin``."""
+    if not any(param.name == "plugin" for param in command.params):
+        command.params.append(
+            click.Option(
+                ["--plugin"],
+                multiple=True,
+                is_eager=True,
+                expose_value=False,
+                metavar="FILE.py",
+                help="Also load plugins from this file; repeatable.",
+                callback=_use_plugin_files,
+            )
+        )
+    for inner in getattr(command, "commands", {}).values():
+        take_plugin_files(inner)
+
+
+def _use_plugin_files(_context: click.Context, _option: Any, paths: tuple[str, ...]) -> None:
+    if paths:
+        from dpbench.plugin_files import use_files
+        from dpbench.plugins import registry
+
+        use_files(map(Path, paths))
+        registry.cache_clear()
 
 
 def patterns(method: str | None, methods: tuple[str, ...]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def command(
 
     Flavour, unit, adjacency, the four epsilons, composition by two accountants, every
     mechanism, sampling, audit, randomness, selection, implementation, rationale, and what
-    is not covered. As JSON it holds the ledger for tools/recompute_epsilon.py.
+    is not covered. As JSON it holds the ledger for `recompute_epsilon.py`.
     """
     import json
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dpbench.api import Context, Params
 from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
+from dpbench.privacy.by_class import balanced_labels
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import release_noise
 
@@ -51,10 +52,11 @@ class PriorParams(Params):
 
 
 def mixture_recipe(params: PriorParams, private: PrivateLatents, share: float) -> MixtureRecipe:
-    """Choose the size of the released prior from the budget and the data.
+    """Choose the size of the released prior, of each class, from the budget and the data.
 
     The automatic number of components is ``sqrt(N / (noise * d))``, at most 40: the
-    more records there are per unit of noise in a mean's ``d`` entries, the finer.
+    more records there are per unit of noise in a mean's ``d`` entries, the finer. With
+    labels N is that of a class, were they equally many.
     Under noise every further release makes all of them noisier, so there are three
     (one Gaussian, one move of the means, one refinement); without, many.
     """
@@ -63,7 +65,8 @@ def mixture_recipe(params: PriorParams, private: PrivateLatents, share: float) -
         return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
         return MixtureRecipe(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
-    most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
+    size = private.size / private.classes
+    most = math.sqrt(size / (release_noise(private, share, 1) * private.dim))
     automatic = round(min(_MOST, max(1.0, most)))
     if not components and automatic == 1:
         return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))
@@ -83,7 +86,8 @@ def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) 
 class PriorPool:
     """Consecutive batches of free draws for many lanes, ``[A, count, d]`` at a time.
 
-    Each lane draws from its own prior with its own stream, many batches ahead.
+    Each lane draws from its own prior with its own stream, many batches ahead. Where a
+    prior has classes a batch holds as many of each, in turn.
     With ``fixed`` every batch lies where the one before lay, for a captured step.
 
     Attributes:
@@ -113,7 +117,9 @@ class PriorPool:
         at = self._turn % self._ahead
         if at == 0:
             for lane in range(lanes):
-                draws = self._priors[lane].sample(self._pool.shape[1], self._streams[lane])
+                prior, rows = self._priors[lane], self._pool.shape[1]
+                labels = balanced_labels(self._count, prior.classes).repeat(self._ahead)
+                draws = prior.sample(rows, self._streams[lane], labels.to(self._pool.device))
                 self._pool[lane] = draws
         self._turn += 1
         drawn = self._pool[:lanes, at * self._count : (at + 1) * self._count]

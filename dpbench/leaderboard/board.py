@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean
+from dpbench.leaderboard.finished import FinishedTrial, the_one
 from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.planning.selector import InvalidSelector, Selector
@@ -16,6 +17,8 @@ from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_r
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from dpbench.leaderboard.drawn import Plot
 
 __all__ = ["Leaderboard", "load"]
 
@@ -29,12 +32,14 @@ class Leaderboard:
         runs: where they were read from; pictures need the artifacts there.
         set_aside: files under ``runs`` that cannot be read, with the reason.
         history: the commands that made the results.
+        numbers: of each result, by key, its row among all that were read: counted from one.
     """
 
     results: tuple[Result, ...]
     runs: Path | None = None
     set_aside: tuple[SetAside, ...] = ()
     history: tuple[Run, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -76,6 +81,48 @@ class Leaderboard:
         columns, rows = flat(self.records)
         return DataFrame(map(typed, rows), columns=columns)
 
+    def trial(
+        self,
+        method: str,
+        *,
+        dataset: str | None = None,
+        settings: str | None = None,
+        epsilon: float | None = None,
+        clip: float | None = None,
+        seed: int | None = None,
+        labels: str | None = None,
+        protocol: str | None = None,
+    ) -> FinishedTrial:
+        """Return the one trial or control of this name that has what is given.
+
+        Raises:
+            DpbenchError: there is none, or there are several; the message says in what
+                these differ.
+        """
+        names = sorted({result.method for result in self.results})
+        rows = [result for result in self.results if result.method.lower() == method.lower()]
+        if not rows:
+            raise UnknownName("method", method, names)
+        found = the_one(
+            rows, dataset=dataset, settings=settings, epsilon=epsilon, clip=clip, seed=seed,
+            labels=labels, protocol=protocol,
+        )  # fmt: skip
+        return FinishedTrial(found, self.runs)
+
+    def plot(self, figure: str = "fid") -> Plot:
+        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``.
+
+        Raises:
+            DpbenchError: there is no such figure, nothing to draw, or results of several
+                data sets, settings or protocols, which never share a plot.
+        """
+        from dpbench.leaderboard.drawn import draw
+
+        if len(self.sections) != 1:
+            titles = "; ".join(section.title for section in self.sections) or "none"
+            raise DpbenchError(f"a plot is of one table, and these are {titles}: filter them")
+        return draw(figure, self.sections[0])
+
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""
         kept = tuple(result for result in self.results if result.key in keys)
@@ -96,11 +143,11 @@ class Leaderboard:
             DpbenchError: nothing matches.
         """
         kept = list(self.results)
-        for option, wanted, field in (
+        for option, wanted, named in (
             ("dataset", dataset, lambda r: r.dataset),
             ("protocol", protocol, lambda r: r.protocol["name"]),
         ):
-            kept = _equal(kept, option, wanted, field)
+            kept = _equal(kept, option, wanted, named)
         kept = _of_settings(kept, settings)
         if grid:
             kept = _of_grid(kept, grid)
@@ -178,13 +225,13 @@ def _with_controls(results: list[Result], wanted: Callable[[Result], bool]) -> l
     """Keep the trials that are ``wanted``, and the controls that stand beside them."""
     kept = [result for result in results if wanted(result)]
     places = {
-        (r.dataset, r.settings, r.protocol["name"], *through)
+        (r.dataset, r.settings, r.labels, r.protocol["name"], *through)
         for r in kept
         for through in ((r.public, r.extractor), (None, None))
     }
 
     def beside(result: Result) -> bool:
-        place = (result.dataset, result.settings, result.protocol["name"])
+        place = (result.dataset, result.settings, result.labels, result.protocol["name"])
         return result.is_control and (*place, result.public, result.extractor) in places
 
     return [result for result in results if wanted(result) or beside(result)]
@@ -203,4 +250,5 @@ def load(runs: Path) -> Leaderboard:
             f"no results under {runs}{bad}: make some with `dpbench run --grid smoke --runs {runs}`"
         )
     history, unread = read_history(runs)
-    return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history))
+    numbers = {result.key: number for number, result in enumerate(rows.results, 1)}
+    return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history), numbers)

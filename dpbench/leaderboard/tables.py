@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.view import SHORT, View
 from dpbench.leaderboard.words import (
     CONTROLS,
     heading,
@@ -18,7 +19,20 @@ from dpbench.leaderboard.words import (
 )
 from dpbench.results import CONTROL, Privacy, Result
 
-__all__ = ["Column", "Table", "best_tables", "metric_columns", "sweep_tables"]
+__all__ = [
+    "Column",
+    "Figures",
+    "Table",
+    "absence",
+    "best_tables",
+    "control_line",
+    "control_table",
+    "metric_columns",
+    "named_controls",
+    "ruled",
+    "short_table",
+    "trust_text",
+]
 
 MISSING = "–"
 COLLAPSED = "†"
@@ -63,7 +77,7 @@ def metric_columns() -> dict[str, MetricColumn]:
     return {key: column for entry in metrics for key, column in entry.cls.columns.items()}
 
 
-class _Figures:
+class Figures:
     """Prints figures of one section, each with its metric's digits and heading."""
 
     def __init__(self, section: Section) -> None:
@@ -76,6 +90,10 @@ class _Figures:
     def title(self, key: str) -> str:
         title = self.column(key).title or key
         return heading(title, self.section.protocol) if key in ("fid", "is", "kid") else title
+
+    def short(self, key: str) -> str:
+        """Return the heading without the evaluator, for where it is said once."""
+        return self.column(key).title or key
 
     def text(self, candidate: Candidate, key: str, counted: bool = True) -> str:
         """Print mean and spread; ``counted`` adds an unusual number of seeds."""
@@ -99,13 +117,13 @@ class _Figures:
 
 def best_tables(section: Section) -> list[Table]:
     """Return the tables of the best clip per method and target, and of the controls."""
-    figures = _Figures(section)
-    tables = [_scores(section, figures), _controls(section, figures)]
+    figures = Figures(section)
+    tables = [_scores(section, figures), control_table(section, figures)]
     tables += [_chosen(section), _further(section, figures)]
     return [table for table in tables if table.rows]
 
 
-def _scores(section: Section, figures: _Figures) -> Table:
+def _scores(section: Section, figures: Figures) -> Table:
     columns = [Column("method", left=True)]
     for target in section.targets:
         group = section.target_text(target)
@@ -130,21 +148,61 @@ def _scores(section: Section, figures: _Figures) -> Table:
     return table
 
 
-def _score_cells(section: Section, figures: _Figures, method: str, target: Target) -> list[str]:
+def _score_cells(section: Section, figures: Figures, method: str, target: Target) -> list[str]:
     best = section.chosen(method, target)
     if best is None:
-        if found := section.distrust(method, target):
-            return [found[0], MISSING, MISSING]
-        statuses = {status for c in section.among(method, target) for status in c.statuses}
-        reason = next((status for status in GRAVITY if status in statuses), "")
-        return [reason or ("no FID" if statuses else MISSING), MISSING, MISSING]
+        return [absence(section, method, target), MISSING, MISSING]
     fid = best.figure(PRIMARY)
     score = best.figure("is")
     ratio = figures.ratio(fid.mean if fid else None)
     return [figures.text(best, "fid"), ratio, figures.plain(score.mean if score else None, "is")]
 
 
-def _controls(section: Section, figures: _Figures) -> Table:
+def short_table(section: Section, view: View = SHORT) -> Table:
+    """Return methods by target, best first: rank and the figures of ``view``, nothing else."""
+    figures, targets = Figures(section), view.among(section)
+    columns = [Column("method", left=True)]
+    for target in targets:
+        group = section.target_text(target)
+        columns.append(Column("#", group))
+        columns += [Column(figures.title(k), group, short=figures.short(k)) for k in view.metrics]
+    named = ", ".join(figures.title(key) for key in view.metrics)
+    table = Table("short", named, columns)
+    ranks = [section.ranks(target) for target in targets]
+    for row, method in enumerate(view.order(section)):
+        cells = [method]
+        for target, labels in zip(targets, ranks, strict=True):
+            if labels.get(method, "").rstrip("=?") == "1":
+                table.bold.add((row, len(cells) + 1))
+            cells += _short_cells(section, figures, view, method, target, labels.get(method))
+        table.rows.append(cells)
+    return table
+
+
+def _short_cells(
+    section: Section, figures: Figures, view: View, method: str, target: Target, rank: str | None
+) -> list[str]:
+    best = section.chosen(method, target)
+    if best is None:
+        return [MISSING, absence(section, method, target), *[MISSING] * (len(view.metrics) - 1)]
+    cells = [(rank or MISSING) + (COLLAPSED if best.collapsed else "")]
+    for key in view.metrics:
+        figure = best.figure(key)
+        mean = figures.plain(figure.mean if figure else None, key)
+        cells.append(figures.text(best, key) if view.spread and key == PRIMARY else mean)
+    return cells
+
+
+def absence(section: Section, method: str, target: Target) -> str:
+    """Return what stands where a method has no figure at a target: the gravest status."""
+    if found := section.distrust(method, target):
+        return found[0]
+    statuses = {status for c in section.among(method, target) for status in c.statuses}
+    reason = next((status for status in GRAVITY if status in statuses), "")
+    return reason or ("no FID" if statuses else MISSING)
+
+
+def control_table(section: Section, figures: Figures) -> Table:
     columns = [
         Column("control", left=True),
         Column("through", left=True),
@@ -160,6 +218,19 @@ def _controls(section: Section, figures: _Figures) -> Table:
         rest = [figures.ratio(fid), figures.plain(control.metrics.get("is"), "is")]
         table.rows.append([name, through, shown, *rest, CONTROLS.get(name, "")])
     return table
+
+
+def control_line(section: Section) -> str:
+    """Return the FID of each kind of control in one line; of several, the least and the most."""
+    found: dict[str, list[float]] = {}
+    for name, _, control in named_controls(section):
+        if (fid := control.metrics.get(PRIMARY)) is not None:
+            found.setdefault(name, []).append(fid)
+    said = []
+    for name, fids in found.items():
+        ends = dict.fromkeys(significant(fid) for fid in (min(fids), max(fids)))
+        said.append(f"{name} {'–'.join(ends)}")
+    return f"controls: {', '.join(said)}" if said else ""
 
 
 def named_controls(section: Section) -> list[tuple[str, str, Result]]:
@@ -207,10 +278,10 @@ def _chosen(section: Section) -> Table:
                 trust_text(best),
             ]
         )
-    return _ruled(table)
+    return ruled(table)
 
 
-def _further(section: Section, figures: _Figures) -> Table:
+def _further(section: Section, figures: Figures) -> Table:
     keys = figures.extra()
     columns = [Column("target", left=True), Column("method", left=True)]
     columns += [Column(figures.title(key)) for key in keys]
@@ -224,7 +295,7 @@ def _further(section: Section, figures: _Figures) -> Table:
     for name, through, control in named_controls(section):
         row = [figures.plain(control.metrics.get(key), key) for key in keys]
         table.rows.append([name, through, *row])
-    table = _ruled(table)
+    table = ruled(table)
     table.breaks = {row for row in table.breaks if row < trials}
     return table
 
@@ -236,39 +307,7 @@ def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
                 yield target, method, best
 
 
-def sweep_tables(section: Section) -> list[Table]:
-    """Return the full sweep: one row per method, target, clip and setting of other axes."""
-    figures = _Figures(section)
-    titles = ["seeds", figures.title("fid"), "/ public", figures.title("is"), "ε spent"]
-    columns = [
-        Column("target", left=True),
-        Column("method", left=True),
-        Column("clip", left=True),
-        *map(Column, titles),
-        Column("status", left=True),
-    ]
-    table = Table("sweep", "Every clip (bold: the best one)", columns, keys=3)
-    for row, candidate in enumerate(section.candidates):
-        if candidate is section.chosen(candidate.method, candidate.target):
-            table.bold.add((row, 4))
-        fid = candidate.figure(PRIMARY)
-        table.rows.append(
-            [
-                section.target_text(candidate.target),
-                candidate.method,
-                candidate.setting or MISSING,
-                f"{len(candidate.seeds(PRIMARY))}/{len(candidate.results)}",
-                figures.text(candidate, "fid", counted=False),
-                figures.ratio(fid.mean if fid else None),
-                figures.text(candidate, "is", counted=False),
-                MISSING if candidate.spent is None else significant(candidate.spent),
-                ", ".join(sorted(candidate.statuses)),
-            ]
-        )
-    return [t for t in (_ruled(table), _controls(section, figures)) if t.rows]
-
-
-def _ruled(table: Table) -> Table:
+def ruled(table: Table) -> Table:
     """Draw a rule wherever the first column changes."""
     firsts = [row[0] for row in table.rows]
     table.breaks = {row for row, (a, b) in enumerate(pairwise(firsts)) if a != b}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dpbench.component import Component
 from dpbench.errors import UnknownName
@@ -14,6 +14,7 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.planning.layers import read_layers
 from dpbench.planning.violations import InvalidConfig, InvalidParams, explain, report, violations
 from dpbench.plugins import Registry
+from dpbench.results.identity import Labels
 
 __all__ = ["Config", "ConfigFile", "GridConfig", "InvalidConfig", "load_config"]
 
@@ -29,6 +30,11 @@ SECTIONS = {
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PluginTables = dict[str, dict[str, Any]]
+
+
+def _listed(value: Any) -> Any:
+    """Take ``labels = "private"`` for a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 class Strict(BaseModel):
@@ -67,6 +73,7 @@ class GridConfig(Strict):
     noise_multiplier: list[Positive] = []
     clip: list[Positive] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
+    labels: Annotated[list[Labels], BeforeValidator(_listed), Field(min_length=1)] = ["none"]
     delta: float | None = Field(default=None, gt=0, lt=1)
     protocols: list[str] | None = Field(default=None, min_length=1)
     axes: dict[str, list[Any]] = {}

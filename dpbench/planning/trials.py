@@ -13,7 +13,7 @@ from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Config, GridConfig
 from dpbench.planning.methods import COMPONENTS, Axes, Method, methods_with_axes, select
 from dpbench.planning.selector import Selector
-from dpbench.results.identity import DEFAULT, TrialIdentity
+from dpbench.results.identity import DEFAULT, Labels, TrialIdentity
 from dpbench.store import content_key
 
 __all__ = ["Request", "Trial", "plan_trials"]
@@ -60,6 +60,10 @@ class Trial:
     def settings(self) -> str:
         return self.identity.settings
 
+    @property
+    def labels(self) -> Labels:
+        return self.identity.labels
+
 
 @dataclass(frozen=True)
 class Request:
@@ -73,6 +77,7 @@ class Request:
     seeds: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    labels: tuple[Labels, ...] = ()
 
 
 def plan_trials(config: Config, request: Request) -> list[Trial]:
@@ -152,8 +157,11 @@ def _trials_with(
     latents = (grid.latents or config.file.latents).model_dump()
     settings = _settings(config, grid)
     for axes, method in methods:
-        for (epsilon, noise), clip, seed in itertools.product(
-            _noises(grid, request), request.clip or grid.clip, request.seeds or grid.seeds
+        for labels, (epsilon, noise), clip, seed in itertools.product(
+            request.labels or grid.labels,
+            _noises(grid, request),
+            request.clip or grid.clip,
+            request.seeds or grid.seeds,
         ):
             identity = TrialIdentity(
                 method=method.name,
@@ -162,6 +170,7 @@ def _trials_with(
                 generator=method.generator.name,
                 dataset=dataset.name,
                 settings=settings,
+                labels=labels,
                 epsilon=epsilon,
                 noise_multiplier=noise,
                 delta=grid.delta or config.file.delta,

@@ -145,6 +145,9 @@ class _Interrupting:
         self.heard = True
         raise _Stop
 
+    def part(self, division: int, number: int) -> _Interrupting:
+        return self
+
 
 @checking("generator")
 def stops_within_a_release(subject: GeneratorSubject) -> None:
