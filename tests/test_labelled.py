@@ -83,8 +83,8 @@ def test_a_release_has_labels_in_every_form(dpbench) -> None:
         "release", "linear-look-MEAN@10", "--labels", "private", "--n", 20, "--to", "shared"
     )
     assert done.exit_code == 0, done.output
-    arrays = np.load("shared/images.npz")
-    assert np.bincount(arrays["labels"]).tolist() == [10, 0, 10]
+    with np.load("shared/images.npz") as arrays:
+        assert np.bincount(arrays["labels"]).tolist() == [10, 0, 10]
     pictures = ImageFolder("shared/images")
     assert pictures.classes == ["0", "2"]
     assert np.bincount(pictures.targets).tolist() == [10, 10]

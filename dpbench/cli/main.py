@@ -27,9 +27,14 @@ VERBS = (
     "compare",
     "merge",
     "explain",
+    "logs",
+    "reproduce",
+    "clean",
+    "doctor",
     "data",
     "config",
     "plugins",
+    "new",
     "check",
 )
 

@@ -58,6 +58,7 @@ def command(
             fresh=fresh,
         ),
         notice=functools.partial(say, console),
+        keep=not dry_run,
     )
     print_plan(prepared, console)
     if config.file.secure_rng and (again := prepared.plan.released_again()):
