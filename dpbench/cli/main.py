@@ -17,6 +17,9 @@ __all__ = ["cli", "main"]
 VERBS = (
     "run",
     "leaderboard",
+    "show",
+    "open",
+    "status",
     "score",
     "audit",
     "statement",
@@ -24,9 +27,14 @@ VERBS = (
     "compare",
     "merge",
     "explain",
+    "logs",
+    "reproduce",
+    "clean",
+    "doctor",
     "data",
     "config",
     "plugins",
+    "new",
     "check",
 )
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -66,6 +66,41 @@ class SmallTask(Task):
         return {}
 
 
+@dataclass(frozen=True)
+class Running:
+    """An executor that has been entered."""
+
+    executor: Executor
+    place: Workplace
+
+    def outcomes(self, *tasks: SmallTask) -> dict[str, Outcome]:
+        """Run ``tasks``, no more at once than there are slots, and return how each ended."""
+        found: dict[str, Outcome] = {}
+        waiting, started = list(tasks), 0
+        deadline = time.monotonic() + PATIENCE * len(tasks)
+        while len(found) < len(tasks):
+            while waiting and started - len(found) < self.executor.slots:
+                task = waiting.pop(0)
+                self.executor.submit(task.key, task)
+                started += 1
+            for outcome in self.executor.wait(0.5):
+                require(outcome.job_id not in found, f"{outcome.job_id} ends twice")
+                found[outcome.job_id] = outcome
+            _require_fractions(self.executor.progress())
+            require(time.monotonic() < deadline, f"{started - len(found)} tasks do not end")
+        return found
+
+    def artifact(self, key: str) -> Artifact:
+        """Read what the task ``key`` wrote."""
+        return Store(self.place.store_root).load(SmallTask.stage, key)
+
+    def require_processes(self) -> None:
+        """Leave checks of a process's end to executors that have processes of their own."""
+        self.outcomes(SmallTask("where"))
+        if self.artifact("where").meta["pid"] == os.getpid():
+            raise NotRun("its tasks run in this process")
+
+
 class ExecutorSubject(Subject):
     """An executor in a scratch directory."""
 
@@ -77,30 +112,16 @@ class ExecutorSubject(Subject):
         with tempfile.TemporaryDirectory() as scratch:
             yield Workplace(Path(scratch, "store"), Path(scratch, "logs"), "cpu", seconds)
 
-    def outcomes(self, place: Workplace, *tasks: SmallTask) -> dict[str, Outcome]:
-        """Run ``tasks``, no more at once than there are slots, and return how each ended."""
-        found: dict[str, Outcome] = {}
-        waiting = list(tasks)
-        deadline = time.monotonic() + PATIENCE * len(tasks)
-        with self.cls(self.params, place) as executor:
-            running = 0
-            while len(found) < len(tasks):
-                while waiting and running < executor.slots:
-                    task = waiting.pop(0)
-                    executor.submit(task.key, task)
-                    running += 1
-                for outcome in executor.wait(0.5):
-                    require(outcome.job_id not in found, f"{outcome.job_id} ends twice")
-                    found[outcome.job_id] = outcome
-                    running -= 1
-                _require_fractions(executor.progress())
-                require(time.monotonic() < deadline, f"{running} tasks do not end")
-        return found
+    @contextlib.contextmanager
+    def running(self, seconds: float | None = None) -> Iterator[Running]:
+        """Enter an executor in a place of its own."""
+        with self.place(seconds) as place, self.cls(self.params, place) as executor:
+            yield Running(executor, place)
 
     def work(self, context: Context) -> dict[str, Tensor]:
-        with self.place() as place:
-            self.outcomes(place, SmallTask("usual"))
-            return dict(Store(place.store_root).load("kit", "usual").tensors)
+        with self.running() as running:
+            running.outcomes(SmallTask("usual"))
+            return dict(running.artifact("usual").tensors)
 
     def lent(self) -> dict[str, Tensor]:
         return {}
@@ -133,16 +154,16 @@ def runs_tasks_and_says_how_each_ended(subject: ExecutorSubject) -> Figures:
     """Artifacts appear in the store, what tasks print in a log, errors in their outcomes."""
     faults: tuple[Fault, ...] = ("none", "partly", "raises", "refuses", "exits", "none")
     tasks = [SmallTask(f"{turn}-{fault}", fault) for turn, fault in enumerate(faults)]
-    with subject.place() as place:
-        started = time.perf_counter()
-        found = subject.outcomes(place, *tasks)
-        seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    with subject.running() as running:
+        found = running.outcomes(*tasks)
         for task in tasks:
-            _require_outcome(task, found[task.key], place)
-        logs = "".join(path.read_text() for path in place.logs.rglob("*") if path.is_file())
-    missing = [task.key for task in tasks if f"task {task.key} says hello" not in logs]
+            _require_outcome(task, found[task.key], running.place)
+        logs = [p.read_text() for p in running.place.logs.rglob("*") if p.is_file()]
+    hello = "\n".join(logs)
+    missing = [task.key for task in tasks if f"task {task.key} says hello" not in hello]
     require(not missing, f"what {', '.join(missing)} printed is in no log")
-    return {"seconds for six tasks": seconds}
+    return {"seconds for six tasks": time.perf_counter() - started}
 
 
 def _require_outcome(task: SmallTask, outcome: Outcome, place: Workplace) -> None:
@@ -163,10 +184,9 @@ def _require_outcome(task: SmallTask, outcome: Outcome, place: Workplace) -> Non
 @checking("executor")
 def survives_a_task_that_ends_its_process(subject: ExecutorSubject) -> None:
     """A task that takes its process down fails with a reason; the next one runs."""
-    if _in_this_process(subject):
-        raise NotRun("its tasks run in this process, which would end")
-    with subject.place() as place:
-        found = subject.outcomes(place, SmallTask("dies", "dies"), SmallTask("after"))
+    with subject.running() as running:
+        running.require_processes()
+        found = running.outcomes(SmallTask("dies", "dies"), SmallTask("after"))
     require(bool(found["dies"].error), "a task that ended its process has no error")
     require(not found["after"].error, f"the task after it fails: {found['after'].error}")
 
@@ -174,10 +194,9 @@ def survives_a_task_that_ends_its_process(subject: ExecutorSubject) -> None:
 @checking("executor")
 def stops_a_task_that_hangs(subject: ExecutorSubject) -> None:
     """A task that runs longer than the limit is stopped, and named; others go on."""
-    if _in_this_process(subject):
-        raise NotRun("its tasks run in this process, which would hang")
-    with subject.place(LIMIT) as place:
-        found = subject.outcomes(place, SmallTask("hangs", "hangs"), SmallTask("after"))
+    with subject.running(LIMIT) as running:
+        running.require_processes()
+        found = running.outcomes(SmallTask("hangs", "hangs"), SmallTask("after"))
     require(bool(found["hangs"].error), "a task that hangs has no error")
     require(not found["after"].error, f"the task after it fails: {found['after'].error}")
 
@@ -185,12 +204,11 @@ def stops_a_task_that_hangs(subject: ExecutorSubject) -> None:
 @checking("executor")
 def leaves_no_process_behind(subject: ExecutorSubject) -> None:
     """Leaving it ends its workers, also while a task still runs."""
-    if _in_this_process(subject):
-        raise NotRun("its tasks run in this process")
     before = _descendants()
-    with subject.place() as place, subject.cls(subject.params, place) as executor:
-        executor.submit("hangs", SmallTask("hangs", "hangs"))
-        executor.wait(3.0)
+    with subject.running() as running:
+        running.require_processes()
+        running.executor.submit("hangs", SmallTask("hangs", "hangs"))
+        running.executor.wait(1.0)
     time.sleep(0.5)
     left = [pid for pid in _descendants() - before if "resource_tracker" not in _command(pid)]
     require(not left, f"{len(left)} processes are left")
@@ -201,13 +219,3 @@ def _command(pid: int) -> str:
         return " ".join(psutil.Process(pid).cmdline())
     except psutil.Error:
         return "resource_tracker"  # gone by now
-
-
-def _in_this_process(subject: ExecutorSubject) -> bool:
-    def look() -> bool:
-        with subject.place() as place:
-            subject.outcomes(place, replace(SmallTask("where"), seed=1))
-            pid: int = Store(place.store_root).load("kit", "where").meta["pid"]
-            return pid == os.getpid()
-
-    return subject.remember("in this process", look)

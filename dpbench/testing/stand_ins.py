@@ -52,8 +52,9 @@ class PrincipalComponents(PublicModel):
         x = to_float(images).flatten(1)
         self.centre.copy_(x.mean(0))
         _, spread, axes = torch.linalg.svd(x - self.centre, full_matrices=False)
-        self.axes.copy_(axes[: self.latent_dim])
-        self.scale.copy_((spread[: self.latent_dim] / len(x) ** 0.5).clamp_min(1e-3))
+        count = min(self.latent_dim, len(axes))  # images may be fewer than directions
+        self.axes[:count] = axes[:count]
+        self.scale[:count] = (spread[:count] / len(x) ** 0.5).clamp_min(1e-3)
 
     def encode(self, x: Tensor) -> Tensor:
         self._require("encode")
