@@ -5,6 +5,7 @@ A made-up cluster answers in the fast tests; submitit's local one runs processes
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -156,13 +157,15 @@ def test_leaving_cancels_what_runs(start: Start) -> None:
     assert [job.cancelled for job in cluster.jobs] == [True]
 
 
-def test_a_cluster_that_takes_nothing_ends_the_run_in_one_line(start: Start) -> None:
+def test_a_cluster_that_takes_nothing_ends_the_run_in_one_line(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster = Cluster()
 
     def refuse(*_: Any) -> list[Job]:
         raise RuntimeError("sbatch: error: invalid partition specified: gpu")
 
-    cluster.map_array = refuse  # type: ignore[method-assign]
+    monkeypatch.setattr(cluster, "map_array", refuse)
     with start(cluster) as executor:
         executor.submit("job", TASK)
         with pytest.raises(DpbenchError, match="invalid partition"):
@@ -214,10 +217,8 @@ def _line(process: psutil.Process) -> list[str]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.mark.slow
