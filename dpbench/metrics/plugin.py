@@ -21,6 +21,7 @@ from dpbench.api import (
 from dpbench.hookspecs import hookimpl
 from dpbench.metrics.classes import class_shares
 from dpbench.metrics.downstream import Accuracy, downstream_accuracy
+from dpbench.metrics.field import FieldLiteMetric, FieldMetric
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.inception_score import inception_score
 from dpbench.metrics.kid import kernel_distance
@@ -279,5 +280,7 @@ def register_metrics(register: Callable[[type[Metric]], None]) -> None:
         ClassMetric,
         DownstreamMetric,
         LeakageMetric,
+        FieldMetric,
+        FieldLiteMetric,
     ):
         register(metric)
