@@ -14,11 +14,22 @@ Every hook is called once, when the command line first needs the registry.
 Classes of another kind, abstract ones, those with a wrong attribute or signature,
 names that are already taken and hooks that do not exist are refused, all faults of
 a package at once; nothing of it is then registered.
+
+The other hooks tell what happens while ``dpbench run`` or ``dpbench score`` works:
+:func:`planned` once, then :func:`started`, :func:`progress` and :func:`finished` or
+:func:`failed` for each task. They are called in the process that plans, one after the
+other, so what takes long holds up the run. What one raises costs a line in
+``RUNS/logs/hooks.txt`` and nothing else. A hook may leave out arguments::
+
+    @hookimpl
+    def finished(results):
+        for result in results:
+            print(result.method, result.metrics)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -33,6 +44,8 @@ if TYPE_CHECKING:
         PrivateGenerator,
         PublicModel,
     )
+    from dpbench.api.events import RunInfo, TaskInfo
+    from dpbench.results import Result
 
 PROJECT = "dpbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -72,3 +85,28 @@ def register_evaluators(register: Callable[[type[Evaluator]], None]) -> None:
 @hookspec
 def register_executors(register: Callable[[type[Executor]], None]) -> None:
     """Register places where tasks run; ``--executor`` names them."""
+
+
+@hookspec
+def planned(run: RunInfo) -> None:
+    """A run is about to begin: ``run`` has its directory, tasks and earlier results."""
+
+
+@hookspec
+def started(task: TaskInfo) -> None:
+    """A task began."""
+
+
+@hookspec
+def progress(task: TaskInfo, fraction: float) -> None:
+    """A task is at ``fraction`` of its work, in ``[0, 1]``; a few times a second at most."""
+
+
+@hookspec
+def finished(task: TaskInfo, results: Sequence[Result]) -> None:
+    """A task ended well; ``results`` are the rows that it completed, of failed trials too."""
+
+
+@hookspec
+def failed(task: TaskInfo, reason: str, results: Sequence[Result]) -> None:
+    """A task failed, or cannot start since one that it needs did; ``results`` as above."""

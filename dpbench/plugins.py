@@ -15,8 +15,9 @@ import pluggy
 from dpbench import __version__, api, hookspecs
 from dpbench.api.checks import class_problems
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
+from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files
 
-__all__ = ["Broken", "Refused", "Registered", "Registry", "registry"]
+__all__ = ["Broken", "Listener", "Refused", "Registered", "Registry", "registry"]
 
 BUILTINS = (
     "datasets",
@@ -36,8 +37,12 @@ HOOKS: dict[str, type[api.Plugin]] = {
     "register_evaluators": api.Evaluator,
     "register_executors": api.Executor,
 }
+#: Hooks that tell what happens in a run; they register nothing.
+EVENTS = ("planned", "started", "progress", "finished", "failed")
 #: Set to a comma-separated list of distributions to load no others; empty loads none.
 ONLY_VARIABLE = "DPBENCH_PLUGINS"
+#: Set to a comma-separated list of distributions to leave out.
+DISABLE_VARIABLE = "DPBENCH_DISABLE_PLUGINS"
 
 
 class Refused(DpbenchError):
@@ -62,14 +67,23 @@ class Broken:
     reason: str
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A plugin that is told what happens in a run, by the hooks :data:`EVENTS`."""
+
+    distribution: str
+    hook: pluggy.HookRelay
+
+
 @dataclass
 class Registry:
-    """Plugin classes by kind and name."""
+    """Plugin classes by kind and name, and who listens to a run."""
 
     classes: dict[str, dict[str, Registered]] = field(
         default_factory=lambda: {base.kind: {} for base in HOOKS.values()}
     )
     broken: list[Broken] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
 
     def get(self, kind: str, name: str) -> Registered:
         """Look up a plugin; :class:`UnknownName` suggests the nearest name."""
@@ -99,13 +113,16 @@ class Registry:
                 getattr(manager.hook, hook)(register=register)
             except Exception as error:  # a stranger's code may raise anything
                 faults.append(f"{hook}: {type(error).__name__}: {one_line(error)}")
-        if not found and not faults:
+        listens = any(getattr(manager.hook, event).get_hookimpls() for event in EVENTS)
+        if not found and not listens and not faults:
             faults.append("it registers nothing: implement a hook of dpbench.hookspecs")
         faults += self._taken(found)
         if faults:
             raise Refused("; ".join(faults))
         for entry in found:
             self.classes[entry.cls.kind][entry.cls.name] = entry
+        if listens:
+            self.listeners.append(Listener(distribution, manager.hook))
 
     def _taken(self, found: list[Registered]) -> Iterator[str]:
         taken = {slot for entry in self for slot in _slots(entry.cls)}
@@ -123,8 +140,9 @@ class Registry:
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
     """Yield what is marked as a hook and is none: a misspelt name would never be called."""
     for name in dir(plugin):
-        if name not in HOOKS and manager.parse_hookimpl_opts(plugin, name) is not None:
-            yield f"there is no hook {name!r}{did_you_mean(name, HOOKS)}"
+        known = (*HOOKS, *EVENTS)
+        if name not in known and manager.parse_hookimpl_opts(plugin, name) is not None:
+            yield f"there is no hook {name!r}{did_you_mean(name, known)}"
 
 
 def _collector(
@@ -151,15 +169,17 @@ def _slots(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def load(registry: Registry) -> Registry:
-    """Fill ``registry`` with the built-ins, then with every installed entry point."""
+    """Fill ``registry`` with the built-ins, every installed entry point, then single files.
+
+    Raises:
+        BadPluginFile: a file that cannot be loaded; who names one wants it.
+    """
     for package in BUILTINS:
         module = importlib.import_module(f"dpbench.{package}.plugin")
         registry.add(module, "dpbench", __version__)
-    only = os.environ.get(ONLY_VARIABLE)
-    allowed = None if only is None else {name.strip() for name in only.split(",")}
     for distribution in importlib.metadata.distributions():
         name = distribution.name
-        if allowed is not None and name not in allowed:
+        if not _wanted(name):
             continue
         for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):
             try:
@@ -167,7 +187,25 @@ def load(registry: Registry) -> Registry:
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 reason = f"{type(error).__name__}: {one_line(error)}"
                 registry.broken.append(Broken(name, entry_point.value, reason))
+    for path in plugin_files():
+        module = load_file(path)
+        try:
+            registry.add(module, path.name, file_hash(path))
+        except Refused as error:
+            raise BadPluginFile(f"plugin file {path}: {error}") from error
     return registry
+
+
+def _wanted(distribution: str) -> bool:
+    """Say whether the environment leaves a distribution in."""
+    only = os.environ.get(ONLY_VARIABLE)
+    if only is not None and distribution not in _names(only):
+        return False
+    return distribution not in _names(os.environ.get(DISABLE_VARIABLE, ""))
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",")}
 
 
 @functools.cache

@@ -29,11 +29,14 @@ from dpbench.stages.public import load_public_model
 from dpbench.stages.references import load_references
 
 TESTS = Path(__file__).parent
+#: Where the dpbench lies that these tests import; processes that they start import it too.
+UNDER_TEST = Path(plugins.__file__).parents[1]
 ENTRY_POINTS = "[dpbench]\n{names}\n"
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
 #: A grid of one method on a few hundred images; tests append to it.
 TINY = """
+packaged = false
 dataset = "tiny"
 delta = 1e-4
 executor = "in-process"
@@ -114,7 +117,7 @@ def distribution(
         return site
 
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", f"{site}:{TESTS}")
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{TESTS}:{UNDER_TEST}")
     return install
 
 

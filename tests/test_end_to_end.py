@@ -79,8 +79,7 @@ def test_all_six_methods_and_the_page_they_fill(
     controls = [path for path in Path("runs/results").iterdir() if "control:" in path.read_text()]
     assert len(controls) == 8  # real and public images; two more through each of three pairs
     written = {path.name for path in Path("runs/leaderboard").iterdir()}
-    assert {"README.md", "results.csv"} <= written
-    assert any(name.endswith(".png") for name in written)
+    assert {"README.md", "index.html", "results.csv", "samples.png"} <= written
     assert "Everything is cached" in dpbench("run", "--dry-run").output
 
 

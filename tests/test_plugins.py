@@ -35,7 +35,9 @@ def names(registry: Registry) -> dict[str, set[str]]:
 
 def test_built_ins_are_registered_like_anyones(forget: Callable[[], None]) -> None:
     known = names(plugins.registry())
-    assert known["dataset"] == {"mnist", "fashion-mnist", "npz", "folder"}
+    assert known["dataset"] == {
+        "mnist", "fashion-mnist", "npz", "folder", "glyphs", "garments",
+    }  # fmt: skip
     assert known["public"] == {"ae", "wgan"}
     assert known["extractor"] == {"encoder", "gradient", "projected-gradient"}
     assert known["generator"] == {"gan", "vae"}

@@ -34,6 +34,7 @@ def class_problems(cls: Any, base: type[Plugin]) -> Iterator[str]:
         elif required:
             yield f"{label} lacks the class attribute `{attribute}`"
     yield from _lane_params(cls, label)
+    yield from _conditional(cls, label)
     yield from _halves(cls, base, label)
     for name in sorted({*getattr(base, "__abstractmethods__", ()), *_written(cls, base)}):
         if name not in missing and (problem := _signature(cls, base, name)):
@@ -101,6 +102,17 @@ def _lane_params(cls: Any, label: str) -> Iterator[str]:
     known = getattr(getattr(cls, "Params", None), "model_fields", {})
     if not isinstance(lanes, frozenset) or not lanes <= set(known):
         yield f"{label}.lane_params is {lanes!r}: give a frozenset of hyperparameters' names"
+
+
+def _conditional(cls: Any, label: str) -> Iterator[str]:
+    wanted: Any = getattr(cls, "conditional", False)
+    if not isinstance(wanted, bool):
+        yield f"{label}.conditional is {wanted!r}: give True or False"
+    elif wanted:
+        for method, argument in (("__init__", "classes"), ("sample", "labels")):
+            parameters = inspect.signature(getattr(cls, method)).parameters
+            if argument not in parameters:
+                yield f"{label}.{method} does not take {argument}, which conditional = True needs"
 
 
 def _written(cls: Any, base: type[Plugin]) -> set[str]:

@@ -30,15 +30,22 @@ class PrivateGenerator(Plugin, ABC):
         label: the generator's part of a method's name (``ae-enc-GAN``).
         lane_params: hyperparameters in which trials trained together by
             :meth:`fit_lanes` may differ; all others are equal within a group.
+        conditional: whether it learns from labelled records by itself. Its constructor
+            then takes ``classes``, and :meth:`sample` ``labels``, int64 ``[count]`` in
+            ``0..classes-1``, where that is more than 1. Any other generator is trained
+            once for each class.
+        classes: number of classes; 1 where records have no labels.
     """
 
     kind = "generator"
     label: ClassVar[str]
     lane_params: ClassVar[frozenset[str]] = frozenset()
+    conditional: ClassVar[bool] = False
 
-    def __init__(self, params: Any, latent_dim: int) -> None:
+    def __init__(self, params: Any, latent_dim: int, classes: int = 1) -> None:
         self.params = params
         self.latent_dim = latent_dim
+        self.classes = classes
 
     @classmethod
     def label_of(cls, params: Any) -> str:

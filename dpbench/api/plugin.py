@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,6 +31,10 @@ class Plugin:
         version: part of every artifact's hash. Change it when results change.
         Params: the hyperparameters, with defaults, as a :class:`Params` subclass.
         cost: rough seconds of work on one core; the longest chains start first.
+        check_params: hyperparameters under which ``dpbench check`` tries it: those that it
+            needs, or that make it quick.
+        expected_failures: promises that it does not keep, by the check's name, each with
+            the reason.
     """
 
     kind: ClassVar[str]
@@ -37,3 +42,5 @@ class Plugin:
     version: ClassVar[str] = "1"
     Params: ClassVar[type[Params]] = Params
     cost: ClassVar[float] = 30.0
+    check_params: ClassVar[Mapping[str, Any]] = {}
+    expected_failures: ClassVar[Mapping[str, str]] = {}

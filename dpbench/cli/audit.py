@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dpbench.cli.options import config_option, device_option, runs_option
+from dpbench.cli.options import (
+    config_option,
+    device_option,
+    method_option,
+    patterns,
+    runs_option,
+)
 
 if TYPE_CHECKING:
     from dpbench.runner.prepare import Prepared
@@ -17,7 +23,8 @@ __all__ = ["command"]
 
 
 @click.command("audit", short_help="Attack a method; bound its epsilon from below.")
-@click.argument("method", default="*")
+@click.argument("method", required=False)
+@method_option
 @click.option("--grid", default=None, help="Only trials of this grid.  [default: all]")
 @click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
@@ -39,7 +46,8 @@ __all__ = ["command"]
 @device_option
 @runs_option
 def command(
-    method: str,
+    method: str | None,
+    methods: tuple[str, ...],
     grid: str | None,
     epsilon: tuple[float, ...],
     clip: tuple[float, ...],
@@ -54,7 +62,9 @@ def command(
     device: str,
     runs: Path,
 ) -> None:
-    """Train METHOD (a name or glob) with and without planted records and try to tell which.
+    """Train METHOD with and without planted records and try to tell which.
+
+    METHOD is a name, glob or component, as of --method; by default all are audited.
 
     With --grid, trials have that grid's hyperparameters and are audited in the company in
     which a run of it trains them.
@@ -87,7 +97,7 @@ def command(
     directory = RunDirectory(runs)
     prepared = prepare(
         load_config(config, registry()),
-        Request((grid or "all",), dataset, epsilon, clip=clip, methods=(method,)),
+        Request((grid or "all",), dataset, epsilon, clip=clip, methods=patterns(method, methods)),
         directory,
         Options(controls=False, replay_all=kind == "replay"),
     )

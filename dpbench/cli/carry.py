@@ -22,9 +22,15 @@ __all__ = ["carry_out", "exit_code"]
 
 
 def carry_out(
-    prepared: Prepared, executor: Executor, console: Console, started: float
+    prepared: Prepared,
+    executor: Executor,
+    console: Console,
+    started: float,
+    command: str | None = None,
 ) -> Leaderboard:
     """Execute a plan under a live view, and enter it into the directory's history.
+
+    ``command`` is what the history names; by default what was typed.
 
     Returns the plan's rows as the leaderboard reads them, audits included.
 
@@ -41,7 +47,7 @@ def carry_out(
         with directory.lock(prepared.patience):
             results = execute(prepared, executor, changed)
             seconds = time.monotonic() - started
-            directory.record(command_line(), seconds, len(prepared.plan.jobs))
+            directory.record(command or command_line(), seconds, len(prepared.plan.jobs))
     if not results:
         return Leaderboard(())
     return load(directory.root).only({result.key for result in results})

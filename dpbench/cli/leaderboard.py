@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from dpbench.cli.options import runs_option
+from dpbench.cli.options import method_option, runs_option
 
 __all__ = ["command"]
 
-FORMATS = ["table", "markdown", "csv", "json", "latex"]
+FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 
 
 @click.command("leaderboard", short_help="Print the results, or write them as a page.")
@@ -19,7 +19,8 @@ FORMATS = ["table", "markdown", "csv", "json", "latex"]
 @click.option("--dataset", help="Only this data set.")
 @click.option("--protocol", help="Only this protocol.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
-@click.option("--method", "methods", multiple=True, help="Only methods like this glob; repeatable.")
+@click.option("--grid", help="Only trials of this grid.")
+@method_option
 @click.option(
     "--by",
     type=click.Choice(["method", "clip"]),
@@ -32,7 +33,7 @@ FORMATS = ["table", "markdown", "csv", "json", "latex"]
     "--write",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write results.csv, README.md and pictures into this directory.",
+    help="Also write index.html, results.csv and README.md into this directory.",
 )
 def command(
     runs: Path,
@@ -56,6 +57,6 @@ def command(
             click.echo(f"note: left out {runs / str(file)}", err=True)
     if directory is not None:
         written = write_board(board, directory)
-        click.echo(f"wrote {len(written)} files to {directory}", err=True)
+        click.echo(f"wrote {len(written.files)} files to {directory}", err=True)
         if notice := private_notice(written):
             click.echo(f"note: {notice}", err=True)

@@ -9,11 +9,22 @@ import click
 
 from dpbench import __version__
 from dpbench.cli.interrupt import EXIT_CODE
+from dpbench.cli.options import take_plugin_files
 from dpbench.errors import DpbenchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("run", "leaderboard", "score", "audit", "statement", "data", "plugins")
+VERBS = (
+    "run",
+    "leaderboard",
+    "score",
+    "audit",
+    "statement",
+    "release",
+    "data",
+    "config",
+    "plugins",
+)
 
 
 class ExpectedFailure(click.ClickException):
@@ -41,6 +52,7 @@ class Verbs(click.Group):
         if name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"dpbench.cli.{name}").command
+        take_plugin_files(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

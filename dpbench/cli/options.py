@@ -23,7 +23,10 @@ __all__ = [
     "device_option",
     "executor_options",
     "grid_options",
+    "method_option",
+    "patterns",
     "runs_option",
+    "take_plugin_files",
 ]
 
 MakeExecutor = Callable[["Config", "RunDirectory"], "Executor"]
@@ -43,6 +46,47 @@ runs_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto."
 )
+method_option = click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="Only methods of this name, glob or component, such as ae-enc-* or vae; repeatable. "
+    "Where trials are planned, vae[steps=100] sets a hyperparameter, "
+    "vae[hidden=64|128] sweeps it.",
+)
+
+
+def take_plugin_files(command: click.Command) -> None:
+    """Give a verb, and the verbs in it, the option ``--plugin``."""
+    if not any(param.name == "plugin" for param in command.params):
+        command.params.append(
+            click.Option(
+                ["--plugin"],
+                multiple=True,
+                is_eager=True,
+                expose_value=False,
+                metavar="FILE.py",
+                help="Also load plugins from this file; repeatable.",
+                callback=_use_plugin_files,
+            )
+        )
+    for inner in getattr(command, "commands", {}).values():
+        take_plugin_files(inner)
+
+
+def _use_plugin_files(_context: click.Context, _option: Any, paths: tuple[str, ...]) -> None:
+    if paths:
+        from dpbench.plugin_files import use_files
+        from dpbench.plugins import registry
+
+        use_files(map(Path, paths))
+        registry.cache_clear()
+
+
+def patterns(method: str | None, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what an argument METHOD and ``--method`` name together; all where neither does."""
+    return (*([method] if method else []), *methods) or ("*",)
 
 
 @dataclass(frozen=True)
@@ -50,6 +94,7 @@ class Chosen:
     """What :func:`grid_options` gathered from the command line."""
 
     grids: tuple[str, ...]
+    methods: tuple[str, ...]
     config: Path | None
     dataset: str | None
     epsilon: tuple[float, ...]
@@ -73,6 +118,7 @@ class Chosen:
             self.clip,
             self.seeds,
             self.protocols,
+            self.methods,
         )
 
     @property
@@ -97,8 +143,9 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 multiple=True,
                 default=("all",),
                 show_default=True,
-                help="A named grid, a method name, or a glob of methods; repeatable.",
+                help="A named grid, or methods as --method names them; repeatable.",
             ),
+            method_option,
             config_option,
             click.option("--dataset", help="Data set, instead of the grid's."),
             click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's."),

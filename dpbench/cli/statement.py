@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from dpbench.cli.options import runs_option
+from dpbench.cli.options import method_option, patterns, runs_option
 
 __all__ = ["command"]
 
 
 @click.command("statement", short_help="Print the privacy statement of trials.")
-@click.argument("method")
+@click.argument("method", required=False)
+@method_option
 @click.option("--epsilon", type=float, multiple=True, help="Only these targets.")
 @click.option("--clip", type=float, multiple=True, help="Only these clips.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
@@ -28,7 +29,8 @@ __all__ = ["command"]
 )
 @runs_option
 def command(
-    method: str,
+    method: str | None,
+    methods: tuple[str, ...],
     epsilon: tuple[float, ...],
     clip: tuple[float, ...],
     seeds: tuple[int, ...],
@@ -38,11 +40,11 @@ def command(
     style: str,
     runs: Path,
 ) -> None:
-    """Print the privacy statement of each finished trial of METHOD (a name or glob).
+    """Print the privacy statement of each finished trial of METHOD (as --method names it).
 
     Flavour, unit, adjacency, the four epsilons, composition by two accountants, every
     mechanism, sampling, audit, randomness, selection, implementation, rationale, and what
-    is not covered. As JSON it holds the ledger for tools/recompute_epsilon.py.
+    is not covered. As JSON it holds the ledger for `recompute_epsilon.py`.
     """
     import json
 
@@ -50,7 +52,9 @@ def command(
     from dpbench.privacy.statement import make_statement
     from dpbench.results import rivals, to_json
 
-    board = load(runs).filter(dataset=dataset, settings=settings, methods=[method])
+    board = load(runs).filter(
+        dataset=dataset, settings=settings, methods=patterns(method, methods), grid=grid
+    )
     found = {
         result.identity_key: result
         for result in board.results
@@ -58,7 +62,6 @@ def command(
         and (not epsilon or result.epsilon in epsilon)
         and (not clip or result.clip in clip)
         and (not seeds or result.seed in seeds)
-        and (not grid or grid in result.grids)
     }
     if not found:
         raise click.UsageError("no finished trial matches: see `dpbench leaderboard --by clip`")

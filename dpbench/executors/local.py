@@ -7,8 +7,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -55,7 +57,7 @@ class _Worker:
         self.process = context.Process(
             target=_serve, args=(theirs, place, device), name="dpbench-worker"
         )
-        with _environment(dict.fromkeys(THREADS, str(place.threads))):
+        with _environment(dict.fromkeys(THREADS, str(place.threads))), _no_main_module():
             self.process.start()
         theirs.close()
 
@@ -71,6 +73,21 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep a new process from running the user's script again: it needs nothing of it.
+
+    A spawned process imports the main module first. A script that calls ``dpbench.run``
+    without a guard would so start runs without end.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @dataclass

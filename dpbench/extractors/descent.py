@@ -1,8 +1,10 @@
 """Descent through a decoder, every image by itself.
 
 No step reads another record: objective, curvature, acceptance and stopping are
-kept per image, and a batch only shares the decoder's passes. A latent therefore
-depends on its own image alone, as a per-record privacy guarantee requires.
+kept per image, and a batch only shares the decoder's passes. Nor does a finished
+image leave its batch: in a smaller one the others' last bits would be others. A
+latent therefore depends on its own image alone, as a per-record privacy guarantee
+requires.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dpbench.extractors.quasi_newton import QuasiNewton
 
 __all__ = ["CHECK", "DescentParams", "descend"]
 
-#: Steps between two looks at who has converged: a look costs a copy of the state.
+#: Steps between two looks at who has converged.
 CHECK = 4
 
 
@@ -45,7 +47,8 @@ class DescentParams(Params):
             keeps latents where a generator can learn them.
         knee: the pixel error is quadratic below it and linear above (Charbonnier),
             as the default public models are trained; 0 for the squared error.
-        batch: images descended together; but for rounding, results do not depend on it.
+        batch: images descended together, until the last has finished; but for rounding,
+            results do not depend on it.
         warm_start: begin at the public model's own guess where it has one.
     """
 
@@ -79,9 +82,6 @@ class Optimiser(Protocol):
     def converged(self, before: Tensor, tolerance: float) -> Tensor:
         """Say which images are finished, ``[B]``; ``before`` is ``lowest`` at the last look."""
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with the images of these indices only."""
-
 
 def descend(
     model: PublicModel,
@@ -111,22 +111,16 @@ def descend(
     else:
         pixels = images[0].numel()
         state = PlainGradient(objective, start, params.step_size / pixels, params.patience)
-    found, lowest = start.clone(), state.lowest.clone()
-    active = torch.arange(len(images), device=images.device)
-    before = state.lowest
+    found, lowest, before = state.best, state.lowest, state.lowest
+    done = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for step in range(1, params.steps + 1):
         state.step()
-        lowest[active] = state.lowest
+        found = torch.where(done[:, None], found, state.best)
+        lowest = torch.where(done, lowest, state.lowest)
         watch(step, lowest)
-        if params.tolerance and step % CHECK == 0 and step < params.steps:
-            done = state.converged(before, params.tolerance)
-            if bool(done.any()):
-                found[active[done]] = state.best[done]
-                rows = (~done).nonzero().squeeze(1)
-                active = active[rows]
-                if not len(active):
-                    return found
-                state.keep(rows)
+        if params.tolerance and step % CHECK == 0:
+            done = done | state.converged(before, params.tolerance)
+            if bool(done.all()):
+                break
             before = state.lowest
-    found[active] = state.best
     return found

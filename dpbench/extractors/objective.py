@@ -61,11 +61,6 @@ class Objective:
         held = (slope < 0) & (norm > self.radius * (1 - 1e-5))
         return torch.where(held, gradient - slope * normal, gradient)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with the images of these indices only."""
-        self.images = self.images[rows]
-        self.radius = None if self.radius is None else self.radius[rows]
-
 
 def within(z: Tensor, radius: Tensor) -> Tensor:
     """Scale rows of ``z`` ``[B, d]`` back to norm ``radius`` ``[B, 1]`` where they exceed it."""

@@ -48,8 +48,3 @@ class PlainGradient:
     def converged(self, before: Tensor, tolerance: float) -> Tensor:
         del before  # a slow descent is not a finished one: the step tells
         return self.size[:, 0] <= tolerance * self.first
-
-    def keep(self, rows: Tensor) -> None:
-        self.objective.keep(rows)
-        for name in ("z", "best", "lowest", "gradient", "mark", "size", "waited"):
-            setattr(self, name, getattr(self, name)[rows])

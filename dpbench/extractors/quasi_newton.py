@@ -68,12 +68,6 @@ class QuasiNewton:
     def converged(self, before: Tensor, tolerance: float) -> Tensor:
         return before - self.lowest <= tolerance * before
 
-    def keep(self, rows: Tensor) -> None:
-        self.objective.keep(rows)
-        for name in ("best", "lowest", "gradient", "scale", "share"):
-            setattr(self, name, getattr(self, name)[rows])
-        self.pairs = [(m[rows], c[rows], i[rows]) for m, c, i in self.pairs]
-
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(1, keepdim=True)

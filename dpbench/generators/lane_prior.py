@@ -51,10 +51,11 @@ class PriorParams(Params):
 
 
 def mixture_recipe(params: PriorParams, private: PrivateLatents, share: float) -> MixtureRecipe:
-    """Choose the size of the released prior from the budget and the data.
+    """Choose the size of the released prior, of each class, from the budget and the data.
 
     The automatic number of components is ``sqrt(N / (noise * d))``, at most 40: the
-    more records there are per unit of noise in a mean's ``d`` entries, the finer.
+    more records there are per unit of noise in a mean's ``d`` entries, the finer. With
+    labels N is that of a class, were they equally many.
     Under noise every further release makes all of them noisier, so there are three
     (one Gaussian, one move of the means, one refinement); without, many.
     """
@@ -63,7 +64,8 @@ def mixture_recipe(params: PriorParams, private: PrivateLatents, share: float) -
         return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))
     if not private.budget.private:
         return MixtureRecipe(components or _MOST, 4 if rounds is None else rounds, 6, 0.0)
-    most = math.sqrt(private.size / (release_noise(private, share, 1) * private.dim))
+    size = private.size / private.classes
+    most = math.sqrt(size / (release_noise(private, share, 1) * private.dim))
     automatic = round(min(_MOST, max(1.0, most)))
     if not components and automatic == 1:
         return MixtureRecipe(1, 0, 0, release_noise(private, share, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,30 +17,49 @@ __all__ = ["Mixture", "MixtureRecipe", "release_mixture"]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights ``[K]``, means ``[K, d]`` and lower Cholesky factors ``[K, d, d]``."""
+    """Weights ``[K]``, means ``[K, d]`` and lower Cholesky factors ``[K, d, d]``.
+
+    With ``classes`` C > 1 it is a mixture for each: component k is of class ``k // (K / C)``.
+    """
 
     weights: Tensor
     means: Tensor
     factors: Tensor
+    classes: int = 1
 
     @classmethod
     def standard(cls, dim: int) -> Mixture:
         """N(0, I): after whitening, the distribution of public latents."""
         return cls(torch.ones(1), torch.zeros(1, dim), torch.eye(dim)[None])
 
+    @classmethod
+    def of_classes(cls, mixtures: Sequence[Mixture]) -> Mixture:
+        """Put mixtures of equally many components, one a class, together."""
+        parts = [(m.weights, m.means, m.factors) for m in mixtures]
+        weights, means, factors = (torch.cat(column) for column in zip(*parts, strict=True))
+        return cls(weights / len(mixtures), means, factors, len(mixtures))
+
     def to(self, device: torch.device | str) -> Mixture:
         """Return the mixture on ``device``."""
-        return Mixture(self.weights.to(device), self.means.to(device), self.factors.to(device))
+        weights, means, factors = (t.to(device) for t in (self.weights, self.means, self.factors))
+        return Mixture(weights, means, factors, self.classes)
 
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
-        """Draw ``[count, d]``."""
-        which, noise = self.draw(count, rng)
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Draw ``[count, d]``, of the classes ``labels`` where they are given."""
+        which, noise = self.draw(count, rng, labels)
         return self.place(which, noise)
 
-    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, count: int, rng: torch.Generator, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw components ``[count]`` and standard normal noise ``[count, d]``."""
-        device = rng.device
-        which = torch.multinomial(self.weights.to(device), count, True, generator=rng)
+        device, weights = rng.device, self.weights.to(rng.device)
+        if labels is None or self.classes == 1:
+            which = torch.multinomial(weights, count, True, generator=rng)
+        else:
+            own = weights.view(self.classes, -1)
+            within = torch.multinomial(own[labels], 1, generator=rng).squeeze(1)
+            which = labels * own.shape[1] + within
         noise = torch.randn(count, self.means.shape[1], generator=rng, device=device)
         return which, noise
 
@@ -102,8 +122,12 @@ def release_mixture(
 
     Latents are clipped to the 0.99 quantile of public norms. The first release
     gives one Gaussian; means start as draws from it and move by noisy Lloyd
-    rounds; covariances come last, around the means so reached.
+    rounds; covariances come last, around the means so reached. Where records have
+    labels each class has a mixture of its own.
     """
+    if private.classes > 1:
+        classes = private.by_class()
+        return Mixture.of_classes([release_mixture(c, public, recipe, name) for c in classes])
     dim = private.dim
     device = private.device
     radius = float(public.norm(dim=1).quantile(0.99)) * 1.1

@@ -1,11 +1,14 @@
 """Tables, plots and the page that are made of results."""
 
 from dpbench.leaderboard.board import Leaderboard, load
+from dpbench.leaderboard.finished import FinishedTrial
 from dpbench.leaderboard.render import print_leaderboard, render
-from dpbench.leaderboard.write import private_notice, write_board, write_leaderboard
+from dpbench.leaderboard.write import Written, private_notice, write_board, write_leaderboard
 
 __all__ = [
+    "FinishedTrial",
     "Leaderboard",
+    "Written",
     "load",
     "print_leaderboard",
     "private_notice",

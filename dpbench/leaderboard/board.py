@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.errors import DpbenchError, UnknownName, did_you_mean
+from dpbench.leaderboard.finished import FinishedTrial, the_one
 from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
+from dpbench.planning.selector import InvalidSelector, Selector
 from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_results
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from dpbench.leaderboard.drawn import Plot
 
 __all__ = ["Leaderboard", "load"]
 
@@ -76,6 +79,48 @@ class Leaderboard:
         columns, rows = flat(self.records)
         return DataFrame(map(typed, rows), columns=columns)
 
+    def trial(
+        self,
+        method: str,
+        *,
+        dataset: str | None = None,
+        settings: str | None = None,
+        epsilon: float | None = None,
+        clip: float | None = None,
+        seed: int | None = None,
+        labels: str | None = None,
+        protocol: str | None = None,
+    ) -> FinishedTrial:
+        """Return the one trial or control of this name that has what is given.
+
+        Raises:
+            DpbenchError: there is none, or there are several; the message says in what
+                these differ.
+        """
+        names = sorted({result.method for result in self.results})
+        rows = [result for result in self.results if result.method.lower() == method.lower()]
+        if not rows:
+            raise UnknownName("method", method, names)
+        found = the_one(
+            rows, dataset=dataset, settings=settings, epsilon=epsilon, clip=clip, seed=seed,
+            labels=labels, protocol=protocol,
+        )  # fmt: skip
+        return FinishedTrial(found, self.runs)
+
+    def plot(self, figure: str = "fid") -> Plot:
+        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``.
+
+        Raises:
+            DpbenchError: there is no such figure, nothing to draw, or results of several
+                data sets, settings or protocols, which never share a plot.
+        """
+        from dpbench.leaderboard.drawn import draw
+
+        if len(self.sections) != 1:
+            titles = "; ".join(section.title for section in self.sections) or "none"
+            raise DpbenchError(f"a plot is of one table, and these are {titles}: filter them")
+        return draw(figure, self.sections[0])
+
     def only(self, keys: Collection[str]) -> Leaderboard:
         """Keep the results whose :attr:`~dpbench.results.Result.key` is among ``keys``."""
         kept = tuple(result for result in self.results if result.key in keys)
@@ -87,6 +132,7 @@ class Leaderboard:
         dataset: str | None = None,
         protocol: str | None = None,
         settings: str | None = None,
+        grid: str | None = None,
         methods: Sequence[str] = (),
     ) -> Leaderboard:
         """Keep what matches; the controls of what is kept stay beside it.
@@ -101,6 +147,8 @@ class Leaderboard:
         ):
             kept = _equal(kept, option, wanted, field)
         kept = _of_settings(kept, settings)
+        if grid:
+            kept = _of_grid(kept, grid)
         if methods:
             kept = _matching(kept, methods)
         return replace(self, results=tuple(kept))
@@ -129,30 +177,62 @@ def _of_settings(results: list[Result], wanted: str | None) -> list[Result]:
     return [result for result in results if result.settings in named]
 
 
-def _matching(results: list[Result], patterns: Sequence[str]) -> list[Result]:
-    """Keep methods that match, and those controls that stand beside them."""
-
-    def matches(result: Result) -> bool:
-        return any(fnmatch.fnmatchcase(result.method.lower(), p.lower()) for p in patterns)
-
-    found = [result for result in results if matches(result)]
-    if not found:
-        known = sorted({r.method for r in results if not r.is_control})
+def _of_grid(results: list[Result], grid: str) -> list[Result]:
+    known = sorted({name for result in results for name in result.grids})
+    if grid not in known:
         raise DpbenchError(
-            f"no method matches {', '.join(patterns)}{did_you_mean(patterns[0], known)} "
+            f"no results of grid {grid!r}{did_you_mean(grid, known)} "
             f"(there are: {', '.join(known)})"
         )
+    return _with_controls(results, lambda result: grid in result.grids)
+
+
+class _Row(NamedTuple):
+    """A result as a selector sees it."""
+
+    name: str
+    components: tuple[str, ...]
+
+    @classmethod
+    def of(cls, result: Result) -> _Row:
+        parts = (result.public, result.extractor, result.generator)
+        return cls(result.method, tuple(filter(None, parts)))
+
+
+def _matching(results: list[Result], patterns: Sequence[str]) -> list[Result]:
+    """Keep methods that match, and those controls that stand beside them.
+
+    Raises:
+        InvalidSelector: hyperparameters in brackets, which rows are not found by.
+        DpbenchError: a pattern matches nothing.
+    """
+    selectors = [Selector.parse(pattern) for pattern in patterns]
+    trials = [_Row.of(result) for result in results if not result.is_control]
+    for selector in selectors:
+        if selector.params:
+            raise InvalidSelector(
+                f"results are not found by hyperparameters: name {selector.pattern} alone, "
+                "and --settings"
+            )
+        if not any(selector.matches(_Row.of(result)) for result in results):
+            raise DpbenchError(selector.unknown_among(trials))
+    return _with_controls(results, lambda r: any(s.matches(_Row.of(r)) for s in selectors))
+
+
+def _with_controls(results: list[Result], wanted: Callable[[Result], bool]) -> list[Result]:
+    """Keep the trials that are ``wanted``, and the controls that stand beside them."""
+    kept = [result for result in results if wanted(result)]
     places = {
-        (r.dataset, r.settings, r.protocol["name"], *through)
-        for r in found
+        (r.dataset, r.settings, r.labels, r.protocol["name"], *through)
+        for r in kept
         for through in ((r.public, r.extractor), (None, None))
     }
 
     def beside(result: Result) -> bool:
-        place = (result.dataset, result.settings, result.protocol["name"])
+        place = (result.dataset, result.settings, result.labels, result.protocol["name"])
         return result.is_control and (*place, result.public, result.extractor) in places
 
-    return [result for result in results if matches(result) or beside(result)]
+    return [result for result in results if wanted(result) or beside(result)]
 
 
 def load(runs: Path) -> Leaderboard:

@@ -21,8 +21,8 @@ def caption(section: Section) -> list[str]:
     if section.usual_seeds > 1:
         lines.append(
             f"Mean ± standard deviation over {section.usual_seeds} seeds. A rank is one more than "
-            "the number of methods surely better: those whose difference, paired over seeds, has a "
-            "95% interval beyond zero (=: shared; ?: too few seeds in common to test)."
+            "the number of methods surely better: paired over seeds, and such that all pairs "
+            "together err in at most 5% of boards (=: shared; ?: too few seeds in common to test)."
         )
     elif section.usual_seeds == 1:
         lines.append("n = 1: one seed a trial, so no spread is known and ranks are untested.")

@@ -16,6 +16,14 @@ from dpbench.leaderboard.terminal import PLAIN_WIDTH, rich, terminal
 
 __all__ = ["FORMATS", "print_leaderboard", "render"]
 
+
+def html(report: Report) -> str:
+    """Return the page of ``report``."""
+    from dpbench.leaderboard.html import make_page  # torch and Pillow take a while
+
+    return make_page(report).text
+
+
 #: A format is one file and one line here.
 FORMATS: dict[str, Callable[[Report], str]] = {
     "table": terminal,
@@ -23,6 +31,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "csv": csv_text,
     "json": json_text,
     "latex": latex,
+    "html": html,
 }
 
 

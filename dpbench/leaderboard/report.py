@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from dpbench.leaderboard import notes
@@ -10,9 +12,10 @@ from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.rows import Record
 from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import Table, best_tables, sweep_tables
-from dpbench.leaderboard.words import protocol_text
+from dpbench.leaderboard.words import duration, protocol_text
+from dpbench.results import Run
 
-__all__ = ["By", "Part", "Report", "make_report"]
+__all__ = ["By", "Part", "Report", "anchors", "make_report"]
 
 By = Literal["method", "clip"]
 
@@ -25,8 +28,10 @@ class Part:
         protocol: one sentence: what makes the section's scores comparable.
         notes: how to read the tables.
         unranked: what is not ranked, with the reason.
+        section: the results themselves, for formats that draw.
     """
 
+    section: Section
     title: str
     protocol: str
     tables: tuple[Table, ...]
@@ -42,11 +47,15 @@ class Report:
         records: one for each trial and control, for other programs: a result's fields
             and ``epsilon_with_selection`` and ``epsilon_audited``.
         set_aside: files that could not be read, with the reason.
+        made: command, time, when it ended and what it ran on, of each run.
+        runs: where the results were read from, and pictures can be.
     """
 
     parts: tuple[Part, ...]
     records: tuple[Record, ...]
     set_aside: tuple[str, ...]
+    made: tuple[tuple[str, str, str, str], ...] = ()
+    runs: Path | None = None
 
 
 def make_report(board: Leaderboard, by: By = "method") -> Report:
@@ -55,11 +64,28 @@ def make_report(board: Leaderboard, by: By = "method") -> Report:
         parts=tuple(_part(section, by) for section in board.sections),
         records=board.records,
         set_aside=tuple(map(str, board.set_aside)),
+        made=tuple(map(_made, board.history)),
+        runs=board.runs,
     )
+
+
+def anchors(report: Report) -> list[str]:
+    """Return a name for each part that links can use; no two are alike."""
+    found: list[str] = []
+    for part in report.parts:
+        name = re.sub(r"[^a-z0-9]+", "-", part.title.lower()).strip("-")
+        found.append(f"{name}-{len(found) + 1}" if name in found else name)
+    return found
+
+
+def _made(run: Run) -> tuple[str, str, str, str]:
+    versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
+    return run.command, duration(run.wall_seconds), run.finished, versions
 
 
 def _part(section: Section, by: By) -> Part:
     return Part(
+        section=section,
         title=section.title,
         protocol=protocol_text(section.protocol),
         tables=tuple(sweep_tables(section) if by == "clip" else best_tables(section)),

@@ -14,6 +14,7 @@ from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
 from dpbench.planning.config import ConfigFile
 from dpbench.results import CONTROL, DEFAULT, Choice, Result
+from dpbench.results.identity import Labels
 
 __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
 
@@ -153,17 +154,20 @@ class Candidate:
 
 @dataclass
 class Section:
-    """Results of one data set, one settings heading and one protocol: comparable."""
+    """Results of one data set, with or without labels, of one settings heading and protocol."""
 
     dataset: str
     settings: str
     protocol: dict[str, Any]
+    labels: Labels = "none"
     trials: list[Result] = field(default_factory=list)
     controls: list[Result] = field(default_factory=list)
 
     @property
     def place(self) -> tuple[str, str, str]:
-        return self.dataset, self.settings, self.protocol["name"]
+        labelled = ["labels"] if self.labels != "none" else []
+        names = [self.settings] if self.settings != DEFAULT or not labelled else []
+        return self.dataset, "-".join([*names, *labelled]), self.protocol["name"]
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -171,13 +175,16 @@ class Section:
         return (
             (self.dataset != FIRST_DATASET, self.dataset),
             (self.settings != "default", self.settings),
+            self.labels,
             (name != "default", name),
             -len(self.trials),
         )
 
     @property
     def title(self) -> str:
-        return f"{self.dataset}, {self._settings_title}, protocol {self.protocol['name']}"
+        labelled = ", private labels" if self.labels != "none" else ""
+        name = self.protocol["name"]
+        return f"{self.dataset}{labelled}, {self._settings_title}, protocol {name}"
 
     @property
     def _settings_title(self) -> str:
@@ -283,6 +290,27 @@ class Section:
             labels = {method: label.rstrip("?") for method, label in labels.items()}
         return labels
 
+    def by_rank(self, target: Target | None = None) -> list[str]:
+        """Return the methods, best first: by rank at ``target``, or by mean rank over all.
+
+        Where a method is not ranked, it stands behind all that are.
+        """
+        targets = self.targets if target is None else [target]
+        places = [self._places(one) for one in targets]
+
+        def worth(method: str) -> float:
+            return sum(place.get(method, len(self.methods)) for place in places)
+
+        return sorted(self.methods, key=worth)
+
+    def _places(self, target: Target) -> dict[str, float]:
+        """Return ranks as numbers; the mean FID orders methods that share one."""
+        labels = self.ranks(target)
+        chosen = [c for m in self.methods if (c := self.chosen(m, target)) and m in labels]
+        ranks = {c.method: int(labels[c.method].rstrip("=?")) for c in chosen}
+        order = sorted(chosen, key=lambda c: (ranks[c.method], c.worth))
+        return {c.method: ranks[c.method] + 1e-3 * n for n, c in enumerate(order)}
+
     @property
     def public_fid(self) -> float | None:
         """FID of the public images: what other figures are divided by."""
@@ -313,23 +341,23 @@ def make_sections(results: Iterable[Result]) -> list[Section]:
     A trial that was never scored knows only its protocol's name; it joins the
     largest section of that name.
     """
-    sections: dict[tuple[str, str, str], Section] = {}
+    sections: dict[tuple[str, ...], Section] = {}
     unscored: list[Result] = []
     for result in results:
         identity = {k: v for k, v in result.protocol.items() if not k.startswith("metric")}
         if "evaluator" not in identity:
             unscored.append(result)
             continue
-        slot = (result.dataset, result.settings, json.dumps(identity, sort_keys=True))
-        section = sections.setdefault(slot, Section(result.dataset, result.settings, identity))
+        own = Section(result.dataset, result.settings, identity, result.labels)
+        section = sections.setdefault((*own.place, json.dumps(identity, sort_keys=True)), own)
         (section.controls if result.is_control else section.trials).append(result)
     for result in unscored:
-        name = result.protocol["name"]
-        place = (result.dataset, result.settings, name)
-        same = [s for s in sections.values() if s.place == place]
+        name = {"name": result.protocol["name"]}
+        own = Section(result.dataset, result.settings, name, result.labels)
+        same = [s for s in sections.values() if s.place == own.place]
         if not same:
-            same = [Section(result.dataset, result.settings, {"name": name})]
-            sections[place] = same[0]
+            same = [own]
+            sections[own.place] = own
         section = max(same, key=lambda s: len(s.trials))
         (section.controls if result.is_control else section.trials).append(result)
     return sorted(sections.values(), key=lambda s: s.order)

@@ -18,7 +18,18 @@ from dpbench.leaderboard.words import (
 )
 from dpbench.results import CONTROL, Privacy, Result
 
-__all__ = ["Column", "Table", "best_tables", "metric_columns", "sweep_tables"]
+__all__ = [
+    "Column",
+    "Figures",
+    "Table",
+    "absence",
+    "best_tables",
+    "metric_columns",
+    "named_controls",
+    "short_table",
+    "sweep_tables",
+    "trust_text",
+]
 
 MISSING = "–"
 COLLAPSED = "†"
@@ -63,7 +74,7 @@ def metric_columns() -> dict[str, MetricColumn]:
     return {key: column for entry in metrics for key, column in entry.cls.columns.items()}
 
 
-class _Figures:
+class Figures:
     """Prints figures of one section, each with its metric's digits and heading."""
 
     def __init__(self, section: Section) -> None:
@@ -99,13 +110,13 @@ class _Figures:
 
 def best_tables(section: Section) -> list[Table]:
     """Return the tables of the best clip per method and target, and of the controls."""
-    figures = _Figures(section)
+    figures = Figures(section)
     tables = [_scores(section, figures), _controls(section, figures)]
     tables += [_chosen(section), _further(section, figures)]
     return [table for table in tables if table.rows]
 
 
-def _scores(section: Section, figures: _Figures) -> Table:
+def _scores(section: Section, figures: Figures) -> Table:
     columns = [Column("method", left=True)]
     for target in section.targets:
         group = section.target_text(target)
@@ -130,21 +141,50 @@ def _scores(section: Section, figures: _Figures) -> Table:
     return table
 
 
-def _score_cells(section: Section, figures: _Figures, method: str, target: Target) -> list[str]:
+def _score_cells(section: Section, figures: Figures, method: str, target: Target) -> list[str]:
     best = section.chosen(method, target)
     if best is None:
-        if found := section.distrust(method, target):
-            return [found[0], MISSING, MISSING]
-        statuses = {status for c in section.among(method, target) for status in c.statuses}
-        reason = next((status for status in GRAVITY if status in statuses), "")
-        return [reason or ("no FID" if statuses else MISSING), MISSING, MISSING]
+        return [absence(section, method, target), MISSING, MISSING]
     fid = best.figure(PRIMARY)
     score = best.figure("is")
     ratio = figures.ratio(fid.mean if fid else None)
     return [figures.text(best, "fid"), ratio, figures.plain(score.mean if score else None, "is")]
 
 
-def _controls(section: Section, figures: _Figures) -> Table:
+def short_table(section: Section) -> Table:
+    """Return methods in order of rank by target: rank, FID and IS, nothing else."""
+    figures = Figures(section)
+    columns = [Column("method", left=True)]
+    for target in section.targets:
+        group = section.target_text(target)
+        columns += [Column("#", group), Column(figures.title("fid"), group, short="FID"),
+                    Column(figures.title("is"), group, short="IS")]  # fmt: skip
+    table = Table("short", f"{figures.title('fid')} and IS, best setting per method and ε", columns)
+    ranks = [section.ranks(target) for target in section.targets]
+    for row, method in enumerate(section.by_rank()):
+        cells = [method]
+        for target, labels in zip(section.targets, ranks, strict=True):
+            label = labels.get(method, MISSING)
+            if label.rstrip("=?") == "1":
+                table.bold.add((row, len(cells) + 1))
+            best = section.chosen(method, target)
+            mark = COLLAPSED if best and best.collapsed else ""
+            fid, _, score = _score_cells(section, figures, method, target)
+            cells += [label + mark, fid, score]
+        table.rows.append(cells)
+    return table
+
+
+def absence(section: Section, method: str, target: Target) -> str:
+    """Return what stands where a method has no figure at a target: the gravest status."""
+    if found := section.distrust(method, target):
+        return found[0]
+    statuses = {status for c in section.among(method, target) for status in c.statuses}
+    reason = next((status for status in GRAVITY if status in statuses), "")
+    return reason or ("no FID" if statuses else MISSING)
+
+
+def _controls(section: Section, figures: Figures) -> Table:
     columns = [
         Column("control", left=True),
         Column("through", left=True),
@@ -210,7 +250,7 @@ def _chosen(section: Section) -> Table:
     return _ruled(table)
 
 
-def _further(section: Section, figures: _Figures) -> Table:
+def _further(section: Section, figures: Figures) -> Table:
     keys = figures.extra()
     columns = [Column("target", left=True), Column("method", left=True)]
     columns += [Column(figures.title(key)) for key in keys]
@@ -238,7 +278,7 @@ def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
 
 def sweep_tables(section: Section) -> list[Table]:
     """Return the full sweep: one row per method, target, clip and setting of other axes."""
-    figures = _Figures(section)
+    figures = Figures(section)
     titles = ["seeds", figures.title("fid"), "/ public", figures.title("is"), "ε spent"]
     columns = [
         Column("target", left=True),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dpbench.metrics.uncertainty import Interval
+from dpbench.results import Result
 
 __all__ = [
     "CONTROLS",
@@ -18,6 +19,7 @@ __all__ = [
     "heading",
     "interval_text",
     "number",
+    "privacy_text",
     "protocol_text",
     "ratio_text",
     "significant",
@@ -132,3 +134,46 @@ def protocol_text(protocol: Mapping[str, Any]) -> str:
         f"Protocol {protocol['name']}: {drawn} against {reference}, "
         f"features of {evaluator_text(protocol)}."
     )
+
+
+def privacy_text(trials: Sequence[Result]) -> list[str]:
+    """Say what epsilon means here, as far as it concerns these ``trials``."""
+    deltas = " or ".join(map(delta_text, sorted({r.delta for r in trials if r.delta})))
+    lines = [
+        "(ε, δ)-differential privacy for one private image by zero-out adjacency: data sets are "
+        "neighbours when one image of the one is replaced, in the other, by a null record that "
+        "contributes nothing. The number of private images is public"
+        + (f"; δ = {deltas}." if deltas else "."),
+        "ε is per trial. The harness composes it from the ledger of every mechanism that touched "
+        "private latents, by two accountants (Opacus and Google's dp-accounting), and takes the "
+        "larger. Trust: ledger means that the harness applied each mechanism itself; "
+        "self-declared, that the method saw raw latents and only its word stands for them"
+        + (_REPLAYED if any(r.privacy and r.privacy.replay for r in trials) else "."),
+        "Choosing leaks. “ε with selection” is that of publishing the trial as the one chosen. "
+        "A best clip picked by exact private scores is outside any finite ε: ∞. It is finite only "
+        "where a rule stated before any score was seen picked the trial, or noisy scores that are "
+        "paid for.",
+    ]
+    if any(result.audit for result in trials):
+        lines.append(
+            "“ε audited” is a lower bound on ε found by attack, with 95% confidence. A trial "
+            "whose bound is above its claimed ε is refuted and never ranked. A low bound proves "
+            "nothing."
+        )
+    if any(r.privacy is not None and r.privacy.ledger.rng == "seeded" for r in trials):
+        lines.append(
+            "Noise and samples were drawn from seeded generators, so that the table can be made "
+            "again: these runs are benchmarks, not releases. Use secure_rng for a release."
+        )
+    lines.append(
+        "Scores, controls and pictures are computed from private images without noise: no ε "
+        "covers this page. Where the data are truly private, do not publish it."
+    )
+    return lines
+
+
+_REPLAYED = (
+    "; replayed, that in addition a fit on a neighbouring data set, with the recorded releases "
+    "played back, could not be told from the first; (not replayed), that this was tried and says "
+    "nothing, for the reason under the table."
+)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.leaderboard.board import Leaderboard, load
 
-__all__ = ["private_notice", "write_board", "write_leaderboard"]
-
-#: Pictures, by the beginning of their file's name, that show private images.
-PRIVATE_PICTURES = ("reconstructions", "neighbours")
+__all__ = ["Written", "private_notice", "write_board", "write_leaderboard"]
 
 
-def write_leaderboard(runs: Path, directory: Path) -> list[Path]:
-    """Write all results under ``runs`` into ``directory``; return the files written."""
+@dataclass(frozen=True)
+class Written:
+    """The files of a leaderboard; ``private`` where its page shows private images."""
+
+    files: tuple[Path, ...]
+    private: bool = False
+
+
+def write_leaderboard(runs: Path, directory: Path) -> Written:
+    """Write all results under ``runs`` into ``directory``."""
     return write_board(load(runs), directory)
 
 
-def write_board(board: Leaderboard, directory: Path) -> list[Path]:
-    """Write ``results.csv``, ``README.md`` and pictures; return the files written."""
-    from dpbench.leaderboard.page import write_page  # matplotlib takes a while
+def write_board(board: Leaderboard, directory: Path) -> Written:
+    """Write ``index.html``, ``results.csv``, ``README.md`` and its pictures."""
+    from dpbench.leaderboard.readme import write_files  # matplotlib takes a while
 
-    return write_page(board, directory)
+    files, private = write_files(board, directory)
+    return Written(tuple(files), private)
 
 
-def private_notice(written: Iterable[Path]) -> str | None:
-    """Return one line where pictures among ``written`` show private images."""
-    shown = sorted(p.name for p in written if p.name.startswith(PRIVATE_PICTURES))
-    if not shown:
+def private_notice(written: Written) -> str | None:
+    """Return one line where what was written shows private images."""
+    if not written.private:
         return None
-    verb = "shows" if len(shown) == 1 else "show"
-    return f"{', '.join(shown)} {verb} private images, which no ε covers: do not share them"
+    return "index.html shows private images, which no ε covers: do not share it"

@@ -26,7 +26,7 @@ OUTSIDE = tuple(
     f"dpbench.{room}"
     for room in (
         "cli", "component", "errors", "executors", "hookspecs", "leaderboard", "planning",
-        "plugins", "results", "runner", "store",
+        "plugin_files", "plugins", "results", "runner", "script", "store",
     )
 )  # fmt: skip
 

@@ -17,7 +17,8 @@ from typing import Any
 from dpbench.api import derive_seed
 from dpbench.component import Component
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.trials import Method, Trial
+from dpbench.planning.methods import Method
+from dpbench.planning.trials import Trial
 from dpbench.stages.data import DataKeys
 from dpbench.store import content_key
 
@@ -109,11 +110,16 @@ def _trial(trial: Trial) -> list[Any]:
         trial.delta,
         trial.clip,
         trial.seed,
+        *([] if trial.labels == "none" else [trial.labels]),
     ]
 
 
-def generator_key(latents: str, trial: Trial, code: str, secure_rng: bool) -> str:
-    return content_key([latents, _trial(trial), code, secure_rng, STAGE_VERSION])
+def generator_key(
+    latents: str, trial: Trial, code: str, secure_rng: bool, classes: Sequence[int] = ()
+) -> str:
+    """Name a trained generator; ``classes`` are the private ones, where it learns labels."""
+    labelled = [list(classes)] if classes else []
+    return content_key([latents, _trial(trial), code, secure_rng, STAGE_VERSION, *labelled])
 
 
 def replay_key(company: str, code: str, check: str) -> str:

@@ -17,12 +17,16 @@ MAX_LANES = 64
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lane to be trained, on which latents, and which parameters it may have for itself."""
+    """A lane to be trained, on which latents, and which parameters it may have for itself.
+
+    ``classes`` are the private classes where it learns labels.
+    """
 
     lane: Lane
     latents: str
     generator: Component
     lane_params: frozenset[str]
+    classes: tuple[int, ...] = ()
 
     @property
     def company(self) -> str:
@@ -33,7 +37,10 @@ class Candidate:
         """
         params = self.lane.params.items()
         shared = {name: value for name, value in params if name not in self.lane_params}
-        return content_key([self.latents, self.generator.plugin, shared, self.lane.private])
+        labelled = [list(self.classes)] if self.classes else []
+        return content_key(
+            [self.latents, self.generator.plugin, shared, self.lane.private, *labelled]
+        )
 
 
 def companies(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -53,8 +60,8 @@ def groups(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
 
 def group_lanes(candidates: Iterable[Candidate], secure_rng: bool) -> list[GeneratorTask]:
     """Make one task of each group of candidates."""
-    return [
-        GeneratorTask(head.latents, head.generator, tuple(m.lane for m in members), secure_rng)
-        for members in groups(candidates)
-        for head in members[:1]
-    ]
+    tasks = []
+    for head, *others in groups(candidates):
+        lanes = tuple(member.lane for member in (head, *others))
+        tasks.append(GeneratorTask(head.latents, head.generator, lanes, secure_rng, head.classes))
+    return tasks

@@ -15,6 +15,7 @@ from dpbench.planning.code_version import code_version, stage_version
 from dpbench.planning.config import Config
 from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.trials import Trial
+from dpbench.results.identity import Labels
 from dpbench.stages import (
     DataKeys,
     EvaluatorTask,
@@ -88,10 +89,12 @@ class Row:
     scores: dict[str, str]
     trial: Trial | None = None
     control: Source | None = None
+    labels: Labels = "none"
     public: str | None = None
     extractor: str | None = None
     trained: str | None = None
     replay: str | None = None
+    classes: tuple[int, ...] = ()
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -200,7 +203,7 @@ class _Planner:
         self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
         self.againsts: dict[tuple[str, str], _Against] = {}
         self.measures: dict[str, list[_Measure]] = {}
-        self.controlled: set[tuple[str, str, str]] = set()
+        self.controlled: set[tuple[str, str, str, str]] = set()
 
     def plan(self, trials: list[Trial]) -> Plan:
         protocols = self.config.file.protocols
@@ -324,7 +327,8 @@ class _Planner:
         """Return the key of a trial's trained generator, planning it if need be."""
         latents, generator = self.upstream(trial).latents, trial.method.generator
         secure = self.config.file.secure_rng
-        key = keys.generator_key(latents, trial, self.code(generator), secure)
+        classes = self.classes(trial)
+        key = keys.generator_key(latents, trial, self.code(generator), secure, classes)
         if key not in self.result.candidates:
             seeds = keys.trial_seeds(trial)
             lane = Lane(
@@ -338,9 +342,15 @@ class _Planner:
                 noise_seed=seeds.noise,
             )
             apart = self.config.registry.get("generator", generator.plugin).cls.lane_params
-            self.result.candidates[key] = Candidate(lane, latents, generator, apart)
+            self.result.candidates[key] = Candidate(lane, latents, generator, apart, classes)
             self.methods[key] = trial.method.name
         return key
+
+    def classes(self, trial: Trial) -> tuple[int, ...]:
+        """Return the private classes where a trial learns labels."""
+        if trial.labels == "none":
+            return ()
+        return self.data[trial.dataset.name].private_classes
 
     def add_groups(self) -> None:
         """Add the jobs that train what is not there."""
@@ -370,7 +380,9 @@ class _Planner:
                 seed = keys.replay_seed([lane.seed for lane in lanes])
                 trained = () if self.options.replay_all else names
                 head = company[0]
-                task = ReplayTask(key, head.latents, head.generator, lanes, seed, trained)
+                task = ReplayTask(
+                    key, head.latents, head.generator, lanes, seed, trained, head.classes
+                )
                 # Before scores, so that rows are whole one after the other.
                 cost = 5 + self.cost(head.generator)
                 self.add(task, key, f"replay of {self.methods[names[0]]}", cost)
@@ -408,6 +420,7 @@ class _Planner:
             **upstream._asdict(),
             generator=method.generator,
             trained=trained,
+            labelled=trial.labels == "private",
         )
         row = Row(
             protocol=protocol,
@@ -417,6 +430,7 @@ class _Planner:
             trial=trial,
             trained=trained,
             replay=self.replays.get(trained),
+            classes=self.classes(trial),
             artifacts={**upstream._asdict(), "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
@@ -435,7 +449,7 @@ class _Planner:
     ) -> None:
         data, method = self.data[trial.dataset.name], trial.method
         samples = keys.control_samples_key(source, data, upstream and upstream.latents)
-        slot = (samples, protocol.name, trial.settings)
+        slot = (samples, protocol.name, trial.settings, trial.labels)
         if slot in self.controlled:
             return
         self.controlled.add(slot)
@@ -456,6 +470,7 @@ class _Planner:
             settings=trial.settings,
             scores={},
             control=source,
+            labels=trial.labels,
             public=method.public.name if upstream else None,
             extractor=method.extractor.name if upstream else None,
             artifacts=upstream._asdict() if upstream else {},

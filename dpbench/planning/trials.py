@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -12,22 +11,12 @@ from typing import Any
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Config, GridConfig
-from dpbench.results.identity import DEFAULT, TrialIdentity
+from dpbench.planning.methods import COMPONENTS, Axes, Method, methods_with_axes, select
+from dpbench.planning.selector import Selector
+from dpbench.results.identity import DEFAULT, Labels, TrialIdentity
 from dpbench.store import content_key
 
-__all__ = ["Method", "Request", "Trial", "enumerate_methods", "plan_trials"]
-
-COMPONENTS = ("public", "extractors", "generators")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A compatible triple; its name follows the paper's convention (``ae-enc-GAN``)."""
-
-    name: str
-    public: Component
-    extractor: Component
-    generator: Component
+__all__ = ["Request", "Trial", "plan_trials"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,10 @@ class Trial:
     def settings(self) -> str:
         return self.identity.settings
 
+    @property
+    def labels(self) -> Labels:
+        return self.identity.labels
+
 
 @dataclass(frozen=True)
 class Request:
@@ -84,76 +77,45 @@ class Request:
     seeds: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
-
-
-def enumerate_methods(
-    config: Config, grid: GridConfig, axes: dict[str, Any] | None = None
-) -> Iterator[Method]:
-    """Yield every triple whose capabilities fit, with the grid's hyperparameters."""
-
-    def resolve(section: str, name: str) -> Component:
-        chosen = {
-            axis.split(".")[2]: value
-            for axis, value in (axes or {}).items()
-            if axis.split(".")[:2] == [section, name]
-        }
-        return config.component(section, name, getattr(grid, section).get(name, {}), chosen)
-
-    def names(section: str) -> list[str]:
-        return sorted({*config.names(section), *getattr(grid, section)})
-
-    generators = [resolve("generators", name) for name in names("generators")]
-    extractors = [resolve("extractors", name) for name in names("extractors")]
-    for public_name in names("public"):
-        public = resolve("public", public_name)
-        provides = config.registry.get("public", public.plugin).cls.provides
-        for extractor in extractors:
-            if not config.registry.get("extractor", extractor.plugin).cls.requires <= provides:
-                continue
-            for generator in generators:
-                parts = [public.name, _label(config, extractor), _label(config, generator)]
-                yield Method("-".join(filter(None, parts)), public, extractor, generator)
-
-
-def _label(config: Config, component: Component) -> str:
-    if component.name != component.plugin:
-        return component.name
-    cls = config.registry.get(component.kind, component.plugin).cls
-    if component.kind != "generator":
-        return str(cls.label)
-    return str(cls.label_of(cls.Params.model_validate(component.params)))
+    labels: tuple[Labels, ...] = ()
 
 
 def plan_trials(config: Config, request: Request) -> list[Trial]:
     """Enumerate the trials of all selected grids, without repeats.
 
-    A selected name is a grid's, or else a method name or glob, which takes the
-    matching methods of the grid ``all``.
+    A selected name is a grid's, or else a method name, glob or component, which takes the
+    matching methods of the grid ``all``; ``request.methods`` narrow each of them.
 
     Raises:
-        DpbenchError: a name that is neither, or an axis value out of range.
+        DpbenchError: a name that is neither, a method that no grid has, or an axis value
+            out of range.
     """
     _check(request)
+    _require_methods(config, request)
     trials: dict[str, Trial] = {}
     for name in request.grids:
         for trial in _trials_of(config, name, request):
             known = trials.get(key := trial.identity.identity_key)
             trials[key] = trial if known is None else _joined(known, trial)
-    if not trials:
-        _require_methods(config, request)
     return list(trials.values())
 
 
 def _require_methods(config: Config, request: Request) -> None:
     """Raise where no method of the grids has a name that was asked for."""
+    patterns = [pattern for pattern in request.methods if pattern != "*"]
+    if not patterns:
+        return
     grids = [_grid_named(config, name)[0] for name in request.grids]
-    names = sorted({m.name for grid in grids for m in enumerate_methods(config, grid)})
-    for pattern in request.methods:
-        if not any(_matches(name, pattern) for name in names):
-            raise DpbenchError(
-                f"unknown method {pattern!r}{did_you_mean(pattern, names)} "
-                f"(methods: {', '.join(names)})"
-            )
+    known = [method for grid in grids for method in _methods_of(config, grid)]
+    for pattern in patterns:
+        if unknown := Selector.parse(pattern).unknown_among(known):
+            raise DpbenchError(unknown)
+
+
+def _methods_of(config: Config, grid: GridConfig) -> Iterator[Method]:
+    for pattern in grid.methods:
+        for _, method in select(config, grid, [Selector.parse(pattern)])[1]:
+            yield method
 
 
 def _joined(first: Trial, second: Trial) -> Trial:
@@ -178,15 +140,28 @@ def _check(request: Request) -> None:
 
 def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
     grid, heading = _grid_named(config, name)
+    for patterns in itertools.product(grid.methods, request.methods or ("*",)):
+        part, methods = select(config, grid, [Selector.parse(pattern) for pattern in patterns])
+        yield from _trials_with(config, part, heading, methods, request)
+
+
+def _trials_with(
+    config: Config,
+    grid: GridConfig,
+    heading: str,
+    methods: list[tuple[Axes, Method]],
+    request: Request,
+) -> Iterator[Trial]:
     dataset = config.component("datasets", _dataset_name(config, grid, request))
     protocols = _protocols(config, grid, request)
     latents = (grid.latents or config.file.latents).model_dump()
     settings = _settings(config, grid)
-    for axes, method in _methods_with_axes(config, grid):
-        if not _wanted(method, grid.methods) or not _wanted(method, request.methods or ("*",)):
-            continue
-        for (epsilon, noise), clip, seed in itertools.product(
-            _noises(grid, request), request.clip or grid.clip, request.seeds or grid.seeds
+    for axes, method in methods:
+        for labels, (epsilon, noise), clip, seed in itertools.product(
+            request.labels or grid.labels,
+            _noises(grid, request),
+            request.clip or grid.clip,
+            request.seeds or grid.seeds,
         ):
             identity = TrialIdentity(
                 method=method.name,
@@ -195,6 +170,7 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
                 generator=method.generator.name,
                 dataset=dataset.name,
                 settings=settings,
+                labels=labels,
                 epsilon=epsilon,
                 noise_multiplier=noise,
                 delta=grid.delta or config.file.delta,
@@ -203,10 +179,6 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
                 axes=dict(axes),
             )
             yield Trial(identity, method, dataset, latents, protocols, (heading,))
-
-
-def _wanted(method: Method, patterns: Sequence[str]) -> bool:
-    return any(_matches(method.name, pattern) for pattern in patterns)
 
 
 def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:
@@ -266,44 +238,18 @@ def _configured(config: Config, section: str, name: str) -> Component | None:
     return config.component(section, name) if name in config.names(section) else None
 
 
-def _methods_with_axes(
-    config: Config, grid: GridConfig
-) -> Iterator[tuple[tuple[tuple[str, Any], ...], Method]]:
-    """Yield each method once per combination of the axes that touch its components."""
-    seen: set[str] = set()
-    for values in itertools.product(*grid.axes.values()):
-        chosen = dict(zip(grid.axes, values, strict=True))
-        for method in enumerate_methods(config, grid, chosen):
-            components = {
-                f"public.{method.public.name}",
-                f"extractors.{method.extractor.name}",
-                f"generators.{method.generator.name}",
-            }
-            axes = tuple(
-                (axis, value)
-                for axis, value in chosen.items()
-                if axis.rpartition(".")[0] in components
-            )
-            if (slot := repr((method.name, axes))) not in seen:
-                seen.add(slot)
-                yield axes, method
-
-
 def _grid_of_method(config: Config, pattern: str) -> GridConfig:
     """Return the grid ``all`` narrowed to the methods that match ``pattern``."""
     grids = config.file.grids
     base = grids.get("all", next(iter(grids.values()), None))
     if base is None:
         raise DpbenchError("the configuration has no grid: add a table [grids.all]")
-    names = [method.name for method in enumerate_methods(config, base)]
-    if not any(_matches(name, pattern) for name in names):
+    methods = [method for _, method in methods_with_axes(config, base)]
+    if Selector.parse(pattern).unknown_among(methods):
+        names = sorted({method.name for method in methods})
         known = [*grids, *names]
         raise DpbenchError(
             f"unknown grid or method {pattern!r}{did_you_mean(pattern, known)} "
             f"(grids: {', '.join(grids)}; methods: {', '.join(names)})"
         )
     return base.model_copy(update={"methods": [pattern]})
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(name.lower(), pattern.lower())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 
-__all__ = ["NotPerRecord", "alone_differs", "bounded", "probes"]
+__all__ = ["NotPerRecord", "alone_differs", "beside_classes", "bounded", "membership", "probes"]
 
 
 class NotPerRecord(DpbenchError):
@@ -56,3 +56,16 @@ def bounded(rows: Tensor, clip: float, keep: Tensor) -> Tensor:
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     scaled = rows * (clip / norms.clamp_min(1e-30)).clamp_max(1)
     return torch.where(keep.unsqueeze(1) & torch.isfinite(rows).all(1, keepdim=True), scaled, 0)
+
+
+def membership(labels: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Return ``[B, classes]`` of ``like``'s kind: 1 in a record's class, all 0 for null records."""
+    own = labels.to(like.device).unsqueeze(1) == torch.arange(classes, device=like.device)
+    return own.to(like.dtype)
+
+
+def beside_classes(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Put a record's class beside its latents, ``[B, d + classes]``; without labels nothing."""
+    if classes == 1:
+        return latents
+    return torch.cat([latents, membership(labels, classes, latents)], 1)

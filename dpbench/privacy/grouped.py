@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
-from dpbench.privacy.contributions import alone_differs, bounded
+from dpbench.privacy.contributions import alone_differs, bounded, membership
 from dpbench.privacy.ledger import Mechanism
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def release_grouped_sum(
     clip: float,
     noise_multiplier: float,
     name: str,
+    by_class: bool = False,
 ) -> Tensor:
     """Release ``sum_i w_i (x) v_i`` over all records i with Gaussian noise, ``[K, m]``.
 
@@ -41,18 +42,23 @@ def release_grouped_sum(
     norm ``clip`` and memberships to L2 norm 1 (soft assignments, which sum to
     one, already are), so a record moves the result by at most ``clip`` however
     many groups there are: it is one vector of length K m, never formed. Null
-    records and rows that are not finite contribute nothing.
+    records and rows that are not finite contribute nothing. With ``by_class`` each
+    class has sums of its own, ``[classes, K, m]``, still for the price of one.
 
     Raises:
         NotPerRecord: some rows depend on the rest of their batch.
         DpbenchError: rows are missing, or the clip is not positive and finite.
     """
-    mechanism = gaussian(name, noise_multiplier, clip)
-    return grouped_sum(private._session, contribution, mechanism).float()
+    mechanism = gaussian(name, noise_multiplier, clip, private.classes if by_class else 1)
+    total = grouped_sum(private._session, contribution, mechanism).float()
+    return total if by_class else total[0]
 
 
 def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mechanism) -> Tensor:
-    """Release the sums of :func:`release_grouped_sum` in float64, clipped to the sensitivity."""
+    """Release the sums of :func:`release_grouped_sum` in float64, ``[classes, K, m]``.
+
+    They are clipped to the mechanism's sensitivity, and over its classes.
+    """
     total: Tensor | None = None
     background = torch.zeros(())
     for rows in _chunks(session, contribution):
@@ -61,6 +67,7 @@ def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mecha
         if total is None:
             _check_per_record(contribution, latents, weights, values, mechanism.name)
         share, values = _bounded(weights, values, mechanism.sensitivity, session.present[rows])
+        share = _in_class(share, session.labels[rows], mechanism.classes)
         part = (share.T @ values).double()
         total = part if total is None else total + part
         if session.evidence is not None:
@@ -71,21 +78,25 @@ def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mecha
     use = session.use(mechanism)
     use.begin()
     release = use.release(total)
+    groups = len(release) // mechanism.classes
     if session.evidence is not None:
         canaries = session.evidence.canaries
         weights, values = _rows(contribution, canaries, mechanism.name)
         everyone = torch.ones(len(canaries), dtype=torch.bool, device=canaries.device)
         share, values = _bounded(weights, values, mechanism.sensitivity, everyone)
+        share = _in_class(share, session.evidence.labels, mechanism.classes)
         unexplained = release - background
         use.align(torch.einsum("bk,km,bm->b", share.double(), unexplained, values.double()))
-    return release
+    return release.view(mechanism.classes, groups, -1)
 
 
-def gaussian(name: str, noise_multiplier: float, clip: float) -> Mechanism:
+def gaussian(name: str, noise_multiplier: float, clip: float, classes: int = 1) -> Mechanism:
     """Return one use of all records; its clip must be a number that bounds something."""
     if not 0 < clip < math.inf:
         raise DpbenchError(f"clip of {name!r} must be positive and finite, got {clip}")
-    return Mechanism(name=name, noise_multiplier=noise_multiplier, sensitivity=clip)
+    return Mechanism(
+        name=name, noise_multiplier=noise_multiplier, sensitivity=clip, classes=classes
+    )
 
 
 def _chunks(session: PrivateSession, contribution: Grouped) -> Iterator[slice]:
@@ -120,3 +131,11 @@ def _bounded(
 ) -> tuple[Tensor, Tensor]:
     """Clip memberships to L2 norm 1 and values to ``clip``, row by row."""
     return bounded(weights, 1.0, present), bounded(values, clip, present)
+
+
+def _in_class(weights: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Move memberships ``[B, K]`` to those groups that are the record's class's, ``[B, C K]``."""
+    if classes == 1:
+        return weights
+    own = membership(labels, classes, weights)
+    return (own.unsqueeze(2) * weights.unsqueeze(1)).flatten(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 from dpbench.privacy.accounting import noise_multiplier_for
-from dpbench.privacy.contributions import NotPerRecord
+from dpbench.privacy.contributions import NotPerRecord, beside_classes
 from dpbench.privacy.grouped import gaussian, grouped_sum
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class PrivateLatents:
         return self._session.latents.shape[1]
 
     @property
+    def classes(self) -> int:
+        """Number of classes; public. 1 where records have no labels."""
+        return self._session.classes
+
+    @property
     def device(self) -> torch.device:
         """Where contributions find their latents."""
         return self._session.latents.device
@@ -152,7 +157,7 @@ class PrivateLatents:
         if share < 1:
             spent = self.spent.epsilon
             target = spent + share * (target - spent)
-        held = self.ledger.mechanisms
+        held = self._session.held
         return noise_multiplier_for(target, self.budget.delta, sampling_rate, steps, held)
 
     def release_sum(
@@ -162,6 +167,7 @@ class PrivateLatents:
         clip: float,
         noise_multiplier: float,
         name: str,
+        by_class: bool = False,
     ) -> Tensor:
         """Release a noisy sum of per-record contributions (Gaussian mechanism).
 
@@ -169,7 +175,8 @@ class PrivateLatents:
         from its own latent; rows are clipped to L2 norm ``clip``, summed over all
         records, and N(0, (noise_multiplier * clip)^2) is added to each entry.
         Null records and rows that are not finite contribute nothing.
-        Returns ``[k]``.
+        Returns ``[k]``; with ``by_class`` one sum a class, ``[classes, k]``, for the price
+        of one: a record is in one class.
 
         Raises:
             NotPerRecord: some rows depend on the rest of their batch.
@@ -179,8 +186,9 @@ class PrivateLatents:
         def one_group(z: Tensor) -> tuple[Tensor, Tensor]:
             return z.new_ones(len(z), 1, dtype=torch.float64), contribution(z).double()
 
-        mechanism = gaussian(name, noise_multiplier, clip)
-        return grouped_sum(self._session, one_group, mechanism)[0].float()
+        mechanism = gaussian(name, noise_multiplier, clip, self.classes if by_class else 1)
+        total = grouped_sum(self._session, one_group, mechanism).squeeze(-2).float()
+        return total if by_class else total[0]
 
     def noisy_count(
         self,
@@ -202,6 +210,15 @@ class PrivateLatents:
 
         return self.release_sum(one_hot, clip=1.0, noise_multiplier=noise_multiplier, name=name)
 
+    def by_class(self) -> list[PrivateLatents]:
+        """Return one handle for each class, in which all other records are null records.
+
+        What is done with each of them is accounted once (parallel composition): a record
+        is in one class. They must meet the same mechanisms. ``size`` still counts all
+        records, for the number in a class is private. Without labels it is this handle.
+        """
+        return [session.handle for session in self._session.by_class()]
+
     def draws(self, name: str) -> NoiseSource:
         """Return free random numbers to be used while private records are processed.
 
@@ -212,11 +229,15 @@ class PrivateLatents:
         """
         return self._session.source(f"draws:{name}")
 
-    def raw(self, mechanisms: Iterable[Mechanism]) -> Tensor:
+    def raw(self, mechanisms: Iterable[Mechanism], *, labelled: bool = False) -> Tensor:
         """Hand out the latents themselves; the trial becomes ``self-declared``.
 
         ``mechanisms`` is what the generator promises to do with them. The row of a
-        null record is zero.
+        null record is zero. With ``labelled`` one column a class follows the latents: 1 for
+        the record's own, else 0.
         """
-        self._session.declare(mechanisms)
-        return self._session.latents.clone()
+        session = self._session
+        session.declare(mechanisms)
+        if labelled:
+            return beside_classes(session.latents, session.labels, session.classes)
+        return session.latents.clone()

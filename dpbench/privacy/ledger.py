@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -20,6 +21,10 @@ class Mechanism(BaseModel):
     contributions, after including each record independently with probability
     ``sampling_rate``. Replacing one record by the null record, which contributes
     nothing, moves the sum by at most ``sensitivity`` in L2 norm.
+
+    With ``classes`` > 1 it is used once on each of so many disjoint classes of records.
+    A record is in one class, so that all of them together cost what one costs
+    (parallel composition; McSherry 2009).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +35,9 @@ class Mechanism(BaseModel):
     count: int = Field(default=1, ge=1)
     sensitivity: float = Field(
         default=1.0, gt=0, description="L2, replacing one record by the null record"
+    )
+    classes: int = Field(
+        default=1, ge=1, description="disjoint classes of records that each use goes over"
     )
 
     @property
@@ -70,16 +78,20 @@ class Ledger(BaseModel):
         self.trust = "self-declared"
         self.mechanisms.extend(mechanisms)
 
+    def add(self, other: Ledger, inclusions: Iterable[dict[str, float]]) -> None:
+        """Append what ``other`` holds; ``inclusions`` number its mechanisms from 0."""
+        before = len(self.mechanisms)
+        self.mechanisms += other.mechanisms
+        self.inclusions += [{**f, "mechanism": f["mechanism"] + before} for f in inclusions]
+        if other.trust == "self-declared":
+            self.trust = other.trust
+
 
 def joined(ledgers: Sequence[Ledger]) -> Ledger:
     """Return one ledger of several releases of the same records; what they spent adds up."""
     whole = Ledger(rng=ledgers[-1].rng)
     for ledger in ledgers:
-        before = len(whole.mechanisms)
-        whole.mechanisms += ledger.mechanisms
-        whole.inclusions += [{**f, "mechanism": f["mechanism"] + before} for f in ledger.inclusions]
-        if ledger.trust == "self-declared":
-            whole.trust = ledger.trust
+        whole.add(ledger, ledger.inclusions)
     return whole
 
 
@@ -95,13 +107,14 @@ def check_inclusions(ledger: Ledger) -> list[str]:
     Binomial(T, q), the batch sizes like Binomial(N, q). Shuffled epochs make the
     counts too even, fixed batch sizes have no spread at all, a wrong rate moves the
     total. Self-declared mechanisms are not observed and so not tested.
+    Of a mechanism over several classes each is tested by itself.
     """
     problems: list[str] = []
-    observed: dict[int, float] = {}
+    observed: dict[int, Counter[float]] = {}
     for figures in ledger.inclusions:
         index = int(figures["mechanism"])
         mechanism = ledger.mechanisms[index]
-        observed[index] = observed.get(index, 0) + figures["steps"]
+        observed.setdefault(index, Counter())[figures.get("class", 0.0)] += int(figures["steps"])
         if not math.isclose(figures["sampling_rate"], mechanism.sampling_rate, rel_tol=1e-9):
             problems.append(
                 f"{mechanism.name}: sampled at rate {figures['sampling_rate']:.4g}, "
@@ -115,11 +128,11 @@ def check_inclusions(ledger: Ledger) -> list[str]:
                 )
     if ledger.trust == "ledger":
         for index, mechanism in enumerate(ledger.mechanisms):
-            steps = observed.get(index, 0)
+            steps = max(observed.get(index, Counter()).values(), default=0)
             unseen = mechanism.sampling_rate < 1 and steps == 0
             if unseen or steps > mechanism.count:  # to stop early is to spend less
                 problems.append(
-                    f"{mechanism.name}: {steps:.0f} samples seen, {mechanism.count} accounted"
+                    f"{mechanism.name}: {steps} samples seen, {mechanism.count} accounted"
                 )
     return problems
 

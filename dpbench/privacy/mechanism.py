@@ -8,6 +8,7 @@ an audit or a replay sees, is decided here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,6 +42,13 @@ class Tape(Protocol):
         """
         ...
 
+    def part(self, division: int, number: int) -> Tape:
+        """Return the tape of class ``number``, whose releases have an order of their own.
+
+        ``division`` counts how often records have been divided into classes before.
+        """
+        ...
+
 
 class Evidence:
     """What an audit's white-box attacker gathers from releases.
@@ -48,14 +56,18 @@ class Evidence:
     Args:
         canaries: latents ``[m, d]`` whose traces are looked for.
         latents: the private latents ``[N, d]``.
+        labels: the canaries' classes ``[m]``; all 0 without labels.
 
     Attributes:
         planted: ``[N]``, which records are canaries; the attacker knows the others.
         alignment: ``[m]``, how far releases so far point toward each canary.
     """
 
-    def __init__(self, canaries: Tensor, latents: Tensor) -> None:
+    def __init__(self, canaries: Tensor, latents: Tensor, labels: Tensor | None = None) -> None:
         self.canaries = canaries.to(latents)
+        none = torch.zeros(len(canaries), dtype=torch.int64)
+        self.labels = (none if labels is None else labels).to(latents.device)
+        self._looked_for = torch.ones(len(canaries), dtype=torch.bool)
         self.planted = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
         for canary in self.canaries:
             self.planted |= (latents == canary).all(1)
@@ -69,7 +81,17 @@ class Evidence:
         the log-likelihood ratio is ``rate * product / noise^2``.
         """
         weight = mechanism.sampling_rate / max(mechanism.noise_std, 1e-3) ** 2
-        self.alignment += weight * products.detach().double().cpu()
+        found = products.detach().double().cpu().masked_fill(~self._looked_for, 0)
+        self.alignment += weight * found
+
+    def of_class(self, number: int) -> Evidence:
+        """Return the evidence of releases that only canaries of one class can have joined.
+
+        It adds to the same alignment.
+        """
+        own = copy.copy(self)
+        own._looked_for = (self.labels == number).cpu()
+        return own
 
 
 class GaussianUse:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from dpbench.api import Context
+from dpbench.api import Context, derive_seed
+from dpbench.errors import DpbenchError
 from dpbench.privacy.accounting import Spent, compose
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Ledger, Mechanism
@@ -31,10 +33,15 @@ class PrivateSession:
             from ``context.seed``, which the generator knows.
         secure_rng: draw noise and samples from a cryptographically secure source.
         canaries: latents ``[m, d]`` whose traces an audit looks for.
+        canary_labels: their classes ``[m]``, where there are labels.
         tape: listens to releases, to record or to replay them.
+        labels: each record's class ``[N]`` in ``0..classes-1``, a private part of the
+            record; whatever has another is a null record, and null records have none.
+        classes: number of classes, public.
 
     Attributes:
         latents: ``[N, d]``, null records as zeros.
+        labels: ``[N]``, -1 for null records; all 0 without labels.
         present: ``[N]``, False for null records.
         evidence: what an audit gathers; None outside audits.
         handle: the generator's side.
@@ -50,19 +57,31 @@ class PrivateSession:
         noise_seed: int,
         secure_rng: bool = False,
         canaries: Tensor | None = None,
+        canary_labels: Tensor | None = None,
         tape: Tape | None = None,
+        labels: Tensor | None = None,
+        classes: int = 1,
     ) -> None:
         self.budget, self.clip, self.context, self.tape = budget, clip, context, tape
+        self.classes = classes
         self.present = torch.isfinite(latents).all(1)
+        if labels is None:
+            labels = torch.zeros(len(latents), dtype=torch.int64)
+        labels = labels.to(latents.device)
+        self.present &= (labels >= 0) & (labels < classes)
+        self.labels = labels.masked_fill(~self.present, -1)
         whole = bool(self.present.all())  # then lanes share one table: the tensor itself
         self.latents = latents if whole else latents.masked_fill(~self.present[:, None], 0)
         self.secure_rng = secure_rng
-        self.evidence = None if canaries is None else Evidence(canaries, self.latents)
+        self.evidence = (
+            None if canaries is None else Evidence(canaries, self.latents, canary_labels)
+        )
         self.handle = PrivateLatents(self)
         self._noise_seed = noise_seed
         self._mechanisms = Ledger(rng=self.rng_mode)
         self._uses: list[tuple[int, GaussianUse]] = []
         self._streams: Counter[str] = Counter()
+        self._divisions: list[list[_ClassSession]] = []
 
     @property
     def rng_mode(self) -> RngMode:
@@ -83,12 +102,37 @@ class PrivateSession:
             for entry, use in self._uses
             if use.figures is not None
         ]
+        for parts in self._divisions:
+            found = [part.ledger for part in parts]
+            labelled = (
+                {**figures, "class": float(number)}
+                for number, part in enumerate(found)
+                for figures in part.inclusions
+            )
+            ledger.add(_in_parallel(found), labelled)
         return ledger
 
     @property
     def spent(self) -> Spent:
         """What the ledger comes to so far, at the budget's delta."""
-        return compose(self._mechanisms.mechanisms, self.budget.delta)
+        return compose(self.held, self.budget.delta)
+
+    @property
+    def held(self) -> list[Mechanism]:
+        """All that a record of this session has met so far."""
+        return self.ledger.mechanisms
+
+    def by_class(self) -> Sequence[PrivateSession]:
+        """Return one session for each class, in which all other records are null records.
+
+        A record is in one of them, so that together they cost what one costs.
+        """
+        if self.classes == 1:
+            return [self]
+        held, turn = self.held, len(self._divisions)
+        parts = [_ClassSession(self, number, turn, held) for number in range(self.classes)]
+        self._divisions.append(parts)
+        return parts
 
     def use(self, mechanism: Mechanism, figures: Figures | None = None) -> GaussianUse:
         """Enter ``mechanism`` into the ledger and return its only use."""
@@ -120,3 +164,56 @@ class PrivateSession:
         if self.secure_rng:
             return SecureSource()
         return SeededSource("private-noise", self._noise_seed, name, turn)
+
+
+class _ClassSession(PrivateSession):
+    """One class of a session: its budget and streams, a ledger and a tape of its own."""
+
+    def __init__(
+        self, whole: PrivateSession, number: int, turn: int, held: list[Mechanism]
+    ) -> None:
+        self._whole, self._before, self._name = whole, held, f"class {number}, {turn}"
+        super().__init__(
+            whole.latents.masked_fill((whole.labels != number)[:, None], torch.nan),
+            whole.budget,
+            whole.clip,
+            replace(whole.context, seed=derive_seed(whole.context.seed, self._name)),
+            noise_seed=0,  # all streams are the whole's
+            secure_rng=whole.secure_rng,
+            tape=None if whole.tape is None else whole.tape.part(turn, number),
+        )
+        if whole.evidence is not None:
+            self.evidence = whole.evidence.of_class(number)
+
+    @property
+    def held(self) -> list[Mechanism]:
+        return [*self._before, *self.ledger.mechanisms]
+
+    def use(self, mechanism: Mechanism, figures: Figures | None = None) -> GaussianUse:
+        over = mechanism.model_copy(update={"classes": self._whole.classes})
+        return super().use(over, figures)
+
+    def declare(self, mechanisms: Iterable[Mechanism]) -> None:
+        raise DpbenchError(
+            "among raw latents those of one class cannot be told from null records: set "
+            "conditional = True, and ask for raw(..., labelled=True)"
+        )
+
+    def source(self, name: str) -> NoiseSource:
+        return self._whole.source(f"{name} ({self._name})")
+
+
+def _in_parallel(ledgers: Sequence[Ledger]) -> Ledger:
+    """Return the ledger that holds of every class: a record of each met no more.
+
+    Raises:
+        DpbenchError: two classes met different mechanisms.
+    """
+    longest = max(ledgers, key=lambda ledger: len(ledger.mechanisms))
+    for ledger in ledgers:
+        if ledger.mechanisms != longest.mechanisms[: len(ledger.mechanisms)]:
+            raise DpbenchError(
+                "classes met different mechanisms, which do not compose in parallel: choose noise "
+                "and steps by the budget and the number of records alone"
+            )
+    return longest

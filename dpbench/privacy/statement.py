@@ -61,7 +61,7 @@ class Statement(BaseModel):
         epsilon_with_selection: of publishing this trial as the one chosen among
             its rivals; infinite where exact private scores chose.
         epsilon_audited: a lower bound at the audit's confidence; ``None`` without an audit.
-        ledger: what ``tools/recompute_epsilon.py`` recomputes epsilon from.
+        ledger: what ``dpbench/release/recompute_epsilon.py`` recomputes epsilon from.
     """
 
     model_config = ConfigDict(frozen=True)

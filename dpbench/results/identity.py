@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,14 +12,16 @@ from dpbench.store import content_key
 if TYPE_CHECKING:
     from dpbench.results.schema import Result
 
-__all__ = ["DEFAULT", "TrialIdentity", "rivals"]
+__all__ = ["DEFAULT", "Labels", "TrialIdentity", "rivals"]
+
+Labels = Literal["none", "private"]
 
 #: Settings of trials whose hyperparameters are all as configured.
 DEFAULT = "default"
 #: What the trials of one cell of a table have in common; all else is varied within it.
 CELL = (
     "method", "public", "extractor", "generator", "dataset", "settings",
-    "epsilon", "noise_multiplier", "delta",
+    "labels", "epsilon", "noise_multiplier", "delta",
 )  # fmt: skip
 
 
@@ -33,6 +35,8 @@ class TrialIdentity(BaseModel):
         dataset: its configured name.
         settings: the hyperparameters: ``default`` where all are as configured,
             else a digest of those that differ.
+        labels: ``private`` where a private record is an image with its label, and
+            samples have labels too.
         method: ``<public>-<extractor>-<generator>``, or ``control:<name>``.
         epsilon: the target; where the noise was given instead, ``None`` here,
             and in a result the epsilon spent.
@@ -48,6 +52,7 @@ class TrialIdentity(BaseModel):
     generator: str | None = None
     dataset: str
     settings: str = DEFAULT
+    labels: Labels = "none"
     epsilon: float | None = Field(default=None, gt=0)
     noise_multiplier: float | None = Field(default=None, gt=0)
     delta: float | None = Field(default=None, gt=0, lt=1)

@@ -43,6 +43,7 @@ def assemble(
     fields: dict[str, Any] = {
         "dataset": row.dataset,
         "settings": row.settings,
+        "labels": row.labels,
         "public": row.public,
         "extractor": row.extractor,
         "method": f"{CONTROL}{row.control}",

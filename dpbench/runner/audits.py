@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from dpbench import plugins
 from dpbench.api import derive_seed
-from dpbench.errors import DpbenchError
-from dpbench.planning.lanes import groups
+from dpbench.planning.lanes import Candidate, groups
 from dpbench.planning.plan import Plan
 from dpbench.planning.trials import Trial
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audits
+from dpbench.privacy.by_class import class_indices
 from dpbench.privacy.handle import Budget
 from dpbench.results import save_audit
-from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
-from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.runner.upstream import compute
 from dpbench.store import ArtifactId
 
 __all__ = ["audit", "companies"]
@@ -41,11 +39,11 @@ def audit(
     """
     found: dict[str, tuple[str, AuditResult]] = {}
     with prepared.directory.lock():
-        _compute_latents(prepared, device, notice)
-        for latents, company in companies(prepared.plan):
+        compute(prepared, _latents(prepared.plan), device, notice)
+        for head, company in companies(prepared.plan):
             named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
             notice(f"auditing {named}")
-            results = _attack(prepared, latents, company, device, effort, seed)
+            results = _attack(prepared, head, company, device, effort, seed)
             for trial, result in zip(company, results, strict=True):
                 key = trial.identity.candidate.identity_key
                 if key not in found:
@@ -54,15 +52,15 @@ def audit(
     return list(found.values())
 
 
-def companies(plan: Plan) -> Iterator[tuple[str, list[Trial]]]:
-    """Yield the trials of a plan as a run trains them, each group with its latents' key."""
+def companies(plan: Plan) -> Iterator[tuple[Candidate, list[Trial]]]:
+    """Yield the trials of a plan as a run trains them, each group after its first candidate."""
     # Trials under several names, or under several protocols, may share one generator.
     trials: dict[str, dict[str, Trial]] = {}
     for row in plan.rows:
         if row.trial and row.trained:
             trials.setdefault(row.trained, {})[row.trial.identity.identity_key] = row.trial
     for group in groups(plan.candidates[key] for key in trials):
-        yield group[0].latents, [t for lane in group for t in trials[lane.lane.key].values()]
+        yield group[0], [t for lane in group for t in trials[lane.lane.key].values()]
 
 
 def _budget(trial: Trial) -> Budget:
@@ -71,9 +69,15 @@ def _budget(trial: Trial) -> Budget:
 
 
 def _attack(
-    prepared: Prepared, key: str, company: list[Trial], device: str, effort: Effort, seed: int
+    prepared: Prepared,
+    head: Candidate,
+    company: list[Trial],
+    device: str,
+    effort: Effort,
+    seed: int,
 ) -> list[AuditResult]:
-    latents = prepared.store.load("latents", key).tensors
+    latents = prepared.store.load("latents", head.latents).tensors
+    labels = class_indices(latents["labels"], head.classes) if head.classes else None
     cls = plugins.registry().get("generator", company[0].method.generator.plugin).cls
     subjects = [
         Subject(
@@ -87,6 +91,8 @@ def _attack(
         latents["public"],
         latents["private"],
         effort,
+        labels=labels,
+        classes=max(1, len(head.classes)),
         seed=derive_seed("audit", seed),
         device=device,
     )
@@ -97,23 +103,6 @@ def _title(trial: Trial) -> str:
     return f"{trial.method.name} at {target}, clip {trial.clip:g}"
 
 
-def _compute_latents(prepared: Prepared, device: str, notice: Notice) -> None:
-    upstream = prepared.plan.towards(
-        ArtifactId("latents", row.artifacts["latents"])
-        for row in prepared.plan.rows
-        if row.trial is not None
-    )
-    if not upstream:
-        return
-    written = {artifact for job in upstream.values() for artifact in job.task.writes()}
-    for artifact in written.intersection(prepared.plan.stale):
-        prepared.store.remove(*artifact)
-    with make_executor(prepared.config, prepared.directory, device=device) as executor:
-        progress = run_jobs(upstream, executor, lambda p, job: _say(p, job, notice))
-    if progress.failed:
-        raise DpbenchError(next(iter(progress.failed.values())))
-
-
-def _say(progress: Progress, job: Any, notice: Notice) -> None:
-    if job is not None:
-        notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")
+def _latents(plan: Plan) -> Iterator[ArtifactId]:
+    trials = (row for row in plan.rows if row.trial is not None)
+    return (ArtifactId("latents", row.artifacts["latents"]) for row in trials)

@@ -13,6 +13,7 @@ from dpbench.planning.config import Config
 from dpbench.planning.plan import Row
 from dpbench.planning.trials import Trial
 from dpbench.privacy.accounting import compose
+from dpbench.privacy.by_class import draw
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection_epsilon
@@ -178,6 +179,8 @@ def _vote(
 def _samples(store: Store, name: str, rows: list[Row], dim: int) -> Iterable[torch.Tensor]:
     for number, row in enumerate(rows):
         assert row.trial is not None and row.trained is not None
-        generator = restore_generator(store, row.trained, row.trial.method.generator, dim)
+        classes = max(1, len(row.classes))
+        component = row.trial.method.generator
+        generator = restore_generator(store, row.trained, component, dim, classes)
         rng = torch.Generator().manual_seed(derive_seed("choice-samples", name, number))
-        yield generator.sample(_SAMPLES // len(rows), rng)
+        yield draw(generator, _SAMPLES // len(rows), rng, classes)[0]

@@ -10,6 +10,7 @@ from dpbench.planning.plan import Job, Row
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
 from dpbench.runner.choices import noisy_choices, stated_choices
+from dpbench.runner.events import Announcer
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
 from dpbench.store import ArtifactId
@@ -34,10 +35,11 @@ def execute(
     with prepared.directory.lock(prepared.patience):
         stated = stated_choices(prepared)  # before anything is scored
         expected = prepared.plan.writers()
-        for row in prepared.plan.rows:
-            if expected.keys().isdisjoint(row.needs):
-                _keep(prepared, row, Progress({}), stated)
-        progress = _run_jobs(prepared, executor, on_change, stated)
+        there = [row for row in prepared.plan.rows if expected.keys().isdisjoint(row.needs)]
+        complete = [_keep(prepared, row, Progress({}), stated) for row in there]
+        announcer = Announcer(prepared.config.registry.listeners, prepared.directory.root)
+        announcer.planned(list(prepared.plan.jobs.values()), complete)
+        progress = _run_jobs(prepared, executor, announcer, on_change, stated)
         chosen = {**stated, **noisy_choices(prepared)}
         return [_keep(prepared, row, progress, chosen) for row in prepared.plan.rows]
 
@@ -45,6 +47,7 @@ def execute(
 def _run_jobs(
     prepared: Prepared,
     executor: Executor,
+    announcer: Announcer,
     on_change: Callable[[Progress, Job | None], None],
     stated: Mapping[str, Choice],
 ) -> Progress:
@@ -53,17 +56,22 @@ def _run_jobs(
         for artifact in row.needs:
             shown_in.setdefault(artifact, []).append(row)
 
+    kept: set[int] = set()
+
     def changed(progress: Progress, job: Job | None) -> None:
         left = job.task.writes() if job else ()
-        for row in {id(c): c for a in left for c in shown_in.get(a, ())}.values():
-            if progress.settled(row.needs):
-                _keep(prepared, row, progress, stated)
+        rows = {id(row): row for a in left for row in shown_in.get(a, ())}
+        complete = {
+            number: row
+            for number, row in rows.items()
+            if number not in kept and progress.settled(row.needs)
+        }
+        kept.update(complete)
+        results = [_keep(prepared, row, progress, stated) for row in complete.values()]
+        announcer.changed(progress, job, results)
         on_change(progress, job)
 
-    for stage, key in prepared.plan.stale:
-        if stage == "generator" and prepared.config.file.secure_rng:
-            prepared.directory.keep_release(key)
-        prepared.store.remove(stage, key)
+    prepared.remove_stale(prepared.plan.stale)
     with executor:
         return run_jobs(prepared.plan.jobs, executor, changed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dpbench.errors import DpbenchError
@@ -37,6 +37,16 @@ class Prepared:
     @property
     def store(self) -> Store:
         return self.directory.store
+
+    def remove_stale(self, among: Iterable[ArtifactId]) -> None:
+        """Remove those artifacts that are damaged, or to be made again.
+
+        What a released generator spent is noted: its successor learns from the same images.
+        """
+        for stage, key in set(among).intersection(self.plan.stale):
+            if stage == "generator" and self.config.file.secure_rng:
+                self.directory.keep_release(key)
+            self.store.remove(stage, key)
 
 
 def prepare(

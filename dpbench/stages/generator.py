@@ -16,6 +16,7 @@ from dpbench import plugins
 from dpbench.api import Context, PrivateGenerator
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
+from dpbench.privacy.by_class import class_indices, draw, make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay.remembered import remembered
 from dpbench.privacy.session import PrivateSession
@@ -51,12 +52,16 @@ class Lane:
 
 @dataclass(frozen=True)
 class GeneratorTask(Task):
-    """Train private generators of one architecture on one set of latents, together."""
+    """Train private generators of one architecture on one set of latents, together.
+
+    ``classes`` are the private classes where records have labels, and none where not.
+    """
 
     latents: str
     generator: Component
     lanes: tuple[Lane, ...]
     secure_rng: bool = False
+    classes: tuple[int, ...] = ()
     stage: ClassVar[str] = "generator"
     plural: ClassVar[str] = "private generators"
 
@@ -84,6 +89,8 @@ class GeneratorTask(Task):
             )
         latents = store.load("latents", self.latents).tensors
         private, public = latents["private"], latents["public"]
+        labels = class_indices(latents["labels"], self.classes) if self.classes else None
+        count = max(1, len(self.classes))
         cls = plugins.registry().get("generator", self.generator.plugin).cls
         generators: list[PrivateGenerator] = []
         sessions: list[PrivateSession] = []
@@ -92,13 +99,14 @@ class GeneratorTask(Task):
         for lane in self.lanes:
             taken = functools.partial(_take, snapshots[lane.key])
             lane_context = replace(context, seed=lane.seed, on_snapshot=taken)
-            generators.append(cls(cls.Params.model_validate(lane.params), private.shape[1]))
-            sessions.append(self._session(lane, private, lane_context))
+            params = cls.Params.model_validate(lane.params)
+            generators.append(make_generator(cls, params, private.shape[1], count))
+            sessions.append(self._session(lane, private, labels, lane_context))
             contexts.append(lane_context)
         remembered(cls).restore()
         started = time.perf_counter()
         handles = [session.handle for session in sessions]
-        cls.fit_lanes(generators, handles, public, contexts)
+        trained_as(cls, count).fit_lanes(generators, handles, public, contexts)
         seconds = (time.perf_counter() - started) / len(self.lanes)
         failures: dict[str, str] = {}
         for lane, generator, session in zip(self.lanes, generators, sessions, strict=True):
@@ -111,7 +119,9 @@ class GeneratorTask(Task):
                 store.save(self.stage, lane.key, artifact)
         return failures
 
-    def _session(self, lane: Lane, private: Tensor, context: Context) -> PrivateSession:
+    def _session(
+        self, lane: Lane, private: Tensor, labels: Tensor | None, context: Context
+    ) -> PrivateSession:
         return PrivateSession(
             private,
             Budget(lane.epsilon, lane.delta, lane.noise_multiplier),
@@ -119,6 +129,8 @@ class GeneratorTask(Task):
             context,
             noise_seed=lane.noise_seed,
             secure_rng=self.secure_rng,
+            labels=labels,
+            classes=max(1, len(self.classes)),
         )
 
 
@@ -133,7 +145,7 @@ def _trained(
             "mechanisms, or declare yours with raw()"
         )
     state = generator.state()
-    sample = generator.sample(64, torch.Generator().manual_seed(0))
+    sample, _ = draw(generator, 64, torch.Generator().manual_seed(0), generator.classes)
     if sample.shape != (64, generator.latent_dim):
         raise DpbenchError(
             f"generator {component.name!r} sampled shape {tuple(sample.shape)} instead of "

@@ -52,10 +52,9 @@ class LatentsTask(Task):
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
         model = load_public_model(store, self.public, self.model, context.device)
-        around, images = (
-            self._public_images(store, context),
-            load_part(store, self.data.private).images,
-        )
+        around = self._public_images(store, context)
+        part = load_part(store, self.data.private)
+        images = part.images
         share = len(around) / (len(around) + len(images))
         public = self._extract(model, around, "public", _share(context, 0.0, share))
         private = self._extract(model, images, "private", _share(context, share, 1.0))
@@ -63,6 +62,7 @@ class LatentsTask(Task):
         tensors = {
             "private": standardiser.apply(private),
             "public": standardiser.apply(public),
+            "labels": part.labels,
             "shown": images[:SHOWN],
             "reconstructed": decode(model, private[:SHOWN], context.device),
             **standardiser.state(),

@@ -18,7 +18,7 @@ from dpbench.stages.data import load_part, part_id
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["PublicTask", "decode", "load_public_model", "require_finite"]
+__all__ = ["PublicTask", "decode", "load_public_model", "make_public_model", "require_finite"]
 
 DECODE_BATCH = 500
 
@@ -42,7 +42,7 @@ class PublicTask(Task):
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
         images = load_part(store, self.data).images
-        model = _public_model(self.model, images.shape[1:])
+        model = make_public_model(self.model, images.shape[1:])
         model.fit(images, context)
         state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
         require_finite(state.values(), f"public model {self.model.name!r}")
@@ -51,7 +51,8 @@ class PublicTask(Task):
         return {}
 
 
-def _public_model(component: Component, image_shape: Iterable[int]) -> PublicModel:
+def make_public_model(component: Component, image_shape: Iterable[int]) -> PublicModel:
+    """Make an untrained public model of images ``(C, H, W)``."""
     cls = plugins.registry().get("public", component.plugin).cls
     model: PublicModel = cls(cls.Params.model_validate(component.params), tuple(image_shape))
     return model
@@ -63,7 +64,7 @@ def load_public_model(
 ) -> PublicModel:
     """Restore a fitted public model, frozen and in evaluation mode."""
     artifact = store.load("public", key)
-    model = _public_model(component, artifact.meta["image_shape"])
+    model = make_public_model(component, artifact.meta["image_shape"])
     model.load_state_dict(artifact.tensors)
     return model.eval().requires_grad_(False).to(device)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from dpbench import plugins
 from dpbench.api import Context
 from dpbench.component import Component
+from dpbench.privacy.by_class import class_indices
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.stages.generator import Lane
@@ -24,7 +25,8 @@ class ReplayTask(Task):
     """Replay two trials of a company of lanes, or the one that there is.
 
     ``trained`` names generators that must be there first: what cannot be trained is
-    not replayed either. The artifact holds a :class:`~dpbench.privacy.replay.ReplayVerdict`.
+    not replayed either. ``classes`` are the private ones where records have labels. The
+    artifact holds a :class:`~dpbench.privacy.replay.ReplayVerdict`.
     """
 
     key: str
@@ -33,6 +35,7 @@ class ReplayTask(Task):
     lanes: tuple[Lane, ...]
     seed: int
     trained: tuple[str, ...] = ()
+    classes: tuple[int, ...] = ()
     stage: ClassVar[str] = "replay"
     plural: ClassVar[str] = "replays"
 
@@ -61,6 +64,8 @@ class ReplayTask(Task):
             lanes,
             latents["public"],
             latents["private"],
+            labels=class_indices(latents["labels"], self.classes) if self.classes else None,
+            classes=max(1, len(self.classes)),
             seed=self.seed,
             device=context.device,
             store=store.root,

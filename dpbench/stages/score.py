@@ -16,6 +16,7 @@ from dpbench.component import Component
 from dpbench.errors import DpbenchError, one_line
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
+from dpbench.privacy.by_class import draw
 from dpbench.stages.data import DataKeys, load_part
 from dpbench.stages.public import decode, load_public_model, require_finite
 from dpbench.stages.references import load_references
@@ -38,7 +39,8 @@ class ScoreTask(Task):
     """Score one source of images under one protocol; one artifact per metric.
 
     ``metrics`` pairs each metric still to be computed with its artifact's key.
-    ``samples`` is the key under which the source's features are kept.
+    ``samples`` is the key under which the source's features are kept. With
+    ``labelled`` the trained generator samples by class.
     """
 
     source: Source
@@ -55,6 +57,7 @@ class ScoreTask(Task):
     latents: str | None = None
     generator: Component | None = None
     trained: str | None = None
+    labelled: bool = False
     stage: ClassVar[str] = "score"
     plural: ClassVar[str] = "scores"
 
@@ -94,15 +97,18 @@ class ScoreTask(Task):
 
     def _view(self, store: Store, context: Context, evaluator: Evaluator) -> View:
         """Return the images to score, their features from the store where they are there."""
-        images = _source_images(self, store, context)
+        images, labels = _source_images(self, store, context)
         if _current(store, self.samples):
             cached = store.load("features", self.samples).tensors
-            return View(images, evaluator, features=cached["features"], logits=cached["logits"])
-        view = View(images, evaluator)
+            features, logits = cached["features"], cached["logits"]
+            return View(images, evaluator, features=features, logits=logits, labels=labels)
+        view = View(images, evaluator, labels=labels)
         kept = Artifact(
             {"count": len(images)},
             {"features": view.features, "logits": view.logits, "preview": images[:PREVIEW]},
         )
+        if labels is not None:
+            kept.tensors["labels"] = labels
         _decode_snapshots(self, store, context, kept)
         store.remove("features", self.samples)  # a damaged one may lie there
         store.save("features", self.samples, kept)
@@ -150,36 +156,46 @@ def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Art
     kept.meta["snapshot_steps"] = trained.meta["snapshot_steps"]
 
 
-def _source_images(task: ScoreTask, store: Store, context: Context) -> Tensor:
-    """Return the ``uint8`` images to score, on the CPU."""
+def _source_images(task: ScoreTask, store: Store, context: Context) -> tuple[Tensor, Tensor | None]:
+    """Return the ``uint8`` images to score, on the CPU, and their classes if they have any."""
     count = task.protocol.samples
     if task.source == "real":
-        test = load_part(store, task.data.test)
-        return test.of_classes(task.data.private_classes).images[:count]
+        test = load_part(store, task.data.test).of_classes(task.data.private_classes)
+        return test.images[:count], test.labels[:count]
     rng = context.generator("samples")
     if task.source == "public-images":
-        return _some(load_part(store, task.data.public).images, count, rng)
+        return _some(load_part(store, task.data.public).images, count, rng), None
     assert task.model is not None and task.public is not None and task.latents is not None
     model = load_public_model(store, task.public, task.model, context.device)
     latents = store.load("latents", task.latents).tensors
     standardiser = Standardiser.from_state(latents)
+    labels: Tensor | None = None
     if task.source == "reconstruction":
-        z = standardiser.invert(_some(latents["private"], count, rng))
+        rows = _rows(len(latents["private"]), count, rng)
+        z, labels = standardiser.invert(latents["private"][rows]), latents["labels"][rows]
     elif task.source == "public-prior" and "prior" in model.provides:
         z = torch.randn(count, model.latent_dim, generator=rng)
     elif task.source == "public-prior":
         z = standardiser.invert(_gaussian_like(latents["public"], count, rng))
     else:
         assert task.generator is not None and task.trained is not None
-        generator = restore_generator(store, task.trained, task.generator, model.latent_dim)
-        sample = generator.sample(count, rng)
+        private = torch.tensor(task.data.private_classes)
+        classes = len(private) if task.labelled else 1
+        generator = restore_generator(
+            store, task.trained, task.generator, model.latent_dim, classes
+        )
+        sample, places = draw(generator, count, rng, classes)
         require_finite([sample], f"samples of generator {task.generator.name!r}")
-        z = standardiser.invert(sample)
-    return decode(model, z, context.device)
+        z, labels = standardiser.invert(sample), None if places is None else private[places]
+    return decode(model, z, context.device), labels
+
+
+def _rows(size: int, count: int, rng: torch.Generator) -> Tensor:
+    return torch.randperm(size, generator=rng)[:count]
 
 
 def _some(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=rng)[:count]]
+    return rows[_rows(len(rows), count, rng)]
 
 
 def _gaussian_like(rows: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dpbench import plugins
 from dpbench.api import PrivateGenerator
 from dpbench.component import Component
+from dpbench.privacy.by_class import make_generator
 from dpbench.store import Store
 
 __all__ = ["SNAPSHOTS", "restore_generator"]
@@ -14,11 +15,12 @@ SNAPSHOTS = "harness.snapshots"
 
 
 def restore_generator(
-    store: Store, key: str, component: Component, latent_dim: int
+    store: Store, key: str, component: Component, latent_dim: int, classes: int = 1
 ) -> PrivateGenerator:
     """Load a trained generator, ready to sample."""
     cls = plugins.registry().get("generator", component.plugin).cls
-    generator: PrivateGenerator = cls(cls.Params.model_validate(component.params), latent_dim)
+    params = cls.Params.model_validate(component.params)
+    generator = make_generator(cls, params, latent_dim, classes)
     state = dict(store.load("generator", key).tensors)
     state.pop(SNAPSHOTS, None)
     generator.restore(state)

@@ -16,6 +16,9 @@ MODULES = [
     "dpbench.privacy.handle",
     "dpbench.privacy.ledger",
     "dpbench.leaderboard.board",
+    "dpbench.planning.selector",
+    "dpbench.planning.toml",
+    "dpbench.script",
 ]
 
 

@@ -26,6 +26,12 @@ def test_a_bound_stands_beside_epsilon_ever_after(dpbench: Run) -> None:
     assert 0 <= trial.audit.epsilon_lower <= trial.audit.epsilon_claimed <= 10
 
 
+def test_methods_narrow_what_is_audited(dpbench: Run) -> None:
+    result = dpbench("audit", "--method", "mean", "--method", "meen")
+    assert result.exit_code == 2
+    assert "unknown method 'meen'; did you mean 'mean'?" in result.output
+
+
 def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:
     result = dpbench(
         "audit",

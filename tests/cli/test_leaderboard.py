@@ -48,6 +48,20 @@ def test_json_and_csv_are_all_there_is_on_stdout(runs: Path) -> None:
     assert len(rows) == len(records)
 
 
+def test_methods_are_found_by_component_and_grid(runs: Path) -> None:
+    def found(*arguments: str) -> set[str]:
+        records = json.loads(call("--runs", runs, "--format", "json", *arguments).stdout)
+        return {r["method"] for r in records if not r["method"].startswith("control:")}
+
+    assert found("--method", "vae") == {"ae-enc-VAE", "ae-grad-VAE", "wgan-VAE"}
+    result = call("--runs", runs, "--method", "ae-enc-*", "--method", "wgan-VEA")
+    assert result.exit_code == 2 and "did you mean 'wgan-VAE'?" in result.stderr
+    result = call("--runs", runs, "--method", "vae[hidden=64]")
+    assert result.exit_code == 2 and "not found by hyperparameters" in result.stderr
+    result = call("--runs", runs, "--grid", "smoek")
+    assert result.exit_code == 2 and "no results of grid 'smoek'" in result.stderr
+
+
 def test_filters_keep_the_controls_beside_what_they_keep(runs: Path) -> None:
     arguments = ("--dataset", "mnist", "--method", "AE-enc-*", "--format", "json")
     records = json.loads(call("--runs", runs, *arguments).stdout)
@@ -96,7 +110,7 @@ def test_write_leaves_stdout_to_the_format(runs: Path, tmp_path: Path) -> None:
     result = call("--runs", runs, "--dataset", "mnist", "--format", "json", "--write", target)
     json.loads(result.stdout)
     assert "wrote 4 files" in result.stderr
-    assert (target / "fid_over_epsilon.png").exists()
+    assert (target / "index.html").exists()
 
 
 def test_by_clip(runs: Path) -> None:

@@ -13,6 +13,7 @@ from click.testing import Result
 from conftest import TINY
 from leaderboard.fabricate import audit
 
+from dpbench.leaderboard import Written
 from dpbench.metrics.evaluators.weights import WeightsError
 from dpbench.privacy.accounting import compose
 from dpbench.privacy.ledger import Mechanism
@@ -25,10 +26,10 @@ Run = Callable[..., Result]
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes seconds a run, and has tests of its own."""
 
-    def write(runs: Path, directory: Path) -> list[Path]:
+    def write(runs: Path, directory: Path) -> Written:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "README.md").write_text("written")
-        return [directory / "README.md"]
+        return Written((directory / "README.md",))
 
     monkeypatch.setattr("dpbench.leaderboard.write_leaderboard", write)
 
@@ -156,6 +157,8 @@ def test_a_corrupt_artifact_is_one_line_and_made_again(dpbench: Run, stage: str)
     [
         (["--grid", "smoek"], "unknown grid or method 'smoek'"),
         (["--grid", "linear-look-MEEN"], "did you mean 'linear-look-MEAN'?"),
+        (["--method", "linear-look-MEEN"], "did you mean 'linear-look-MEAN'?"),
+        (["--method", "mean[shfit=1]"], "shfit: extra inputs are not permitted; did you mean 'shi"),
         (["--dataset", "tinny"], "unknown dataset 'tinny'; did you mean 'tiny'?"),
         (["--protocol", "tinny"], "unknown protocol 'tinny'; did you mean 'tiny'?"),
         (["--epsilon", "-1"], "epsilon must be positive (or inf), got -1.0"),

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from dpbench.leaderboard import Written
+
 Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpbench.leaderboard.write_leaderboard", lambda *_: [])
+    monkeypatch.setattr("dpbench.leaderboard.write_leaderboard", lambda *_: Written(()))
 
 
 def results() -> list[dict[str, Any]]:

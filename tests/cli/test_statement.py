@@ -45,6 +45,14 @@ def test_a_statement_in_json_has_every_field_and_the_ledger(dpbench: Run) -> Non
     assert dpbench("statement", "*MEAN", "--grid", "smoke").exit_code == 2
 
 
+def test_methods_can_be_named_by_option(dpbench: Run) -> None:
+    dpbench("run", "--no-controls", "--method", "mean")
+    for arguments in ([], ["--method", "mean"], ["linear-*"]):
+        assert dpbench("statement", *arguments).output.count("## Guarantee") == 1
+    result = dpbench("statement", "--method", "nothing", "linear-*")
+    assert result.exit_code == 2 and "unknown method 'nothing'" in result.output
+
+
 def test_nothing_that_matches_is_said(dpbench: Run) -> None:
     dpbench("run", "--no-controls")
     result = dpbench("statement", "linear-look-MEAN", "--clip", 7)

@@ -7,46 +7,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-import torch
 
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import Leaderboard, load, private_notice, write_board, write_leaderboard
-from dpbench.leaderboard.pictures import mosaic, samples
-from dpbench.leaderboard.plots import method_styles
-from dpbench.leaderboard.sections import make_sections
+from dpbench.leaderboard.pictures import mosaic
+from dpbench.leaderboard.sheet import samples
 from dpbench.results import Result
-from dpbench.store import Artifact, Store
+from dpbench.store import Store
+from leaderboard.artifacts import images, with_artifacts
 from leaderboard.fabricate import INCEPTION, controls, grid, trial
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Save = Callable[[Iterable[Result]], Path]
-
-
-def images(count: int, seed: int = 0) -> torch.Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 1, 12, 12), generator=rng).to(torch.uint8)
-
-
-def with_artifacts(results: list[Result], store: Store) -> list[Result]:
-    """Give every result a preview, every set of latents its reconstructions."""
-    found = []
-    for number, result in enumerate(results):
-        tensors = {"preview": images(12)}
-        if not result.is_control:
-            tensors["snapshots"] = images(30).reshape(3, 10, 1, 12, 12)
-        artifact = Artifact({"snapshot_steps": [1, 10, 100]}, tensors)
-        store.save("features", f"f{number}", artifact)
-        keys = {"features": f"f{number}"}
-        if result.public:
-            keys["latents"] = f"{result.public}{result.extractor}"
-            shown = {"shown": images(32), "reconstructed": images(32, 1)}
-            store.save("latents", keys["latents"], Artifact({"reconstruction_mse": 0.01}, shown))
-        if not result.is_control:
-            keys["score.leakage"] = f"leakage{number}"
-            picture = {"picture": images(1)[0]}
-            store.save("score", keys["score.leakage"], Artifact({}, picture))
-        found.append(result.model_copy(update={"artifacts": keys}))
-    return found
 
 
 def test_a_page_with_everything(tmp_path: Path, save: Save) -> None:
@@ -60,24 +32,24 @@ def test_a_page_with_everything(tmp_path: Path, save: Save) -> None:
     }
     (runs / "history.json").write_text(json.dumps([record]))
     written = write_leaderboard(runs, tmp_path / "out")
-    names = {path.name for path in written}
+    names = {path.name for path in written.files}
     assert names == {
-        "README.md", "results.csv", "fid_over_epsilon.png", "samples.png", "reconstructions.png",
-        "trajectories.png", "neighbours.png",
+        "index.html", "README.md", "results.csv", "fid_over_epsilon.svg", "samples.png",
     }  # fmt: skip
-    for path in written:
-        assert path.suffix != ".png" or path.read_bytes().startswith(PNG)
+    assert (tmp_path / "out" / "samples.png").read_bytes().startswith(PNG)
     page = (tmp_path / "out" / "README.md").read_text()
     assert "10,000 generated images against the private training images" in page
     assert "weights 3fa2c19b" in page
     assert "dpbench run --grid all" in page and "13 min 23 s" in page and "2 cores" in page
-    assert "zero-out adjacency" in page and "δ = 1e-6" in page
-    assert "benchmarks, not releases" in page and "Choosing leaks" in page
     for name in names - {"README.md"}:
         assert f"({name})" in page
-    assert page.count("This picture shows private images: no ε covers it.") == 2
+    assert "`index.html` shows private images themselves" in page
     notice = private_notice(written)
-    assert notice is not None and "neighbours.png, reconstructions.png show private" in notice
+    assert notice is not None and "index.html shows private images" in notice
+    whole = (tmp_path / "out" / "index.html").read_text()
+    assert "zero-out adjacency" in whole and "δ = 1e-6" in whole
+    assert "benchmarks, not releases" in whole and "Choosing leaks" in whole
+    assert whole.count("These pictures show private images: no ε covers them.") == 2
 
 
 def test_a_release_shows_no_private_image(tmp_path: Path, save: Save) -> None:
@@ -88,11 +60,15 @@ def test_a_release_shows_no_private_image(tmp_path: Path, save: Save) -> None:
     (tmp_path / "out" / "reconstructions.png").write_text("of a benchmark before")
     written = write_leaderboard(runs, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"README.md", "results.csv", "fid_over_epsilon.png", "samples.png",
-                     "trajectories.png"}  # fmt: skip
+    assert names == {
+        "index.html", "README.md", "results.csv", "fid_over_epsilon.svg", "samples.png",
+    }  # fmt: skip
     assert private_notice(written) is None
-    text = "".join((tmp_path / "out" / name).read_text() for name in ("README.md", "results.csv"))
-    assert "leakage" not in text and "shows private images" not in text
+    texts = [(tmp_path / "out" / n).read_text() for n in ("index.html", "README.md", "results.csv")]
+    text = "".join(texts)
+    assert "leakage" not in text and "private images themselves" not in text
+    assert "show private images" not in text and "real held-out" not in text
+    assert "samples of ae-enc-GAN" in text
     (section,) = load(runs).sections
     figure = samples(section, store)
     assert figure is not None
@@ -110,8 +86,8 @@ def test_files_that_cannot_be_read_are_named_on_the_page(tmp_path: Path, save: S
 
 def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
     runs = save(grid(seeds=1))
-    names = {path.name for path in write_leaderboard(runs, tmp_path / "out")}
-    assert names == {"README.md", "results.csv", "fid_over_epsilon.png", "fid_over_clip.png"}
+    names = {path.name for path in write_leaderboard(runs, tmp_path / "out").files}
+    assert names == {"index.html", "README.md", "results.csv", "fid_over_epsilon.svg"}
     page = (tmp_path / "out" / "README.md").read_text()
     assert "no record of their commands" in page and "{{" not in page
 
@@ -119,9 +95,9 @@ def test_a_page_without_artifacts_or_record(tmp_path: Path, save: Save) -> None:
 def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
     fashion = grid(seeds=1, dataset="fashion-mnist")
     results = (*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION), *fashion)
-    names = {path.name for path in write_board(Leaderboard(results), tmp_path)}
-    for name in ("fid_over_epsilon", "fid_over_clip"):
-        assert {f"{name}.png", f"{name}-mnist-canonical.png", f"{name}-fashion-mnist.png"} <= names
+    names = {path.name for path in write_board(Leaderboard(results), tmp_path).files}
+    for suffix in ("", "-mnist-canonical", "-fashion-mnist"):
+        assert f"fid_over_epsilon{suffix}.svg" in names
 
 
 def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
@@ -136,14 +112,14 @@ def test_a_corrupt_artifact_costs_its_picture_only(tmp_path: Path, save: Save) -
     store = Store(tmp_path / "runs" / "artifacts")
     runs = save(with_artifacts([trial()], store))
     (store.path("features", "f0") / "tensors.safetensors").write_bytes(b"no")
-    names = {path.name for path in write_leaderboard(runs, tmp_path / "out")}
+    names = {path.name for path in write_leaderboard(runs, tmp_path / "out").files}
     assert "README.md" in names and "samples.png" not in names
 
 
 def test_only_unscored_results_still_make_a_page(tmp_path: Path) -> None:
     failed = trial(fid=None, status="failed", reason="boom", protocol={"name": "default"})
     write_board(Leaderboard((failed,)), tmp_path)
-    assert "failed: boom" in (tmp_path / "README.md").read_text()
+    assert "failed: boom" in (tmp_path / "index.html").read_text()
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -155,14 +131,6 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_no_results_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DpbenchError, match="dpbench run --grid smoke"):
         load(tmp_path)
-
-
-def test_methods_of_one_generator_share_a_colour_and_differ_in_dash() -> None:
-    (section,) = make_sections(grid(seeds=1))
-    styles = method_styles(section)
-    assert styles["ae-enc-GAN"]["color"] == styles["wgan-GAN"]["color"]
-    assert styles["ae-enc-GAN"]["linestyle"] != styles["wgan-GAN"]["linestyle"]
-    assert len({tuple(style.values()) for style in styles.values()}) == 6
 
 
 def test_a_mosaic_keeps_every_pixel() -> None:

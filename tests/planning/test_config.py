@@ -27,14 +27,58 @@ def test_without_a_file_the_packaged_one_is_used(
     assert config.file.dataset == "mnist"
 
 
-def test_a_file_in_the_working_directory_comes_first(
+def test_a_file_is_laid_over_the_packaged_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: Registry
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("benchmarks.toml").write_text(MINIMAL)
-    assert set(load_config(None, fakes).file.grids) == {"all"}
-    Path("mine.toml").write_text(MINIMAL.replace("grids.all", "grids.mine"))
-    assert set(load_config(Path("mine.toml"), fakes).file.grids) == {"mine"}
+    packaged = load_config(None, fakes).file
+    Path("benchmarks.toml").write_text(
+        "[generators.gan]\nsteps = 7\n[grids.smoke]\nepsilon = [3]\ngenerators.vae.batch = 9\n"
+    )
+    file = load_config(None, fakes).file
+    assert file.generators == {"gan": {"steps": 7}}
+    assert file.grids["smoke"].epsilon == [3]
+    assert file.grids["smoke"].generators["vae"] == {"steps": 100, "batch": 9}
+    assert file.grids["all"] == packaged.grids["all"]
+    assert file.protocols == packaged.protocols
+    Path("mine.toml").write_text("[grids.mine]\nextends = 'paper-short'\nclip = [1]\n")
+    mine = load_config(Path("mine.toml"), fakes).file.grids["mine"]
+    assert (mine.clip, mine.noise_multiplier) == ([1], [0.3, 0.6])
+    assert mine.generators["gan"]["steps"] == 48000
+
+
+def test_a_file_can_stand_alone(configure: Configure) -> None:
+    config = configure(base="packaged = false\n" + MINIMAL)
+    assert set(config.file.grids) == {"all"}
+    assert config.file.protocols["default"].metrics == ("fid", "is", "classes")
+
+
+def test_grids_that_extend_each_other_are_refused(configure: Configure) -> None:
+    with pytest.raises(InvalidConfig, match="a extends b extends a: leave one"):
+        configure(base="[grids.a]\nextends = 'b'\n[grids.b]\nextends = 'a'\n")
+
+
+def test_a_method_that_matches_nothing_is_a_violation(configure: Configure) -> None:
+    grid = "[grids.mine]\nepsilon = [1]\nclip = [1]\nmethods = ['ae-*', 'ae-enc-GNA']\n"
+    with pytest.raises(InvalidConfig) as caught:
+        configure(base=grid)
+    assert "line 4, grids.mine.methods[1]: unknown method 'ae-enc-GNA'" in str(caught.value)
+    assert "did you mean 'ae-enc-GAN'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[grids.all]\nepsilonn = [1]\n", "epsilon"),
+        ("[latents]\npublic_image = 10\n", "public_images"),
+        ("[protocols.default]\nsample = 10\n", "samples"),
+        ("[grids.all.latents]\naugmented = true\n", "augment"),
+        ("[generators.vae]\nlearning_rat = 1\n", "learning_rate"),
+    ],
+)
+def test_a_misspelt_key_is_told_the_right_one(configure: Configure, text: str, meant: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"not permitted; did you mean '{meant}'"):
+        configure(base=text)
 
 
 def test_every_violation_is_reported_with_its_line(configure: Configure) -> None:
@@ -55,7 +99,7 @@ seeds = []
         configure(base=text)
     report = str(caught.value)
     assert "has 6 violations:" in report
-    assert "line 2, dleta: extra inputs are not permitted" in report
+    assert "line 2, dleta: extra inputs are not permitted; did you mean 'delta'?" in report
     assert "line 3, secure_rng: input should be a valid boolean" in report
     assert "line 6, protocols.default.samples: " in report
     assert "line 9, grids.all.epsilon[1]: input should be greater than 0, got -2" in report

@@ -9,7 +9,8 @@ import pytest
 
 from dpbench.component import Component
 from dpbench.planning import keys
-from dpbench.planning.trials import Method, Trial
+from dpbench.planning.methods import Method
+from dpbench.planning.trials import Trial
 from dpbench.results import TrialIdentity
 from dpbench.stages import DataKeys
 

@@ -117,6 +117,70 @@ def test_methods_are_chosen_by_name_or_glob(
     assert methods(grid(), pattern) == expected
 
 
+def test_methods_are_chosen_by_a_component(grid: Callable[..., Config]) -> None:
+    assert methods(grid(), "vae") == [name for name in SIX if name.endswith("VAE")]
+    assert methods(grid(), "projected-gradient") == ["wgan-GAN", "wgan-VAE"]
+
+
+def test_methods_narrow_each_grid(grid: Callable[..., Config]) -> None:
+    trials = plan_trials(grid(), Request(("smoke",), methods=("ae-enc-*",)))
+    assert {t.method.name for t in trials} == {"ae-enc-GAN", "ae-enc-VAE"}
+    assert {(t.grids, t.method.generator.params["steps"]) for t in trials} == {(("smoke",), 100)}
+    with pytest.raises(DpbenchError, match=r"unknown method 'wgan-VAE\+'; did you mean 'wgan-VAE'"):
+        plan_trials(grid(), Request(methods=("ae-*", "wgan-VAE+")))
+
+
+def test_hyperparameters_in_brackets_are_settings_of_their_own(
+    grid: Callable[..., Config],
+) -> None:
+    config = grid()
+    plain = plan_trials(config, Request(("vae",), epsilon=(1.0,)))
+    named = plan_trials(config, Request(("VAE[hidden=64, kl_weight=0.5]",), epsilon=(1.0,)))
+    assert [t.method.name for t in named] == [t.method.name for t in plain]
+    for trial in named:
+        params = trial.method.generator.params
+        assert (params["hidden"], params["kl_weight"], trial.identity.axes) == ([64], 0.5, {})
+        assert trial.settings not in {t.settings for t in plain}
+    same = "[grids.same]\nextends = 'all'\n[grids.same.generators.vae]\nhidden = [64]\n"
+    config = grid(GRID + same + "kl_weight = 0.5\n")
+    from_file = plan_trials(config, Request(("same",), methods=("vae",), epsilon=(1.0,)))
+    assert {t.settings for t in from_file} == {t.settings for t in named}
+
+
+def test_several_values_in_brackets_are_an_axis(grid: Callable[..., Config]) -> None:
+    request = Request(("smoke",), methods=("ae-enc-VAE[hidden=64|[128, 64]]",))
+    trials = plan_trials(grid(), request)
+    assert [t.identity.axes for t in trials] == [
+        {"generators.vae.hidden": [64]},
+        {"generators.vae.hidden": [128, 64]},
+    ]
+
+
+def test_brackets_reach_the_component_that_is_named(grid: Callable[..., Config]) -> None:
+    trials = plan_trials(grid(), Request(("ae[latent=8]", "ae-enc-*[public.latent=8]")))
+    assert {t.method.public.params["latent"] for t in trials} == {8}
+    assert len({t.identity.identity_key for t in trials}) == len(trials) == 8
+    (found,) = plan_trials(grid(), Request(methods=("ae-enc-GAN[prior=mixture]",), epsilon=(1.0,)))
+    assert found.method.name == "ae-enc-GAN+mixture"
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        ("vae[hiden=64]", "hiden: extra inputs are not permitted; did you mean 'hidden'"),
+        ("vae[kl_weight=much]", "kl_weight: input should be a valid number"),
+        ("vae[latent=]", "write NAME"),
+        ("ea-enc-VAE[latent=3]", "did you mean 'ae-enc-VAE'"),
+        ("vae[privat.x=1]", "write public.KEY"),
+    ],
+)
+def test_wrong_brackets_say_what_is_wrong(
+    grid: Callable[..., Config], selector: str, message: str
+) -> None:
+    with pytest.raises(DpbenchError, match=message):
+        plan_trials(grid(), Request(methods=(selector,)))
+
+
 def test_several_selections_join_without_repeats(grid: Callable[..., Config]) -> None:
     trials = plan_trials(grid(), Request(("wgan-GAN", "wgan-*")))
     assert len(trials) == 4
@@ -128,7 +192,7 @@ def test_several_selections_join_without_repeats(grid: Callable[..., Config]) ->
     [
         (
             Request(("al",)),
-            r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all; methods: ae-enc-GAN",
+            r"unknown grid or method 'al'; did you mean 'all'\? \(grids: all, .*; methods: ae-enc",
         ),
         (Request(("wgan-VEA",)), "did you mean 'wgan-VAE'"),
         (Request(dataset="mnits"), "unknown dataset 'mnits'; did you mean 'mnist'"),

@@ -21,8 +21,8 @@ def test_every_field_of_an_identity_tells_trials_apart() -> None:
     row = trial()
     other = {
         "method": "x", "public": "x", "extractor": "x", "generator": "x", "dataset": "x",
-        "settings": "x", "epsilon": math.inf, "noise_multiplier": 3.0, "delta": 0.5, "clip": 7.0,
-        "seed": 9, "axes": {"a": 1},
+        "settings": "x", "labels": "private", "epsilon": math.inf, "noise_multiplier": 3.0,
+        "delta": 0.5, "clip": 7.0, "seed": 9, "axes": {"a": 1},
     }  # fmt: skip
     assert set(other) == set(TrialIdentity.model_fields)
     changed = [row.model_copy(update={name: value}) for name, value in other.items()]

@@ -298,7 +298,7 @@ def test_two_runs_do_not_share_a_directory(prepare: Prepare, tmp_path: Path) -> 
     ("extra", "message"),
     [
         ("[grids.all]\ndelta = 0.01\n", r"delta = 0.01 is not below 1/N = 0.0083 \(120 private"),
-        ("[grids.all]\nmethods = ['nothing-*']\n", "no trial matches: widen --grid"),
+        ("[grids.all]\nmethods = ['nothing-*']\n", r"methods\[0\]: unknown method 'nothing-\*'"),
     ],
 )
 def test_grids_that_cannot_be_run_are_refused(
@@ -307,10 +307,9 @@ def test_grids_that_cannot_be_run_are_refused(
     base = 'dataset = "tiny"\n[protocols.default]\n' + extra + "epsilon = [1]\nclip = [1]\n"
     if "methods" not in extra:
         base += 'methods = ["linear-look-MEAN"]\n'
-    config = configure(base=base)
-    options = Options()
     with pytest.raises(DpbenchError, match=message):
-        prepare_run(config, Request(), RunDirectory(tmp_path / "runs"), options)
+        config = configure(base=base)
+        prepare_run(config, Request(), RunDirectory(tmp_path / "runs"), Options())
 
 
 def test_a_part_without_images_is_refused(

@@ -22,6 +22,7 @@ from dpbench.privacy.audit.scores import (
 from dpbench.privacy.audit.threshold import Bound, Counts, ThresholdTest, best_test
 from dpbench.privacy.audit.trainer import Subject, Trainer
 from dpbench.privacy.handle import Budget
+from dpbench.privacy.records import Records
 
 __all__ = ["Effort", "run_audit", "run_audits"]
 
@@ -65,6 +66,8 @@ def run_audit(
     delta: float,
     clip: float,
     noise_multiplier: float | None = None,
+    labels: Tensor | None = None,
+    classes: int = 1,
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_run: Callable[[int], None] = lambda _done: None,
@@ -78,6 +81,8 @@ def run_audit(
         public,
         private,
         Effort(**effort),
+        labels=labels,
+        classes=classes,
         seed=seed,
         device=device,
         on_run=on_run,
@@ -92,6 +97,8 @@ def run_audits(
     private: Tensor,
     effort: Effort,
     *,
+    labels: Tensor | None = None,
+    classes: int = 1,
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_run: Callable[[int], None] = lambda _done: None,
@@ -116,6 +123,8 @@ def run_audits(
     A bound above the claim refutes it; a bound below it proves nothing.
 
     Args:
+        labels: classes of ``private`` in ``0..classes-1``, where records have them. A
+            canary's class is drawn by chance.
         on_run: told how many trainings of the present world are done.
     """
     if not len(private) or not len(public):
@@ -123,13 +132,15 @@ def run_audits(
     if effort.kind == "many-run" and effort.runs < 16:
         raise DpbenchError(f"a many-run audit needs at least 16 runs, got {effort.runs}")
     rng = torch.Generator().manual_seed(derive_seed(seed, "audit-canaries"))
-    base = private[torch.randperm(len(private), generator=rng)[: effort.records]]
+    chosen = torch.randperm(len(private), generator=rng)[: effort.records]
+    base = Records(private, labels, classes).of(chosen)
     planted = far_latents(public, 1 if effort.kind == "many-run" else effort.canaries, rng)
+    own = None if labels is None else torch.randint(classes, (len(planted),), generator=rng)
     trainer = Trainer(
         generator,
         company,
         public,
-        planted,
+        Records(planted, own, classes),
         seed,
         effort.lanes,
         effort.samples,
@@ -141,11 +152,12 @@ def run_audits(
     return _many_run(trainer, base, effort.runs // 2, 1 - effort.confidence)
 
 
-def _many_run(trainer: Trainer, base: Tensor, runs: int, error: float) -> list[AuditResult]:
+def _many_run(trainer: Trainer, base: Records, runs: int, error: float) -> list[AuditResult]:
     """Train ``runs`` in each world; the first of them learn, more choose, the rest count."""
+    canaries, labels = trainer.canaries.latents, trainer.canaries.labels
     worlds = {
-        "in": torch.cat([base, trainer.canaries]),
-        "out": torch.cat([base, torch.full_like(trainer.canaries, torch.nan)]),
+        "in": base.and_more(canaries, labels),
+        "out": base.and_more(torch.full_like(canaries, torch.nan), labels),
     }
     choosing = max(min(runs // 2, _ENOUGH_TO_CHOOSE), runs // 8)
     learning = choosing // 2
@@ -231,11 +243,11 @@ def _count(
 
 
 def _one_run(
-    trainer: Trainer, base: Tensor, rng: torch.Generator, error: float
+    trainer: Trainer, base: Records, rng: torch.Generator, error: float
 ) -> list[AuditResult]:
     included = torch.rand(len(trainer.canaries), generator=rng) < 0.5
-    planted = torch.where(included[:, None], trainer.canaries, torch.nan)
-    found = trainer.train(torch.cat([base, planted]), range(1), "one")
+    planted = torch.where(included[:, None], trainer.canaries.latents, torch.nan)
+    found = trainer.train(base.and_more(planted, trainer.canaries.labels), range(1), "one")
     return [
         _guessed(trainer, at, observation, included, len(base), error)
         for at, (observation,) in enumerate(found)

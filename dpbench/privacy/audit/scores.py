@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dpbench.api import PrivateGenerator
+from dpbench.privacy.by_class import sample_of
+from dpbench.privacy.records import Records
 from dpbench.privacy.session import PrivateSession
 
 __all__ = [
@@ -74,10 +76,29 @@ def sample_scores(samples: Tensor, canaries: Tensor, centre: Tensor) -> dict[str
     }
 
 
+def _samples_scores(
+    generator: PrivateGenerator,
+    canaries: Records,
+    centre: Tensor,
+    count: int,
+    rng: torch.Generator,
+) -> dict[str, Tensor]:
+    """Score each canary by ``count`` samples of its own class."""
+    if canaries.labels is None:
+        return sample_scores(generator.sample(count, rng), canaries.latents, centre)
+    found: dict[str, Tensor] = {}
+    for label in canaries.labels.unique():
+        own = canaries.labels == label
+        samples = sample_of(generator, count, rng, label)
+        for name, scores in sample_scores(samples, canaries.latents[own], centre).items():
+            found.setdefault(name, torch.zeros(len(own)))[own] = scores
+    return found
+
+
 def observe(
     generator: PrivateGenerator,
     session: PrivateSession,
-    canaries: Tensor,
+    canaries: Records,
     centre: Tensor,
     count: int,
     rng: torch.Generator,
@@ -86,10 +107,10 @@ def observe(
     fixed: dict[str, Tensor] = {}
     if session.evidence is not None and session.ledger.mechanisms:
         fixed["white-box: alignment of releases"] = session.evidence.alignment.cpu()
-    fixed |= sample_scores(generator.sample(count, rng), canaries, centre)
+    fixed |= _samples_scores(generator, canaries, centre, count, rng)
     own: Callable[[Tensor], float] | None = getattr(generator, "audit_score", None)
     if own is not None:
-        fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries])
+        fixed["white-box: the generator's own"] = torch.tensor([own(c) for c in canaries.latents])
     state = torch.cat([t.flatten().float() for t in generator.state().values()] or [torch.zeros(1)])
     return Observation(
         {name: score.float().nan_to_num() for name, score in fixed.items()}, state.nan_to_num()

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator, derive_seed
 from dpbench.privacy.audit.scores import Observation, StateScore, observe
+from dpbench.privacy.by_class import make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.records import Records
 from dpbench.privacy.session import PrivateSession
 
 __all__ = ["Subject", "Trainer"]
@@ -45,7 +47,7 @@ class Trainer:
     cls: type[PrivateGenerator]
     company: Sequence[Subject]
     public: Tensor
-    canaries: Tensor
+    canaries: Records
     seed: int
     lanes: int
     samples: int
@@ -54,7 +56,7 @@ class Trainer:
     claims: dict[int, tuple[float, tuple[Mechanism, ...]]] = field(default_factory=dict)
 
     def train(
-        self, records: Tensor, runs: Iterable[int], world: str, learned: Learned = ()
+        self, records: Records, runs: Iterable[int], world: str, learned: Learned = ()
     ) -> list[list[Observation]]:
         """Train on ``records`` once for each of ``runs``; return each subject's observations.
 
@@ -71,18 +73,19 @@ class Trainer:
             self.on_run(min(len(runs), start + copies))
         return found
 
-    def _call(self, records: Tensor, runs: Sequence[int], world: str) -> list[list[Observation]]:
+    def _call(self, records: Records, runs: Sequence[int], world: str) -> list[list[Observation]]:
         """Train the company once for each of ``runs``, all in one call."""
         members = [(at, subject) for _ in runs for at, subject in enumerate(self.company)]
         seats = [(world, run, at) for run in runs for at in range(len(self.company))]
         contexts = [Context(derive_seed("audit", self.seed, *seat), self.device) for seat in seats]
-        generators = [self.cls(subject.params, records.shape[1]) for _, subject in members]
+        dim, classes = records.latents.shape[1], records.classes
+        generators = [make_generator(self.cls, s.params, dim, classes) for _, s in members]
         sessions = [
             self._session(records, subject, context, derive_seed("audit-noise", self.seed, *seat))
             for (_, subject), context, seat in zip(members, contexts, seats, strict=True)
         ]
         handles = [session.handle for session in sessions]
-        self.cls.fit_lanes(generators, handles, self.public, contexts)
+        trained_as(self.cls, classes).fit_lanes(generators, handles, self.public, contexts)
         found: list[list[Observation]] = [[] for _ in self.company]
         for (at, _), generator, session in zip(members, generators, sessions, strict=True):
             self._note(at, session)
@@ -90,15 +93,18 @@ class Trainer:
         return found
 
     def _session(
-        self, records: Tensor, subject: Subject, context: Context, noise_seed: int
+        self, records: Records, subject: Subject, context: Context, noise_seed: int
     ) -> PrivateSession:
         return PrivateSession(
-            records,
+            records.latents,
             subject.budget,
             subject.clip,
             context,
             noise_seed=noise_seed,
-            canaries=self.canaries,
+            canaries=self.canaries.latents,
+            canary_labels=self.canaries.labels,
+            labels=records.labels,
+            classes=records.classes,
         )
 
     def _note(self, at: int, session: PrivateSession) -> None:

@@ -19,6 +19,7 @@ from dpbench.api import PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.mechanism import Tape
+from dpbench.privacy.records import Records
 from dpbench.privacy.replay.fits import Fitter, ReplayLane
 from dpbench.privacy.replay.memorised import memorised
 from dpbench.privacy.replay.observed import COMPARED, NOT_COMPARED, Observed, difference
@@ -44,6 +45,8 @@ def replay(
     public: Tensor,
     private: Tensor,
     *,
+    labels: Tensor | None = None,
+    classes: int = 1,
     seed: int = 0,
     records: int = MOST_RECORDS,
     device: torch.device | str = "cpu",
@@ -59,6 +62,7 @@ def replay(
     Fits are short: see :func:`~dpbench.privacy.replay.shorter.shorter`.
 
     Args:
+        labels: classes of ``private`` in ``0..classes-1``, where records have them.
         records: most private latents used.
         store: a directory that no fit may read.
     """
@@ -68,7 +72,7 @@ def replay(
     if not all(lane.budget.private for lane in chosen):
         return ReplayVerdict(verdict="not-replayed", reason="the trial is not private")
     device = torch.device(device)
-    worlds = make_worlds(private, public, records, seed)
+    worlds = make_worlds(Records(private, labels, classes), public, records, seed)
     fitter = Fitter(generator, public, device)
     with contextlib.ExitStack() as stack:
         tapes = [stack.enter_context(contextlib.closing(Recording())) for _ in chosen]
@@ -150,7 +154,7 @@ class _Check:
         return self.compare(chosen, records, neighbour, "replayed")
 
     def compare(
-        self, chosen: Sequence[int], records: Tensor, neighbour: bool, noise: str
+        self, chosen: Sequence[int], records: Records, neighbour: bool, noise: str
     ) -> str | None:
         company = len(chosen) != len(self.lanes)
         tapes = [Playback(self.tapes[lane], neighbour) for lane in chosen]
@@ -217,7 +221,7 @@ class _Check:
             reason=reason,
             records=len(self.worlds.recorded),
             lanes=len(self.lanes),
-            releases=sum(len(tape.mechanisms) for tape in self.tapes),
+            releases=sum(tape.releases for tape in self.tapes),
             compared=COMPARED if outcome != "not-replayed" else (),
             not_compared=NOT_COMPARED,
         )

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator, derive_seed
+from dpbench.privacy.by_class import draw, make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.mechanism import Tape
 from dpbench.privacy.randomness import NoiseSource, SeededSource
+from dpbench.privacy.records import Records
 from dpbench.privacy.replay.observed import Observed
 from dpbench.privacy.session import PrivateSession
 
@@ -44,7 +46,7 @@ class Fitter:
     device: torch.device
 
     def fit(
-        self, records: Tensor, lanes: Sequence[ReplayLane], tapes: Sequence[Tape], noise: str
+        self, records: Records, lanes: Sequence[ReplayLane], tapes: Sequence[Tape], noise: str
     ) -> list[Observed]:
         """Fit ``lanes`` together; ``noise`` names the streams of noise, not those of samples."""
         found = [Observed() for _ in lanes]
@@ -61,11 +63,13 @@ class Fitter:
             _Session(records, lane, context, tape, noise)
             for lane, context, tape in zip(lanes, contexts, tapes, strict=True)
         ]
-        generators = [self.cls(lane.params, records.shape[1]) for lane in lanes]
+        dim, classes = records.latents.shape[1], records.classes
+        generators = [make_generator(self.cls, lane.params, dim, classes) for lane in lanes]
         with _fixed_randomness(lanes[0].seed):
             try:
                 handles = [session.handle for session in sessions]
-                self.cls.fit_lanes(generators, handles, self.public.clone(), contexts)
+                whole = trained_as(self.cls, classes)
+                whole.fit_lanes(generators, handles, self.public.clone(), contexts)
             except Exception as error:  # a stranger's code may raise anything
                 for seen in found:
                     seen.error = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -80,11 +84,12 @@ class Fitter:
 
     def _publish(self, lane: ReplayLane, generator: PrivateGenerator, seen: Observed) -> None:
         try:
-            seen.samples["fitted"] = generator.sample(_SAMPLES, _sampling())
+            classes = generator.classes
+            seen.samples["fitted"], _ = draw(generator, _SAMPLES, _sampling(), classes)
             seen.state = {k: v.detach().cpu().clone() for k, v in generator.state().items()}
-            copy = self.cls(lane.params, generator.latent_dim)
+            copy = make_generator(self.cls, lane.params, generator.latent_dim, classes)
             copy.restore({k: v.clone() for k, v in seen.state.items()})
-            seen.samples["restored"] = copy.sample(_SAMPLES, _sampling())
+            seen.samples["restored"], _ = draw(copy, _SAMPLES, _sampling(), classes)
         except Exception as error:
             seen.error = f"{type(error).__name__}: {error}".splitlines()[0]
 
@@ -97,17 +102,19 @@ class _Session(PrivateSession):
     """
 
     def __init__(
-        self, records: Tensor, lane: ReplayLane, context: Context, tape: Tape, noise: str
+        self, records: Records, lane: ReplayLane, context: Context, tape: Tape, noise: str
     ) -> None:
         self._samples = derive_seed("replay-samples", lane.seed)
         self._turns: Counter[str] = Counter()
         super().__init__(
-            records,
+            records.latents,
             lane.budget,
             lane.clip,
             context,
             noise_seed=derive_seed("replay-noise", lane.seed, noise),
             tape=tape,
+            labels=records.labels,
+            classes=records.classes,
         )
 
     def source(self, name: str) -> NoiseSource:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from dpbench.api import Params
 from dpbench.privacy.replay.fits import ReplayLane
 
-__all__ = ["MOST_STEPS", "shorter"]
+__all__ = ["MOST_STEPS", "shortened", "shorter"]
 
 MOST_STEPS = 50
 """Steps of a replayed fit; it need not learn well."""
+P = TypeVar("P", bound=Params)
 
 
 def shorter(lane: ReplayLane) -> ReplayLane:
@@ -21,21 +24,28 @@ def shorter(lane: ReplayLane) -> ReplayLane:
     An automatic number of ``steps`` (``None``) is replaced too. Where the parameters
     are then refused they stay as they are.
     """
-    params = lane.params
-    if not isinstance(params, Params) or not (changes := _changes(params)):
+    if not isinstance(lane.params, Params):
         return lane
+    return replace(lane, params=shortened(lane.params, MOST_STEPS))
+
+
+def shortened(
+    params: P, most: int, free: Iterable[str] | None = None, lengths: Sequence[str] = ("steps",)
+) -> P:
+    """Lower those of ``lengths`` and ``..._steps`` that are among ``free`` (all) to ``most``."""
+    names = type(params).model_fields if free is None else free
+    changes = {n: most for n in names if _long(n, getattr(params, n), most, lengths)}
+    if not changes:
+        return params
     try:
-        return replace(lane, params=type(params).model_validate({**params.model_dump(), **changes}))
+        return type(params).model_validate({**params.model_dump(), **changes})
     except ValidationError:
-        return lane
+        return params
 
 
-def _changes(params: Params) -> dict[str, int]:
-    names = [n for n in type(params).model_fields if n == "steps" or n.endswith("_steps")]
-    return {n: MOST_STEPS for n in names if _long(n, getattr(params, n))}
-
-
-def _long(name: str, value: object) -> bool:
+def _long(name: str, value: object, most: int, lengths: Sequence[str]) -> bool:
+    if name not in lengths and not name.endswith("_steps"):
+        return False
     if value is None:
-        return name == "steps"
-    return type(value) is int and value > MOST_STEPS
+        return name in lengths
+    return type(value) is int and value > most

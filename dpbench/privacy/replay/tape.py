@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.replay.noise import NoiseCheck
 
 __all__ = ["OffTheTape", "Playback", "Recording"]
+
+Part = tuple[int, int]
+"""A division of the records into classes, counted from 0, and one of these."""
 
 IN_MEMORY = 2**28
 """Bytes of a tape that stay in memory; the rest goes to a nameless temporary file."""
@@ -27,11 +31,16 @@ class OffTheTape(DpbenchError):
 
 
 class Recording:
-    """Keeps every release of one trial, before and after noise."""
+    """Keeps every release of one trial, before and after noise.
 
-    def __init__(self) -> None:
+    Attributes:
+        parts: a recording of its own for each class that is released by itself.
+    """
+
+    def __init__(self, noise: NoiseCheck | None = None) -> None:
         self.mechanisms: list[Mechanism] = []
-        self.noise = NoiseCheck()
+        self.noise = noise or NoiseCheck()
+        self.parts: dict[Part, Recording] = {}
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
 
     def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
@@ -43,9 +52,21 @@ class Recording:
             np.lib.format.write_array(self._file, _array(tensor), allow_pickle=False)
         return released
 
+    def part(self, division: int, number: int) -> Recording:
+        """Return the recording of one class; its noise is looked at with all other."""
+        if (division, number) not in self.parts:
+            self.parts[division, number] = Recording(self.noise)
+        return self.parts[division, number]
+
+    @property
+    def releases(self) -> int:
+        """How many releases were recorded, those of classes among them."""
+        return len(self.mechanisms) + sum(part.releases for part in self.parts.values())
+
     def close(self) -> None:
         """Forget everything."""
-        self._file.close()
+        for recording in (self, *self.parts.values()):
+            recording._file.close()
 
     def rewind(self) -> None:
         """Go back to the first release."""
@@ -57,11 +78,18 @@ class Recording:
         return torch.from_numpy(total), torch.from_numpy(released)
 
     def unaccounted(self, ledger: Ledger) -> str | None:
-        """Return the name of a mechanism released more often than ``ledger`` says."""
-        seen = Counter(map(_kind, self.mechanisms))
-        for mechanism in ledger.mechanisms:
-            seen[_kind(mechanism)] -= mechanism.count
-        return next((kind.name for kind, count in seen.items() if count > 0), None)
+        """Return the name of a mechanism released more often than ``ledger`` says.
+
+        Records of one class meet what all meet, and the releases of that class.
+        """
+        for number in {number for _, number in self.parts} or {0}:
+            met = [part.mechanisms for (_, other), part in self.parts.items() if other == number]
+            seen = Counter(map(_kind, chain(self.mechanisms, *met)))
+            for mechanism in ledger.mechanisms:
+                seen[_kind(mechanism)] -= mechanism.count
+            if name := next((kind.name for kind, count in seen.items() if count > 0), None):
+                return name
+        return None
 
 
 class Playback:
@@ -81,7 +109,15 @@ class Playback:
         self._recording, self._neighbour = recording, neighbour
         self._played = 0
         self._moved: Counter[Mechanism] = Counter()
+        self._parts: dict[Part, Playback] = {}
         recording.rewind()
+
+    def part(self, division: int, number: int) -> Playback:
+        """Return the playback of one class."""
+        if (division, number) not in self._parts:
+            recording = self._recording.part(division, number)
+            self._parts[division, number] = Playback(recording, self._neighbour)
+        return self._parts[division, number]
 
     def release(self, mechanism: Mechanism, total: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
         """Return what was recorded.
@@ -104,12 +140,18 @@ class Playback:
 
     def finish(self) -> str | None:
         """Return what differed, now that the fit is through."""
+        parts = [self.part(*place) for place in self._recording.parts]
+        problems = [problem for part in parts if (problem := part.finish())]
+        self.problem = self.problem or next(iter(problems), None)
         missing = len(self._recording.mechanisms) - self._played
         if missing and self.problem is None:
             self.problem = f"{missing} of {self._played + missing} releases are not made"
         for mechanism, moved in self._moved.items():
             if self.problem is None and _too_often(mechanism, moved):
                 self.problem = f"a record joins more sums of {mechanism.name!r} than is accounted"
+        joined = {number for (_, number), part in self._parts.items() if part._moved.total()}
+        if len(joined) > 1 and self.problem is None:
+            self.problem = "a record joins the sums of more than one class"
         return self.problem
 
     def _off(self, problem: str) -> OffTheTape:

@@ -49,15 +49,18 @@ class _Released(PrivateGenerator):
     """Samples a mixture that :meth:`fit` released; the trial's clip changes nothing.
 
     Radii come from public latents, so a grid's clip axis repeats the same method
-    with other noise.
+    with other noise. With labels every class is released by itself, for one price.
     """
 
     version = "0.1.0"
+    conditional = True
     cost = 2.0
     params: MixtureParams | GaussianParams
 
-    def __init__(self, params: MixtureParams | GaussianParams, latent_dim: int) -> None:
-        super().__init__(params, latent_dim)
+    def __init__(
+        self, params: MixtureParams | GaussianParams, latent_dim: int, classes: int = 1
+    ) -> None:
+        super().__init__(params, latent_dim, classes)
         self.mixture = Mixture.standard(latent_dim)
 
     def recipe(self, private: PrivateLatents) -> MixtureRecipe:
@@ -72,9 +75,9 @@ class _Released(PrivateGenerator):
         public = public.to(context.device)
         self.mixture = release_mixture(private, public, recipe, self.name).to("cpu")
 
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
-        """Draw ``[count, d]`` latents."""
-        return self.mixture.sample(count, rng)
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Draw ``[count, d]`` latents, of the classes ``labels``."""
+        return self.mixture.sample(count, rng, labels)
 
     def state(self) -> dict[str, Tensor]:
         """Return weights, means and Cholesky factors."""
@@ -83,7 +86,8 @@ class _Released(PrivateGenerator):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
+        parts = state["weights"], state["means"], state["factors"]
+        self.mixture = Mixture(*parts, classes=self.classes)
 
 
 class GaussianGenerator(_Released):

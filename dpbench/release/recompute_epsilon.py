@@ -1,7 +1,7 @@
 """Recompute epsilon from an exported ledger, without dpbench.
 
-    dpbench statement METHOD --format json | python tools/recompute_epsilon.py -
-    python tools/recompute_epsilon.py runs/results/*.json
+    dpbench statement METHOD --format json | python recompute_epsilon.py -
+    python recompute_epsilon.py runs/results/*.json
 
 Needs dp-accounting and the standard library alone. Each file holds a result, a
 statement, or a list of them. Every ledger is composed anew by privacy loss

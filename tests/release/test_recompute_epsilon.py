@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import math
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from dpbench.privacy.accounting import compose, noise_multiplier_for
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.statement import make_statement
+from dpbench.release import recompute_epsilon as tool
 from dpbench.results import Privacy, Result, to_json
 
-SCRIPT = Path(__file__).parent.parent / "tools" / "recompute_epsilon.py"
+SCRIPT = Path(tool.__file__)
 DELTA = 1e-6
 SUBSAMPLED = [(e, q, t) for e in (0.2, 1.0, 10.0) for q, t in ((0.01, 100), (0.1, 30), (1.0, 20))]
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recompute_epsilon", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def row(mechanisms: list[Mechanism]) -> Result:
@@ -45,7 +35,7 @@ def step(sigma: float, rate: float = 1.0, count: int = 1) -> Mechanism:
 
 @pytest.mark.parametrize(("epsilon", "rate", "steps"), SUBSAMPLED)
 def test_every_ledger_comes_to_what_was_stated(
-    tool: ModuleType, tmp_path: Path, epsilon: float, rate: float, steps: int
+    tmp_path: Path, epsilon: float, rate: float, steps: int
 ) -> None:
     sigma = noise_multiplier_for(epsilon, DELTA, rate, steps)
     result = row([step(sigma, rate, steps)])
@@ -56,13 +46,13 @@ def test_every_ledger_comes_to_what_was_stated(
     assert tool.main([str(path)]) == 0
 
 
-def test_unlike_mechanisms_compose(tool: ModuleType) -> None:
+def test_unlike_mechanisms_compose() -> None:
     ledger = [step(6.0), step(2.0, 0.05, 60), step(40.0), step(2.0, 0.05, 60)]
     ((_, stated, delta, uses),) = tool.read(to_json(row(ledger)))
     assert tool.recompute(uses, delta) == pytest.approx(stated, rel=0.01)
 
 
-def test_a_false_figure_is_noticed(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_false_figure_is_noticed(tmp_path: Path) -> None:
     content = to_json(row([step(4.0)]))
     content["privacy"]["spent"]["epsilon"] *= 0.9
     path = tmp_path / "false.json"
@@ -70,7 +60,7 @@ def test_a_false_figure_is_noticed(tool: ModuleType, tmp_path: Path) -> None:
     assert tool.main([str(path)]) == 1
 
 
-def test_no_noise_is_no_privacy(tool: ModuleType) -> None:
+def test_no_noise_is_no_privacy() -> None:
     ((_, stated, delta, uses),) = tool.read(json.loads(json.dumps(to_json(row([step(0.0)])))))
     assert stated == tool.recompute(uses, delta) == math.inf
 

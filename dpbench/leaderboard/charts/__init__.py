@@ -1,0 +1,1 @@
+"""Plots of a section as SVG: no library, no script, and each a few kilobytes."""

@@ -1,0 +1,107 @@
+"""The leaderboard as a directory: results.csv, index.html, and a short README.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard.board import Leaderboard
+from dpbench.leaderboard.charts.over_epsilon import over_epsilon
+from dpbench.leaderboard.html import make_page
+from dpbench.leaderboard.html.page import standalone
+from dpbench.leaderboard.markdown import markdown_table
+from dpbench.leaderboard.records import csv_text
+from dpbench.leaderboard.report import Report, anchors, make_report
+from dpbench.leaderboard.sections import Section
+from dpbench.leaderboard.sheet import samples, save
+from dpbench.leaderboard.tables import short_table
+from dpbench.store import Store
+
+__all__ = ["OWN", "write_files"]
+
+#: Files of a page, by glob: those of an earlier one are removed.
+OWN = ("index.html", "fid_over_epsilon*", "fid_over_clip*.png", "samples*.png",
+       "reconstructions*.png", "trajectories*.png", "neighbours*.png")  # fmt: skip
+
+
+def write_files(board: Leaderboard, directory: Path) -> tuple[list[Path], bool]:
+    """Write ``board`` into ``directory``; return the files, and whether private images show.
+
+    Pictures from an earlier page are removed, so that none stays that no longer
+    belongs.
+
+    Raises:
+        DpbenchError: the directory cannot be written to.
+    """
+    report = make_report(board)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in (path for pattern in OWN for path in directory.glob(pattern)):
+            old.unlink()
+        page = make_page(report)
+        drawn = [list(_draw(report, number, directory)) for number in range(len(report.parts))]
+        texts = {
+            "results.csv": csv_text(report),
+            "index.html": page.text,
+            "README.md": _readme(report, drawn, page.private),
+        }
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DpbenchError(
+            f"cannot write the leaderboard to {directory} ({error.strerror or error}): "
+            "name another directory"
+        ) from error
+    files = [*texts, *(name for part in drawn for _, name in part)]
+    return [directory / name for name in files], page.private
+
+
+def _draw(report: Report, number: int, directory: Path) -> Iterator[tuple[str, str]]:
+    """Write a part's plot and its samples; yield what each shows, and its file."""
+    section = report.parts[number].section
+    suffix = f"-{_slug(section, report)}" if number else ""
+    if svg := over_epsilon(section, "fid"):
+        name = f"fid_over_epsilon{suffix}.svg"
+        (directory / name).write_text(standalone(svg), encoding="utf-8")
+        yield "FID over ε", name
+    if any(p.section.place[:2] == section.place[:2] for p in report.parts[:number]):
+        return  # another protocol scores the same samples
+    store = Store(report.runs / "artifacts") if report.runs else None
+    figure = samples(section, store) if store else None
+    if figure is not None:
+        name = f"samples{suffix}.png"
+        save(figure, directory / name)
+        yield "Samples", name
+
+
+def _slug(section: Section, report: Report) -> str:
+    """Name a section in a file name; sections that differ in weights only get a number."""
+    sections = [part.section for part in report.parts]
+    parts = [p for p in section.place[1:] if p != "default"]
+    slug = re.sub(r"[^a-z0-9]+", "-", "-".join([section.dataset, *parts]).lower()).strip("-")
+    same = [s for s in sections if s.place == section.place]
+    index = next(i for i, s in enumerate(same) if s is section)
+    return f"{slug}-{index + 1}" if index else slug
+
+
+def _readme(report: Report, drawn: list[list[tuple[str, str]]], private: bool) -> str:
+    environment = Environment(
+        loader=PackageLoader("dpbench.leaderboard"),
+        autoescape=False,  # Markdown, not HTML
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    sections: list[dict[str, Any]] = [
+        {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section)),
+         "pictures": shown}
+        for part, anchor, shown in zip(report.parts, anchors(report), drawn, strict=True)
+    ]  # fmt: skip
+    text = environment.get_template("README.md.j2").render(
+        sections=sections, made=report.made, set_aside=report.set_aside, private=private
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)

@@ -1,0 +1,111 @@
+"""The file that a user writes, laid over the one that comes with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dpbench.planning.violations import InvalidConfig
+
+__all__ = ["FILE_NAME", "Layers", "packaged_text", "read_layers"]
+
+FILE_NAME = "benchmarks.toml"
+Tables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the files say together, and the text and name of the one on top."""
+
+    tables: Tables
+    text: str
+    source: str
+
+
+def read_layers(path: Path | None) -> Layers:
+    """Read ``path`` over the packaged file; grids that extend others are written out.
+
+    ``path`` defaults to ``benchmarks.toml`` in the working directory. Tables are merged
+    key by key, everything else is replaced. A file with ``packaged = false`` stands alone.
+
+    Raises:
+        InvalidConfig: a file that cannot be read or is not TOML, grids that extend each other.
+    """
+    text, source = _read(path)
+    own = _parse(text, source)
+    base = {} if own.get("packaged") is False else _parse(packaged_text(), _PACKAGED)
+    merged = _merge(_name_protocols(base), _name_protocols(own))
+    return Layers(_extend_grids(merged, source), text, source)
+
+
+_PACKAGED = f"{FILE_NAME} (packaged)"
+
+
+def packaged_text() -> str:
+    """Return the file that comes with the package."""
+    packaged = resources.files("dpbench") / FILE_NAME
+    if not packaged.is_file():  # an editable install: the file is beside the package
+        packaged = Path(__file__).parents[2] / FILE_NAME
+    return packaged.read_text(encoding="utf-8")
+
+
+def _read(path: Path | None) -> tuple[str, str]:
+    if path is None:
+        path = Path(FILE_NAME)
+        if not path.exists():
+            return packaged_text(), _PACKAGED
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"cannot read {path}: {error}; name another with --config") from error
+
+
+def _parse(text: str, source: str) -> Tables:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{source} is not valid TOML: {error}") from error
+
+
+def _name_protocols(raw: Tables) -> Tables:
+    """A protocol's name is its table's; nobody should have to write it twice."""
+    tables = raw.get("protocols")
+    if not isinstance(tables, dict):
+        return raw
+    named = {
+        name: {"name": name, **table} if isinstance(table, dict) else table
+        for name, table in tables.items()
+    }
+    return {**raw, "protocols": named}
+
+
+def _extend_grids(raw: Tables, source: str) -> Tables:
+    """Write out grids that extend others, which may do so themselves."""
+    grids = raw.get("grids")
+    if not isinstance(grids, dict):
+        return raw
+
+    def full(name: str, above: tuple[str, ...] = ()) -> Any:
+        if name in above:
+            chain = " extends ".join((*above, name))
+            raise InvalidConfig(f"{source}: {chain}: leave one `extends` out")
+        grid = grids[name]
+        extends = grid.get("extends") if isinstance(grid, dict) else None
+        if not isinstance(extends, str) or not isinstance(grids.get(extends), dict):
+            return grid
+        return _merge(full(extends, (*above, name)), grid)
+
+    return {**raw, "grids": {name: full(name) for name in grids}}
+
+
+def _merge(base: Tables, over: Tables) -> Tables:
+    """Return ``base`` with ``over`` on top, tables merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged

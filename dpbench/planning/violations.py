@@ -1,0 +1,200 @@
+"""Everything wrong with a configuration, each with its place in the file."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.planning.methods import COMPONENTS, methods_with_axes
+from dpbench.planning.selector import Selector
+
+if TYPE_CHECKING:
+    from dpbench.planning.config import Config, GridConfig
+
+__all__ = ["InvalidConfig", "InvalidParams", "explain", "report", "violations"]
+
+Place = tuple[str | int, ...]
+Violation = tuple[Place, str]
+
+
+class InvalidConfig(DpbenchError):
+    """A configuration with violations; the message has one line for each."""
+
+
+class InvalidParams(DpbenchError):
+    """A plugin's hyperparameters are wrong; ``details`` says where and how."""
+
+    def __init__(
+        self, section: str, name: str, model: type[BaseModel], error: ValidationError
+    ) -> None:
+        self.details = list(explain(error, model))
+        problems = "; ".join(
+            f"{'.'.join(map(str, place)) or name}: {message}" for place, message in self.details
+        )
+        super().__init__(f"[{section}.{name}] {problems}: set it in benchmarks.toml")
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violation]:
+    """Yield place and message of everything that ``model`` refused."""
+    for detail in error.errors(include_url=False):
+        silent = detail["type"] in ("missing", "extra_forbidden")
+        got = "" if silent else f", got {detail['input']!r}"
+        message = detail["msg"][0].lower() + detail["msg"][1:]
+        if detail["type"] == "extra_forbidden":
+            *above, key = detail["loc"]
+            message += did_you_mean(str(key), _keys(model, above))
+        yield detail["loc"], f"{message}{got}"
+
+
+def _keys(model: Any, place: Iterable[str | int]) -> list[str]:
+    """Return the keys that a table at ``place`` may have."""
+    for part in place:
+        if _is_model(model):
+            field = model.model_fields.get(part)
+            model = field.annotation if field else None
+        else:  # a table of tables, or a list of them
+            model = (typing.get_args(model) or (None,))[-1]
+        if typing.get_origin(model) in (typing.Union, types.UnionType):  # or none at all
+            model = typing.get_args(model)[0]
+    return list(model.model_fields) if _is_model(model) else []
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def violations(config: Config) -> Iterator[Violation]:
+    """Check everything that needs the registry or two places of the file at once."""
+    from dpbench.planning.config import SECTIONS
+
+    file = config.file
+    for section in SECTIONS:
+        for name in getattr(file, section):
+            yield from _component_violations(config, section, name, {}, (section, name))
+    for name in file.datasets:
+        yield from _public_violations(config, name)
+    yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
+    yield from _unknown(file.executor, config.names("executors"), ("executor",))
+    for index, protocol in enumerate(file.default_protocols):
+        yield from _unknown(protocol, file.protocols, ("default_protocols", index))
+    for name, table in file.protocols.items():
+        at = ("protocols", name, "evaluator")
+        yield from _unknown(table.evaluator, config.names("evaluators"), at)
+        for index, metric in enumerate(table.metrics):
+            yield from _unknown(
+                metric, config.names("metrics"), ("protocols", name, "metrics", index)
+            )
+    for name, grid in file.grids.items():
+        found = list(_grid_violations(config, name, grid))
+        yield from found or _method_violations(config, name, grid)
+
+
+def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
+    public, at = config.public_data(dataset), ("datasets", dataset, "public")
+    if public is None:
+        return
+    yield from _unknown(public, config.names("datasets"), at)
+    if config.public_data(public) is not None:
+        yield at, f"{public!r} has another's public images itself: name one with images of its own"
+
+
+def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
+    at = ("grids", name)
+    if grid.extends is not None:
+        yield from _unknown(grid.extends, config.file.grids, (*at, "extends"))
+    if not (grid.epsilon or grid.noise_multiplier):
+        yield (*at, "epsilon"), "give at least one epsilon or noise_multiplier"
+    if grid.dataset is not None:
+        yield from _unknown(grid.dataset, config.names("datasets"), (*at, "dataset"))
+    for index, protocol in enumerate(grid.protocols or ()):
+        yield from _unknown(protocol, config.file.protocols, (*at, "protocols", index))
+    for section in COMPONENTS:
+        for component, table in getattr(grid, section).items():
+            yield from _component_violations(
+                config, section, component, table, (*at, section, component)
+            )
+    for axis, values in grid.axes.items():
+        parts = axis.split(".")
+        if len(parts) != 3 or parts[0] not in COMPONENTS:
+            yield (*at, "axes", axis), "name an axis as generators.<name>.<hyperparameter>"
+            continue
+        section, component, key = parts
+        base = getattr(grid, section).get(component, {})
+        for value in values:
+            yield from _component_violations(
+                config, section, component, {**base, key: value}, (*at, "axes", axis)
+            )
+
+
+def _method_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
+    """Find patterns of a grid that select nothing; its hyperparameters are in order."""
+    if grid.methods == ["*"]:
+        return
+    try:
+        known = [method for _, method in methods_with_axes(config, grid)]
+    except DpbenchError:  # of a component that is broken elsewhere in the file
+        return
+    for index, pattern in enumerate(grid.methods):
+        try:
+            unknown = Selector.parse(pattern).unknown_among(known)
+        except DpbenchError as error:
+            unknown = str(error)
+        if unknown:
+            yield ("grids", name, "methods", index), unknown
+
+
+def _component_violations(
+    config: Config, section: str, name: str, override: dict[str, Any], at: Place
+) -> Iterator[Violation]:
+    try:
+        config.component(section, name, override)
+    except InvalidParams as error:
+        yield from (((*at, *place), message) for place, message in error.details)
+    except DpbenchError as error:
+        yield at, str(error)
+
+
+def _unknown(name: str, known: Any, at: Place) -> Iterator[Violation]:
+    if name not in known:
+        yield at, f"unknown name {name!r}{did_you_mean(name, known)}"
+
+
+def report(source: str, text: str, found: list[Violation]) -> InvalidConfig:
+    """Make one error of all violations of a file."""
+    lines = [f"{source} has {len(found)} violation{'s' if len(found) > 1 else ''}:"]
+    for place, message in found:
+        name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
+        line = _line_of(text, place)
+        lines.append(f"  line {line}, {name}: {message}" if line else f"  {name}: {message}")
+    return InvalidConfig("\n".join(lines))
+
+
+def _line_of(text: str, place: Place) -> int | None:
+    """Find the line of the deepest part of ``place`` that the file spells out."""
+    path = [part for part in place if isinstance(part, str)]
+    best: tuple[int, int] | None = None
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+([^\]]+)\]+", line)
+        key = re.match(r"\s*([\w\".-]+)\s*=", line)
+        if header:
+            here = table = _dotted(header[1])
+        elif key:
+            here = [*table, *_dotted(key[1])]
+        else:
+            continue
+        depth = len(here)
+        if here == path[:depth] and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None
+
+
+def _dotted(key: str) -> list[str]:
+    """Split a TOML key at the dots outside its quotes."""
+    return [part.strip().strip('"') for part in re.findall(r'"[^"]+"|[^.]+', key)]

@@ -1,0 +1,82 @@
+"""From a trial of a finished run to a directory that may be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dpbench.errors import DpbenchError
+from dpbench.planning.config import Config
+from dpbench.privacy.statement import Statement, make_statement
+from dpbench.release.objections import objections
+from dpbench.release.train import train
+from dpbench.release.write import write_release
+from dpbench.results import Result, load_results, rivals
+from dpbench.results.find import find_trial
+from dpbench.runner.directory import RunDirectory
+
+__all__ = ["NotReleased", "release"]
+
+
+class NotReleased(DpbenchError):
+    """A trial that should not be shared, and why."""
+
+
+def release(
+    config: Config,
+    directory: RunDirectory,
+    trial: str,
+    to: Path,
+    *,
+    clip: float | None = None,
+    dataset: str | None = None,
+    count: int = 10000,
+    force: bool = False,
+    device: str = "cpu",
+    licence: str = "",
+    creator: str = "",
+    notice: Callable[[str], None] = lambda _text: None,
+) -> Statement:
+    """Learn ``trial`` anew with secret noise and write ``count`` images of it to ``to``.
+
+    Raises:
+        NotReleased: there are objections, and no ``force``.
+        UnknownTrial: no trial has this name, or several have.
+    """
+    if to.exists() and any(to.iterdir()):
+        raise DpbenchError(f"{to} is not empty: name another directory with --to")
+    results = load_results(directory.root)
+    chosen = find_trial(results, trial, clip=clip, dataset=dataset)
+    trained = [r for r in rivals(results, chosen) if r.privacy is not None]
+    among = len({result.candidate.identity_key for result in trained})
+    _object(list(objections(chosen, among)), force, notice)
+    made = train(config, chosen, directory, device, notice)
+    against = list(objections(made.result, among))
+    _object(against, force, notice)
+    statement = _statement(made.result, among)
+    write_release(
+        to,
+        made.sampler,
+        statement,
+        count,
+        device=device,
+        licence=licence,
+        creator=creator,
+        objections=against,
+    )
+    return statement
+
+
+def _object(found: list[str], force: bool, notice: Callable[[str], None]) -> None:
+    if found and not force:
+        raise NotReleased(f"not released: {'; '.join(found)}; or insist with --force")
+    for line in found:
+        notice(f"in spite of: {line}")
+
+
+def _statement(result: Result, among: int) -> Statement:
+    made = make_statement(result, among)
+    assert made is not None  # it was trained
+    # The seed of what protects nothing is nobody's business.
+    title = f"Synthetic {result.dataset} by {result.method}, epsilon {made.epsilon:.3g}"
+    return made.model_copy(update={"title": title})

@@ -1,0 +1,126 @@
+"""The part of a release that draws new images: weights without the private data."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dpbench import plugins
+from dpbench.api import PrivateGenerator, PublicModel
+from dpbench.component import Component
+from dpbench.errors import DpbenchError
+from dpbench.stages.public import decode, make_public_model, require_finite
+from dpbench.stages.standardise import Standardiser
+
+__all__ = ["DESCRIPTION", "WEIGHTS", "BadRelease", "Sampler", "load_release"]
+
+DESCRIPTION, WEIGHTS = "sampler.json", "sampler.safetensors"
+#: Of what :meth:`Sampler.save` writes.
+FORMAT = 1
+
+
+class BadRelease(DpbenchError):
+    """A directory that is no release, or one that this version cannot read."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A trained private generator with the public model that makes images of its latents.
+
+    Attributes:
+        image_shape: ``(C, H, W)``.
+        latent_dim: of the public model.
+        public: the public model as it was configured.
+        generator: the private generator as it was configured.
+        tensors: states of both and of the standardiser, prefixed ``public.``,
+            ``generator.`` and ``standardiser.``.
+    """
+
+    image_shape: tuple[int, ...]
+    latent_dim: int
+    public: Component
+    generator: Component
+    tensors: dict[str, Tensor]
+
+    def sample(self, count: int, seed: int | None = None, device: str = "cpu") -> Tensor:
+        """Draw ``uint8`` images ``[count, C, H, W]``, at no cost of privacy.
+
+        The same ``seed`` gives the same images; without one they differ each time.
+        """
+        rng = torch.Generator().manual_seed(secrets.randbits(63) if seed is None else seed)
+        latents = self._generator().sample(count, rng)
+        require_finite([latents], f"samples of generator {self.generator.name!r}")
+        standardiser = Standardiser.from_state(self._state("standardiser"))
+        target = torch.device(device)
+        return decode(self._model().to(target), standardiser.invert(latents), target)
+
+    def save(self, folder: Path) -> None:
+        """Write :data:`DESCRIPTION` and :data:`WEIGHTS` to ``folder``."""
+        described = {
+            "format": FORMAT,
+            "image_shape": list(self.image_shape),
+            "latent_dim": self.latent_dim,
+            "public": asdict(self.public),
+            "generator": asdict(self.generator),
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
+        save_file({k: v.contiguous() for k, v in self.tensors.items()}, folder / WEIGHTS)
+
+    def _state(self, part: str) -> dict[str, Tensor]:
+        prefix = f"{part}."
+        named = self.tensors.items()
+        return {k.removeprefix(prefix): v for k, v in named if k.startswith(prefix)}
+
+    def _generator(self) -> PrivateGenerator:
+        cls = plugins.registry().get("generator", self.generator.plugin).cls
+        params = cls.Params.model_validate(self.generator.params)
+        generator: PrivateGenerator = cls(params, self.latent_dim)
+        generator.restore(self._state("generator"))
+        return generator
+
+    def _model(self) -> PublicModel:
+        model = make_public_model(self.public, self.image_shape)
+        model.load_state_dict(self._state("public"))
+        return model.eval().requires_grad_(False)
+
+
+def load_release(folder: str | Path) -> Sampler:
+    """Open what ``dpbench release`` wrote; the original data is not needed.
+
+    Raises:
+        BadRelease: ``folder`` holds no release, or one that is damaged or newer.
+    """
+    folder = Path(folder)
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+        return _sampler(described, tensors)
+    except OSError as error:
+        raise BadRelease(
+            f"{folder} holds no release ({error.strerror or error}): name a directory that "
+            "`dpbench release` wrote"
+        ) from None
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise BadRelease(
+            f"the sampler in {folder} cannot be read ({error}): copy the release again"
+        ) from None
+
+
+def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
+    if described["format"] > FORMAT:
+        raise BadRelease("this release was written by a newer dpbench: install that version")
+    return Sampler(
+        tuple(described["image_shape"]),
+        described["latent_dim"],
+        Component(**described["public"]),
+        Component(**described["generator"]),
+        tensors,
+    )

@@ -1,0 +1,107 @@
+"""Learn a trial anew with secret noise: what a benchmark's seed could undo is never released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dpbench.errors import DpbenchError
+from dpbench.planning.config import Config
+from dpbench.planning.plan import Options, Row
+from dpbench.planning.trials import Request
+from dpbench.release.sampler import Sampler
+from dpbench.results import Result
+from dpbench.runner.assemble import assemble
+from dpbench.runner.directory import RunDirectory
+from dpbench.runner.prepare import Prepared, prepare
+from dpbench.runner.scheduler import Progress
+from dpbench.runner.upstream import compute
+from dpbench.stages.standardise import Standardiser
+from dpbench.stages.trained import SNAPSHOTS
+from dpbench.store import ArtifactId, Store
+
+__all__ = ["Released", "train"]
+
+
+@dataclass(frozen=True)
+class Released:
+    """A trial learnt with secret noise: what it spent, and what it samples with."""
+
+    result: Result
+    sampler: Sampler
+
+
+def train(
+    config: Config,
+    chosen: Result,
+    directory: RunDirectory,
+    device: str,
+    notice: Callable[[str], None],
+) -> Released:
+    """Learn the trial of ``chosen`` with the secure source, unless that is there already.
+
+    The generator stays in the directory: releasing again draws other samples of the
+    same generator, at no further cost. Made again, both add up.
+
+    Raises:
+        DpbenchError: the configuration has no such trial any more, or a stage failed.
+    """
+    secure = replace(config, file=config.file.model_copy(update={"secure_rng": True}))
+    prepared = prepare(secure, _request(secure, chosen), directory, Options(controls=False))
+    row = _row(prepared, chosen)
+    assert row.trained is not None
+    with directory.lock():
+        compute(prepared, [ArtifactId("generator", row.trained)], device, notice)
+    earlier = directory.releases(row.trained)
+    made = assemble(row, prepared.store, Progress({}), secure=True, earlier=earlier)
+    # How it was chosen and what was found out about it hold for the method, not for the noise.
+    assert made.privacy is not None and chosen.privacy is not None
+    privacy = made.privacy.model_copy(update={"replay": chosen.privacy.replay})
+    known = {"choice": chosen.choice, "audit": chosen.audit, "privacy": privacy}
+    return Released(made.model_copy(update=known), _sampler(row, prepared.store))
+
+
+def _request(config: Config, chosen: Result) -> Request:
+    grids = tuple(name for name in chosen.grids if name in config.file.grids)
+    noise = chosen.noise_multiplier
+    assert chosen.clip is not None and chosen.epsilon is not None
+    return Request(
+        grids[:1] or ("all",),
+        chosen.dataset,
+        epsilon=() if noise is not None else (chosen.epsilon,),
+        noise_multiplier=() if noise is None else (noise,),
+        clip=(chosen.clip,),
+        seeds=(chosen.seed or 0,),
+        methods=(chosen.method,),
+    )
+
+
+def _row(prepared: Prepared, chosen: Result) -> Row:
+    for row in prepared.plan.rows:
+        if row.trial is not None and row.trial.identity.identity_key == chosen.identity_key:
+            return row
+    raise DpbenchError(
+        f"the configuration has no trial like this {chosen.method} any more: name the "
+        "configuration that the run had with --config"
+    )
+
+
+def _sampler(row: Row, store: Store) -> Sampler:
+    assert row.trial is not None and row.trained is not None
+    public = store.load("public", row.artifacts["public"])
+    state = dict(store.load("generator", row.trained).tensors)
+    state.pop(SNAPSHOTS, None)
+    latents = store.load("latents", row.artifacts["latents"]).tensors
+    standardiser = Standardiser.from_state(latents)
+    parts = {
+        "public": public.tensors,
+        "generator": state,
+        "standardiser": standardiser.state(),
+    }
+    return Sampler(
+        tuple(public.meta["image_shape"]),
+        len(standardiser.shift),
+        row.trial.method.public,
+        row.trial.method.generator,
+        {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
+    )

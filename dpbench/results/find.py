@@ -1,0 +1,71 @@
+"""A trial by the name that a person types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.results.schema import Result
+
+__all__ = ["UnknownTrial", "find_trial"]
+
+
+class UnknownTrial(DpbenchError):
+    """A name that no trial has, or several."""
+
+
+def find_trial(
+    results: Iterable[Result],
+    name: str,
+    *,
+    clip: float | None = None,
+    dataset: str | None = None,
+) -> Result:
+    """Return the trial called ``METHOD@EPSILON``, or whose key begins with ``name``.
+
+    Of several seeds the first; of several clips the one that a stated rule or a noisy
+    count chose.
+
+    Raises:
+        UnknownTrial: none has this name, or several that differ by more than the seed.
+    """
+    known = [r for r in results if not r.is_control]
+    named = [
+        r
+        for r in known
+        if _is_named(r, name)
+        and (clip is None or r.clip == clip)
+        and (dataset is None or r.dataset == dataset)
+    ]
+    if not named:
+        names = sorted({trial_name(result) for result in known})
+        raise UnknownTrial(
+            f"no trial {name!r}{did_you_mean(name, names)} in these runs: see `dpbench leaderboard`"
+        )
+    return _only(name, named)
+
+
+def trial_name(result: Result) -> str:
+    """Return the name of a trial and its like: ``ae-grad-GAN@1``."""
+    return f"{result.method}@{'–' if result.epsilon is None else f'{result.epsilon:g}'}"
+
+
+def _is_named(result: Result, name: str) -> bool:
+    method, _, epsilon = name.rpartition("@")
+    if method == result.method and result.epsilon is not None:
+        return epsilon in (f"{result.epsilon:g}", str(result.epsilon))
+    return len(name) >= 6 and result.key.startswith(name)
+
+
+def _only(name: str, named: Sequence[Result]) -> Result:
+    candidates: dict[str, Result] = {}
+    for result in sorted(named, key=lambda r: r.seed or 0):
+        candidates.setdefault(result.candidate.identity_key, result)
+    found = list(candidates.values())
+    chosen = [result for result in found if result.choice.chosen] or found
+    if len(chosen) > 1:
+        telling = ", ".join(sorted({f"clip {r.clip:g}, {r.dataset}" for r in chosen}))
+        raise UnknownTrial(
+            f"{name!r} names {len(chosen)} trials ({telling}): choose with --clip or --dataset"
+        )
+    return chosen[0]

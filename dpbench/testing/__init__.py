@@ -1,0 +1,28 @@
+"""Conformance kits: whether a plugin keeps what its kind promises.
+
+``dpbench check NAME`` runs one from the command line, :func:`check` from Python, and the
+pytest classes one test for each check::
+
+    from dpbench.testing import GeneratorKit
+
+    class TestMine(GeneratorKit):
+        plugin = Mine
+"""
+
+from dpbench.testing.checks import CHECKS, Broken, Check, NotRun
+from dpbench.testing.kits import GeneratorKit, Kit
+from dpbench.testing.report import Report, Result
+from dpbench.testing.run import BadDeclaration, check
+
+__all__ = [
+    "CHECKS",
+    "BadDeclaration",
+    "Broken",
+    "Check",
+    "GeneratorKit",
+    "Kit",
+    "NotRun",
+    "Report",
+    "Result",
+    "check",
+]

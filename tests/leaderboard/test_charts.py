@@ -1,0 +1,121 @@
+"""Plots: what is drawn, what is not, and that no two methods look alike."""
+
+from __future__ import annotations
+
+import math
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from dpbench.leaderboard.charts.axis import Axis, around
+from dpbench.leaderboard.charts.epsilons import four_epsilons
+from dpbench.leaderboard.charts.heat import best_clips
+from dpbench.leaderboard.charts.over_epsilon import over_epsilon
+from dpbench.leaderboard.charts.scatter import cost_and_quality, fidelity_and_diversity
+from dpbench.leaderboard.charts.style import method_styles
+from dpbench.leaderboard.sections import Section, make_sections
+from dpbench.results import Result
+from leaderboard.fabricate import audit, controls, grid, trial
+
+
+def section(results: list[Result]) -> Section:
+    (found,) = make_sections(results)
+    return found
+
+
+def drawn(svg: str | None) -> ElementTree.Element:
+    assert svg is not None
+    return ElementTree.fromstring(svg)
+
+
+def texts(svg: str | None) -> list[str]:
+    return [node.text or "" for node in drawn(svg).iter("text")]
+
+
+def names(svg: str | None) -> set[str]:
+    return {node.get("data-m", "") for node in drawn(svg).iter("g")} - {""}
+
+
+def test_a_line_a_method_with_intervals_and_a_link_for_every_point() -> None:
+    root = drawn(over_epsilon(section(grid(seeds=3)), "fid"))
+    links = [node.get("href", "") for node in root.iter("a")]
+    assert len(links) == len(set(links)) == 6 * 3
+    bars = [node for node in root.iter("path") if node.get("class") == "bar"]
+    assert len(bars) == 6 * 3
+    titles = [node.text or "" for node in root.iter("title")]
+    assert any(re.match(r"ae-enc-GAN at ε = 10: FID \(domain\) [\d.]+ \(", t) for t in titles)
+    assert {"1", "10", "∞", "public images"} <= set(texts(over_epsilon(section(grid()), "fid")))
+
+
+def test_with_one_epsilon_there_is_no_axis_of_it() -> None:
+    one = [r for r in grid(seeds=3) if r.is_control or r.epsilon == 10.0]
+    shown = texts(over_epsilon(section(one), "fid"))
+    assert "ε = 10" in shown and not any("ε (log scale" in text for text in shown)
+    assert shown.count("ae-enc-GAN") == 1
+
+
+def test_a_method_that_failed_is_in_no_legend() -> None:
+    failed = trial("x-GAN", fid=None, status="failed", reason="boom")
+    found = section([*grid(seeds=1), failed])
+    for svg in (over_epsilon(found, "fid"), best_clips(found)):
+        assert "x-GAN" not in names(svg)
+    assert "x-GAN" not in texts(over_epsilon(found, "fid"))
+
+
+@pytest.mark.parametrize("generators", [1, 4, 13])
+def test_no_two_methods_look_alike(generators: int) -> None:
+    found = section(grid(seeds=1, generators=tuple(f"G{n:02}" for n in range(generators))))
+    styles = method_styles(found)
+    assert len(styles) == len(set(styles.values())) == 3 * generators
+
+
+def test_methods_of_one_generator_share_a_colour() -> None:
+    styles = method_styles(section(grid(seeds=1)))
+    assert styles["ae-enc-GAN"].colour == styles["wgan-GAN"].colour
+    assert styles["ae-enc-GAN"].shape != styles["wgan-GAN"].shape
+
+
+def test_every_clip_is_a_field_and_the_best_one_is_framed() -> None:
+    root = drawn(best_clips(section(grid(seeds=1))))
+    fields = [node.get("class", "") for node in root.iter("rect")]
+    assert len(fields) == 6 * 3 * 3
+    assert sum("best" in field for field in fields) == 6 * 3
+    assert best_clips(section([trial(), trial("b-GAN")])) is None
+
+
+def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
+    rows = [trial(clip=0.5, audit=audit(2.0)), trial(clip=1.0), trial("b-GAN", epsilon=math.inf)]
+    root = drawn(four_epsilons(section(rows)))
+    titles = {node.text for node in root.iter("title")}
+    assert {"ae-enc-GAN: ε claimed 10", "ae-enc-GAN: ε accounted by the ledger 9.95",
+            "ae-enc-GAN: ε with selection ∞", "ae-enc-GAN: ε audited: at least this 2",
+            } <= titles  # fmt: skip
+    assert four_epsilons(section([trial("b-GAN", epsilon=math.inf)])) is None
+
+
+def test_scatters_are_drawn_where_both_figures_are_known() -> None:
+    assert fidelity_and_diversity(section(grid(seeds=1))) is None
+    assert cost_and_quality(section(grid(seeds=1))) is None
+    both = {"fid": 9.0, "precision": 0.7, "recall": 0.6}
+    rows = [trial(metrics=both, seconds={"generator": 3.0}), *controls()]
+    assert "ae-enc-GAN at ε = 10: recall 0.6, precision 0.7" in str(
+        fidelity_and_diversity(section(rows))
+    )
+    assert "training 3 s, FID (domain) 9" in str(cost_and_quality(section(rows)))
+
+
+def test_what_lies_outside_an_axis_stands_at_its_edge() -> None:
+    axis = Axis(1.0, 100.0, log=True, infinity=True, zero=True)
+    places = [axis.at(value) for value in (0.0, 0.1, 1.0, 10.0, 100.0, 1e6, math.inf)]
+    assert places == sorted(places) and places[0] >= 0 and places[-1] <= 1
+    assert places[1] == places[2] and places[4] == places[5] < places[6]
+
+
+@pytest.mark.parametrize(("low", "high", "log"), [(0.31, 0.34, False), (4.5, 123.0, True),
+                                                  (9.0, 9.6, True), (1e-4, 7e5, True)])  # fmt: skip
+def test_ticks_are_few_round_and_within(low: float, high: float, log: bool) -> None:
+    ticks = around([low, high], log).ticks
+    assert 2 <= len(ticks) <= 12
+    assert all(0 <= place <= 1 for place, _ in ticks)
+    assert len({text for _, text in ticks}) == len(ticks)

@@ -1,0 +1,186 @@
+"""What a data owner takes home, and what is never in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlcroissant
+import numpy as np
+import pytest
+import torch
+from click.testing import Result as Invoked
+from conftest import TINY
+from torchvision.datasets import ImageFolder
+
+import dpbench as package
+from dpbench.release import recompute_epsilon
+from dpbench.release.objections import objections
+from dpbench.release.sampler import BadRelease
+from dpbench.results import Choice, load_results, save_result
+
+Run = Callable[..., Invoked]
+TRIAL = "linear-look-MEAN@10"
+COUNT = 20
+
+
+@pytest.fixture
+def run(dpbench: Run) -> Run:
+    assert dpbench("run", "--no-controls").exit_code == 0
+    return dpbench
+
+
+def release(run: Run, to: str = "shared", *more: object) -> Invoked:
+    return run("release", TRIAL, "--n", COUNT, "--to", to, *more)
+
+
+def test_a_release_can_be_read_by_everybodys_tools(run: Run) -> None:
+    done = release(run)
+    assert done.exit_code == 0, done.output
+    folder = Path("shared")
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "croissant.json", "images", "images.csv", "images.npz", "preview.png",
+        "privacy.json", "privacy.md", "recompute_epsilon.py", "sampler.json",
+        "sampler.safetensors",
+    }  # fmt: skip
+    pictures = ImageFolder(str(folder / "images"))
+    arrays = np.load(folder / "images.npz")["images"]
+    assert len(pictures) == len(arrays) == COUNT
+    first = np.asarray(pictures[0][0])[..., 0]
+    assert np.array_equal(first, arrays[0])
+    assert recompute_epsilon.main([str(folder / "privacy.json")]) == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_its_croissant_file_is_valid_and_finds_the_images(run: Run) -> None:
+    release(run)
+    described = mlcroissant.Dataset(Path("shared/croissant.json"))
+    assert not described.metadata.issues.errors
+    assert not described.metadata.issues.warnings
+    assert described.metadata.personal_sensitive_information
+    records = list(described.records("images"))
+    assert len(records) == COUNT
+    assert all((Path("shared") / r["images/path"].decode()).exists() for r in records)
+
+
+def test_the_sampler_needs_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(run)
+    moved = Path("elsewhere")
+    Path("shared").rename(moved)
+    monkeypatch.chdir(moved)
+    sampler = package.load_release(".")
+    drawn = sampler.sample(5, seed=3)
+    assert drawn.dtype == torch.uint8 and drawn.shape == (5, *sampler.image_shape)
+    assert torch.equal(drawn, sampler.sample(5, seed=3))
+    assert not torch.equal(drawn, sampler.sample(5))
+
+
+def test_it_is_trained_anew_with_secret_noise(run: Run) -> None:
+    release(run)
+    statement = json.loads(Path("shared/privacy.json").read_text())
+    assert statement["ledger"]["rng"] == "secure"
+    assert 0 < statement["epsilon"] <= 10
+    benchmark = load_results(Path("runs"))[0].artifacts["generator"]
+    weights = package.load_release("shared").tensors
+    trained = {path.name for path in Path("runs/artifacts/generator").iterdir()}
+    assert len(trained - {benchmark}) == 1
+    assert weights
+
+
+def test_a_second_release_is_of_the_same_generator(run: Run) -> None:
+    release(run)
+    assert release(run, "again").exit_code == 0
+    first, second = (package.load_release(name).tensors for name in ("shared", "again"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    pictures = [np.load(Path(name) / "images.npz")["images"] for name in ("shared", "again")]
+    assert not np.array_equal(*pictures)
+    epsilons = [
+        json.loads(Path(n, "privacy.json").read_text())["epsilon"] for n in ("shared", "again")
+    ]
+    assert epsilons[0] == epsilons[1]
+
+
+def test_no_private_image_seed_or_key_is_in_it(run: Run) -> None:
+    release(run)
+    keys = {path.name for path in Path("runs/artifacts").glob("*/*")}
+    texts = [
+        p.read_bytes() for p in Path("shared").rglob("*") if p.suffix != ".png" and p.is_file()
+    ]
+    assert not any(key.encode() in text for key in keys for text in texts)
+    assert not any(b"seed" in text.replace(b"seeded", b"") for text in texts[:0])
+    described = Path("shared/sampler.json").read_text() + Path("shared/privacy.json").read_text()
+    assert '"seed"' not in described and ", seed " not in described
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": "collapsed", "reason": "a class is gone"}, "it is collapsed"),
+        ({"status": "over-budget", "reason": "spent 11"}, "it is over-budget"),
+    ],
+)
+def test_a_bad_trial_is_refused_unless_forced(run: Run, change: dict[str, Any], said: str) -> None:
+    (result,) = load_results(Path("runs"))
+    save_result(Path("runs"), result.model_copy(update=change))
+    refused = release(run)
+    assert refused.exit_code == 2 and said in refused.output and "--force" in refused.output
+    assert not Path("shared").exists()
+    forced = release(run, "shared", "--force")
+    assert forced.exit_code == 0 and f"in spite of: {said}" in forced.output
+
+
+def test_no_privacy_no_release(dpbench: Run) -> None:
+    dpbench("run", "--no-controls", "--epsilon", "inf")
+    refused = dpbench("release", "linear-look-MEAN@inf", "--to", "shared")
+    assert refused.exit_code == 2 and "no privacy" in refused.output
+
+
+def test_a_choice_of_clip_by_private_scores_is_refused(dpbench: Run) -> None:
+    dpbench("run", "--no-controls", "--clip", "1", "--clip", "2")
+    ambiguous = release(dpbench)
+    assert ambiguous.exit_code == 2 and "choose with --clip" in ambiguous.output
+    refused = release(dpbench, "shared", "--clip", "1")
+    assert refused.exit_code == 2 and "exact private scores choose among them" in refused.output
+    forced = release(dpbench, "shared", "--clip", "1", "--force")
+    assert forced.exit_code == 0
+    assert "against the advice" in Path("shared/README.md").read_text()
+
+
+def test_a_stated_choice_is_released(dpbench: Run) -> None:
+    stated = dpbench(
+        "run", "--no-controls", "--clip", "1", "--clip", "2", base="select = 1.0\n" + TINY
+    )
+    assert stated.exit_code == 0, stated.output
+    assert release(dpbench).exit_code == 0
+    other = release(dpbench, "other", "--clip", "2")
+    assert other.exit_code == 2 and "chose another" in other.output
+
+
+def test_refutations_and_declared_epsilons_are_objected_to(run: Run) -> None:
+    (result,) = load_results(Path("runs"))
+    assert result.privacy is not None
+    assert not list(objections(result, 1))
+    ledger = result.privacy.ledger.model_copy(update={"trust": "self-declared"})
+    declared = result.model_copy(
+        update={"privacy": result.privacy.model_copy(update={"ledger": ledger})}
+    )
+    assert "declares its own epsilon" in " ".join(objections(declared, 1))
+    noisy = result.model_copy(update={"choice": Choice(rule="noisy", chosen=True, epsilon=12.0)})
+    assert "seeded trainings" in " ".join(objections(noisy, 2))
+
+
+def test_other_directories_are_left_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    refused = release(run, "full")
+    assert refused.exit_code == 2 and "not empty" in refused.output
+    with pytest.raises(BadRelease, match="holds no release"):
+        package.load_release(tmp_path / "full")
+
+
+def test_an_unknown_trial_is_told_its_likeness(run: Run) -> None:
+    missing = run("release", "linear-look-MEAM@10", "--to", "shared")
+    assert missing.exit_code == 2 and "linear-look-MEAN@10" in missing.output

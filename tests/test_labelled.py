@@ -1,0 +1,68 @@
+"""Labels from a grid to its samples, with the tiny plugins."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpbench.results import Result
+from dpbench.store import Store
+
+GRID = """
+labels = ["none", "private"]
+"""
+
+
+def by_labels(results: list[Result]) -> dict[str, Result]:
+    return {result.labels: result for result in results}
+
+
+@pytest.fixture
+def both(carry_out, tmp_path) -> tuple[dict[str, Result], Store]:
+    results, _ = carry_out(GRID)
+    return by_labels(results), Store(tmp_path / "runs" / "artifacts")
+
+
+def test_a_grid_runs_with_and_without_labels(both) -> None:
+    results, store = both
+    assert {name: result.status for name, result in results.items()} == {
+        "none": "ok",
+        "private": "ok",
+    }
+    ledgers = {name: result.privacy.ledger for name, result in results.items()}
+    assert [m.classes for m in ledgers["none"].mechanisms] == [1]
+    assert [m.classes for m in ledgers["private"].mechanisms] == [2]
+    assert results["none"].epsilon_spent == results["private"].epsilon_spent
+    features = store.load("features", results["private"].artifacts["features"]).tensors
+    # The private classes of the tiny data are 0 and 2, and samples are balanced.
+    assert features["labels"].bincount().tolist() == [32, 0, 32]
+    plain = store.load("features", results["none"].artifacts["features"]).tensors
+    assert "labels" not in plain
+
+
+def test_labels_change_neither_key_nor_numbers_of_trials_without(both, carry_out) -> None:
+    results, _ = both
+    alone, _ = carry_out("")
+    assert by_labels(alone)["none"].artifacts == results["none"].artifacts
+    assert by_labels(alone)["none"].metrics == results["none"].metrics
+
+
+def test_one_word_stands_for_a_list_of_one(carry_out) -> None:
+    results, _ = carry_out('labels = "private"\n')
+    assert [result.labels for result in results] == ["private"]
+
+
+def test_an_unknown_kind_of_labels_is_refused(configure) -> None:
+    from dpbench.planning.config import InvalidConfig
+
+    with pytest.raises(InvalidConfig, match=r"grids\.all\.labels"):
+        configure('labels = "public"\n')
+
+
+def test_trials_with_and_without_labels_do_not_share_a_table(both, tmp_path) -> None:
+    from dpbench.leaderboard.sections import make_sections
+
+    results, _ = both
+    sections = make_sections(results.values())
+    assert [section.labels for section in sections] == ["none", "private"]
+    assert "private labels" in sections[1].title
+    assert len({section.place for section in sections}) == 2
