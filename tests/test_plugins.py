@@ -141,7 +141,7 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
                 register(Seer)
             """,
             "there is no hook 'register_generator'; did you mean 'register_generators'?; "
-            "Seer.requires is {'see'}: give a frozenset of encode, decode, prior; "
+            "Seer.requires is {'see'}: give a frozenset of encode, decode, prior, pixels; "
             "Seer.extract does not take (self, model, images, context); "
             "Lanes.lane_params is frozenset({'width'}): "
             "give a frozenset of hyperparameters' names; Lanes.state is not a method; "

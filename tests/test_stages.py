@@ -85,6 +85,17 @@ def test_latents_are_standardised_by_public_ones_alone(extracted: Store) -> None
     assert 0 < left.meta["reconstruction_mse"] < 0.2
 
 
+def test_an_extractor_may_have_latents_standardised_in_its_own_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PublicTask("model", DATA.public, linear(), 1).run(store, CONTEXT)
+    monkeypatch.setattr(fake_plugins.LookExtractor, "standardise", "scale")
+    LatentsTask("z", DATA, "model", linear(), look(), LATENTS, 2).run(store, CONTEXT)
+    public = store.load("latents", "z").tensors["public"]
+    assert float(public.square().mean()) == pytest.approx(1, abs=0.02)
+    assert not torch.allclose(torch.cov(public.T), torch.eye(3), atol=0.05)
+
+
 def test_latents_do_not_depend_on_other_private_images(store: Store, tmp_path: Path) -> None:
     data = fake_plugins.TinyData(None).load(tmp_path)
     fewer = LabelledImages(data.private.images[:50], data.private.labels[:50])

@@ -63,6 +63,11 @@ def _capabilities(value: Any) -> str | None:
     return f"is {value!r}: give a frozenset of {', '.join(known)}"
 
 
+def _standardise(value: Any) -> str | None:
+    known = (None, "whiten", "scale", "none")
+    return None if value in known else f"is {value!r}: give 'whiten', 'scale', 'none' or None"
+
+
 def _columns(value: Any) -> str | None:
     fine = isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(column, Column) for name, column in value.items()
@@ -81,6 +86,7 @@ ATTRIBUTES: dict[str, Callable[[Any], str | None]] = {
     "label": _label,
     "provides": _capabilities,
     "requires": _capabilities,
+    "standardise": _standardise,
     "columns": _columns,
     "version": _name,
     "cost": _cost,

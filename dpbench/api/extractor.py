@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -25,11 +25,14 @@ class Extractor(Plugin, ABC):
         requires: capabilities the public model must provide.
         label: the extractor's part of a method's name (``ae-enc-GAN``); an
             empty label is left out (``wgan-GAN``).
+        standardise: how its latents are standardised (``"whiten"``, ``"scale"`` or
+            ``"none"``), where the configuration's way does not suit them.
     """
 
     kind = "extractor"
     requires: ClassVar[frozenset[Capability]]
     label: ClassVar[str]
+    standardise: ClassVar[Literal["whiten", "scale", "none"] | None] = None
 
     def __init__(self, params: Any) -> None:
         self.params = params

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dpbench.api.context import Context
 from dpbench.api.plugin import Plugin
+from dpbench.api.public_model import Capability
 
 if TYPE_CHECKING:
     from dpbench.privacy.handle import PrivateLatents
@@ -28,6 +29,7 @@ class PrivateGenerator(Plugin, ABC):
 
     Attributes:
         label: the generator's part of a method's name (``ae-enc-GAN``).
+        requires: capabilities that the public model must provide; most need none.
         lane_params: hyperparameters in which trials trained together by
             :meth:`fit_lanes` may differ; all others are equal within a group.
         conditional: whether it learns from labelled records by itself. Its constructor
@@ -39,6 +41,7 @@ class PrivateGenerator(Plugin, ABC):
 
     kind = "generator"
     label: ClassVar[str]
+    requires: ClassVar[frozenset[Capability]] = frozenset()
     lane_params: ClassVar[frozenset[str]] = frozenset()
     conditional: ClassVar[bool] = False
 

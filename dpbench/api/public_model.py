@@ -15,7 +15,7 @@ from dpbench.errors import DpbenchError
 __all__ = ["Capability", "PublicModel"]
 
 
-Capability = Literal["encode", "decode", "prior"]
+Capability = Literal["encode", "decode", "prior", "pixels"]
 
 
 class PublicModel(Plugin, nn.Module, ABC):
@@ -26,7 +26,9 @@ class PublicModel(Plugin, nn.Module, ABC):
 
     * ``decode``: latents to images, differentiable;
     * ``encode``: images to latents, each image by itself;
-    * ``prior``: latents follow N(0, I), so ``decode(randn)`` gives images.
+    * ``prior``: latents follow N(0, I), so ``decode(randn)`` gives images;
+    * ``pixels``: latents are the pixels in ``[0, 1]``, flattened; ``decode`` gives them their
+      shape.
     """
 
     kind = "public"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,6 +10,7 @@ from dpbench.cli.options import method_option, runs_option
 
 __all__ = ["command"]
 
+HINT = "more: --detail, --by clip|seed|AXIS; one trial: dpbench show METHOD@ε; page: dpbench open"
 FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 
 
@@ -21,13 +21,25 @@ FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
 @click.option("--grid", help="Only trials of this grid.")
 @method_option
+@click.option("--detail", is_flag=True, help="Everything: spreads, costs, further figures, notes.")
 @click.option(
     "--by",
-    type=click.Choice(["method", "clip"]),
-    default="method",
-    show_default=True,
-    help="The best clip per method and epsilon, or the full sweep.",
+    metavar="AXIS",
+    help="In detail, a row for every clip, seed, or value of a swept axis such as activation.",
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="These figures instead of fid and is; repeatable.",
+)
+@click.option("--epsilon", "epsilons", type=float, multiple=True, help="Only these ε; repeatable.")
+@click.option(
+    "--sort", default="rank", show_default=True, help="Order of rows: rank, method, or a figure."
+)
+@click.option("--width", type=click.IntRange(40), help="Columns.  [default: the terminal's]")
+@click.option("--quiet", is_flag=True, help="Only the tables, with all their rows.")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
     "--write",
@@ -38,21 +50,40 @@ FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 def command(
     runs: Path,
     methods: tuple[str, ...],
-    by: Any,
-    style: Any,
+    detail: bool,
+    by: str | None,
+    metrics: tuple[str, ...],
+    epsilons: tuple[float, ...],
+    sort: str,
+    width: int | None,
+    quiet: bool,
+    style: str,
     directory: Path | None,
     **filters: str | None,
 ) -> None:
-    """Print trials and controls, by method and epsilon; scores of different protocols never mix."""
+    """Print methods by ε on one screen, best first; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.leaderboard import load, print_leaderboard, private_notice, render, write_board
+    from dpbench.cli.live import say
+    from dpbench.leaderboard import (
+        View,
+        load,
+        print_leaderboard,
+        private_notice,
+        render,
+        write_board,
+    )
 
     board = load(runs).filter(methods=methods, **filters)
     if style == "table":
-        print_leaderboard(board, Console(), by)
+        console = Console()
+        view = View(metrics or View.metrics, epsilons, sort)
+        in_full = by or ("method" if detail else None)
+        print_leaderboard(board, console, in_full, view, width, quiet)
+        if not (in_full or quiet):
+            say(console, HINT)
     else:
-        click.echo(render(board, style, by), nl=False)
+        click.echo(render(board, style, by or "method"), nl=False)
         for file in board.set_aside:  # for a table, a part of it
             click.echo(f"note: left out {runs / str(file)}", err=True)
     if directory is not None:

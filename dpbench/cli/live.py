@@ -24,6 +24,7 @@ from dpbench.stages import STAGES
 __all__ = ["LiveView", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
+MOST_FAILURES = 2
 TITLES = {task.stage: task.plural for task in STAGES}
 
 
@@ -112,10 +113,12 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
     counts = Counter(result.status for result in results if not result.is_control)
     words = ", ".join(f"{number} {status}" for status, number in counts.items())
     say(console, f"Finished in {duration(seconds)}: {words}. Leaderboard in {written}/")
-    for result in results:
-        if result.status not in ("ok", "collapsed"):
-            where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
-            say(console, f"{result.status}: {where}: {result.reason}")
+    bad = [result for result in results if result.status not in ("ok", "collapsed")]
+    for result in bad[:MOST_FAILURES]:
+        where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
+        say(console, f"{result.status}: {where}: {result.reason}")
+    if len(bad) > MOST_FAILURES:
+        say(console, f"and {len(bad) - MOST_FAILURES} more: dpbench leaderboard --detail")
 
 
 def _fate(job: Job, progress: Progress) -> str:

@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from dpbench.generators.schedule import StepParams
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane
+from dpbench.privacy.by_class import balanced_labels
 from dpbench.privacy.capture import Replay, StepNumbers
+from dpbench.privacy.contributions import membership
 from dpbench.privacy.lane_nets import LaneBuffer
 from dpbench.privacy.lane_optim import LaneAverage
 from dpbench.privacy.lanes import DPSGDLanes
@@ -47,6 +50,7 @@ class Training(ABC, Generic[G]):
         self.device = self.contexts[0].device
         self.weights = lanes[0].generator.initial(self.contexts)
         self._average = LaneAverage(self.weights.flat)
+        self._marks: dict[int, Tensor] = {}
 
     def run(self) -> None:
         """Take every lane's steps, then publish each."""
@@ -82,6 +86,15 @@ class Training(ABC, Generic[G]):
         steps: StepParams = self.params
         if steps.average:
             self._average.blend(self.weights.head(active).flat, self.numbers.one("average"))
+
+    def marked(self, x: Tensor) -> Tensor:
+        """Put classes, as many of each, beside free draws ``[A, n, k]``; without labels none."""
+        classes, count = self.privates[0].classes, x.shape[1]
+        if classes == 1:
+            return x
+        if count not in self._marks:  # a captured step finds them
+            self._marks[count] = membership(balanced_labels(count, classes), classes, x)
+        return torch.cat([x, self._marks[count].expand(len(x), -1, -1)], -1)
 
     def _watch(self, active: int, step: int) -> None:
         for i, lane in enumerate(self.lanes[:active]):

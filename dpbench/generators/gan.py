@@ -27,6 +27,7 @@ from dpbench.generators.schedule import (
 )
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane, TrainingParams
 from dpbench.privacy.capture import Replay, StepNumbers
+from dpbench.privacy.contributions import beside_classes
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lane_optim import lane_optimiser
@@ -79,20 +80,20 @@ class GAN(LaneGenerator):
 
     With a released prior the generator's input is a draw from it, and with
     ``skip`` the generator starts as the identity: the GAN begins at the prior and
-    learns what the critic can still tell apart.
+    learns what the critic can still tell apart. With labels both networks see the class.
     """
 
     name = "gan"
     label = "GAN"
     Params = GANParams
 
-    def __init__(self, params: GANParams, latent_dim: int) -> None:
-        super().__init__(params, latent_dim)
+    def __init__(self, params: GANParams, latent_dim: int, classes: int = 1) -> None:
+        super().__init__(params, latent_dim, classes)
         latent = latent_dim if params.released else params.latent or latent_dim
         self.skip = params.skip and latent == latent_dim
         act = params.activation_function
-        self.net = LaneMLP((latent, *params.hidden, latent_dim), act)
-        self.critic = LaneMLP((latent_dim, *params.critic_hidden, 1), act)
+        self.net = LaneMLP((latent + self.marks, *params.hidden, latent_dim), act)
+        self.critic = LaneMLP((latent_dim + self.marks, *params.critic_hidden, 1), act)
         bounded = math.isfinite(weight_clip_bound(self.critic, 1))
         if params.bound == "weight-clip" and not (params.weight_clip and bounded):
             raise DpbenchError(
@@ -128,11 +129,12 @@ class GAN(LaneGenerator):
         """Train lanes that are ordered by falling steps, and publish each."""
         _Training(lanes, public).run()
 
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
-        """Push draws from the prior through the generator."""
-        start = self.mixture.sample(count, rng)
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Push draws from the prior, of the classes ``labels``, through the generator."""
+        start = self.mixture.sample(count, rng, labels)
+        seen = start if labels is None else beside_classes(start, labels, self.classes)
         with torch.no_grad():
-            made = self.net.forward(LaneBuffer(self.net.layers, self.flat), start[None]).output[0]
+            made = self.net.forward(LaneBuffer(self.net.layers, self.flat), seen[None]).output[0]
         return made + start if self.skip else made
 
 
@@ -145,6 +147,7 @@ class _Training(Training[GAN]):
         super().__init__(lanes, public)
         first, p = lanes[0].generator, self.params
         self.net, self.critic, self.skip = first.net, first.critic, first.skip
+        self.marks = first.marks
         self.loss = AdversarialLoss(p.loss)
         device, contexts = self.device, self.contexts
         self.judge = LaneBuffer.zeros(self.critic.layers, len(lanes), device)
@@ -163,7 +166,7 @@ class _Training(Training[GAN]):
         self.engine = (
             self._reference()
             if p.engine == "opacus"
-            else DPSGDLanes(self.judge, self.privates, self.schedules, fixed=fixed)
+            else DPSGDLanes(self.judge, self.privates, self.schedules, fixed=fixed, labelled=True)
         )
         self.clip = torch.tensor([s.clip for s in self.schedules], device=device).unsqueeze(1)
         self.critic_optimiser = lane_optimiser(p.optimiser, self.judge, p.betas, p.weight_decay)
@@ -180,6 +183,7 @@ class _Training(Training[GAN]):
             module,
             linears,
             lambda tracked, x: self.loss.real_value(tracked(x)).squeeze(1),
+            labelled=True,
         )
 
     def before(self, active: int, step: int) -> None:
@@ -205,18 +209,18 @@ class _Training(Training[GAN]):
             return self.critic.backward(judge, tape, self.loss.real(tape.output))[0]
 
         grads = self.engine.compute(real)
-        start = self.pool.batch
-        x = self.net.forward(self.weights.head(active), start).output
-        x = x.add_(start) if self.skip else x
+        start, marks = self.pool.batch, self.marks
+        x = self.net.forward(self.weights.head(active), self.marked(start)).output
+        x = self.marked(x.add_(start) if self.skip else x)
         tape = self.critic.forward(judge, x)
         clip = self.clip[:active] if params.bound == "per-sample" else None
         slope = self.loss.fake(tape.output)
-        add_free_gradient(self.critic, judge, x, slope, tape, clip, params.penalty, grads)
+        add_free_gradient(self.critic, judge, x, slope, tape, clip, params.penalty, grads, marks)
         if params.public_penalty > 0:
-            x = self._public(active, params.fakes)
+            x = self.marked(self._public(active, params.fakes))
             tape = self.critic.forward(judge, x)
             weight = params.public_penalty
-            add_free_gradient(self.critic, judge, x, None, tape, None, weight, grads)
+            add_free_gradient(self.critic, judge, x, None, tape, None, weight, grads, marks)
         self.critic_optimiser.step(grads.flat, self.numbers.all("critic"))
         if params.weight_clip:
             judge.flat.clamp_(-params.weight_clip, params.weight_clip)
@@ -237,13 +241,14 @@ class _Training(Training[GAN]):
     def _generator_step(self, active: int) -> None:
         head, judge = self.weights.head(active), self.judge.head(active)
         start = self.pool.batch
-        made = self.net.forward(head, start)
-        x = made.output.add_(start) if self.skip else made.output
+        made = self.net.forward(head, self.marked(start))
+        x = self.marked(made.output.add_(start) if self.skip else made.output)
         tape = self.critic.forward(judge, x)
         _, grad = self.critic.backward(judge, tape, self.loss.real(tape.output), need_input=True)
         assert grad is not None
         grads = self.grads.head(active)
-        for trace in self.net.backward(head, made, grad.div_(x.shape[1]))[0]:
+        grad = grad[..., : made.output.shape[-1]].div_(x.shape[1])
+        for trace in self.net.backward(head, made, grad)[0]:
             k = trace.layer
             torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[k])
             torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[k])

@@ -47,14 +47,16 @@ def add_free_gradient(
     clip: Tensor | None,
     penalty: float,
     out: LaneBuffer,
+    marks: int = 0,
 ) -> None:
     """Add to ``out`` the mean gradient on ``x`` of a loss and a zero-centred penalty.
 
     ``tape`` is the critic's pass over ``x`` ``[L, n, d]``; ``slope`` ``[L, n, 1]`` the
     loss's derivative in f (None: penalty only); the penalty is
-    ``penalty / 2 * |grad_x f|^2``. With ``clip`` ``[L, 1]`` the loss's per-sample
-    gradients are clipped as the private ones are, so that both sides of the
-    game keep equal weight, and the penalty is scaled by the mean clipping factor.
+    ``penalty / 2 * |grad_x f|^2``, over all of x but its last ``marks`` columns. With
+    ``clip`` ``[L, 1]`` the loss's per-sample gradients are clipped as the private ones are,
+    so that both sides of the game keep equal weight, and the penalty is scaled by the mean
+    clipping factor.
     """
     count = x.shape[1]
     traces, slopes = critic.backward(params, tape, torch.ones_like(tape.output), need_input=True)
@@ -68,6 +70,8 @@ def add_free_gradient(
     tangents = None
     if penalty > 0:
         direction = slopes * (weight * (penalty / count))
+        if marks:
+            direction[..., -marks:] = 0
         tangents = critic.tangent(params, tape, direction)
         _add_curvature(critic, params, tape, traces, tangents, out)
     for trace in traces:

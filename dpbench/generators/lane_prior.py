@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dpbench.api import Context, Params
 from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
+from dpbench.privacy.by_class import balanced_labels
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lanes import release_noise
 
@@ -85,7 +86,8 @@ def release_prior(params: PriorParams, private: PrivateLatents, public: Tensor) 
 class PriorPool:
     """Consecutive batches of free draws for many lanes, ``[A, count, d]`` at a time.
 
-    Each lane draws from its own prior with its own stream, many batches ahead.
+    Each lane draws from its own prior with its own stream, many batches ahead. Where a
+    prior has classes a batch holds as many of each, in turn.
     With ``fixed`` every batch lies where the one before lay, for a captured step.
 
     Attributes:
@@ -115,7 +117,9 @@ class PriorPool:
         at = self._turn % self._ahead
         if at == 0:
             for lane in range(lanes):
-                draws = self._priors[lane].sample(self._pool.shape[1], self._streams[lane])
+                prior, rows = self._priors[lane], self._pool.shape[1]
+                labels = balanced_labels(self._count, prior.classes).repeat(self._ahead)
+                draws = prior.sample(rows, self._streams[lane], labels.to(self._pool.device))
                 self._pool[lane] = draws
         self._turn += 1
         drawn = self._pool[:lanes, at * self._count : (at + 1) * self._count]

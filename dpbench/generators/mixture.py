@@ -83,15 +83,22 @@ class Mixture:
             out[rows] = torch.linalg.solve_triangular(self.factors[k], centred, upper=False).T
         return out
 
-    def responsibilities(self, x: Tensor) -> Tensor:
-        """Posterior probability of each component, ``[B, K]``."""
+    def responsibilities(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """Posterior probability of each component, ``[B, K]``.
+
+        ``own`` ``[B, classes]`` is 1 where a row may be of a class, else 0.
+        """
         count, dim = self.means.shape
         whiten = torch.linalg.inv(self.factors).transpose(1, 2)  # [K, d, d], applied from the right
         offset = torch.bmm(self.means.unsqueeze(1), whiten).reshape(1, -1)
         whitened = torch.addmm(offset, x, whiten.permute(1, 0, 2).reshape(dim, -1), beta=-1)
         distance = whitened.view(-1, count, dim).square().sum(-1)
         volume = torch.diagonal(self.factors, dim1=1, dim2=2).log().sum(1)
-        return (self.weights.log() - volume - 0.5 * distance).softmax(1)
+        likely = self.weights.log() - volume - 0.5 * distance
+        if own is not None and self.classes > 1:
+            other = own.repeat_interleave(count // self.classes, 1) == 0
+            likely = likely.masked_fill(other, -torch.inf)
+        return likely.softmax(1)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dpbench.api import Context, PrivateGenerator
 from dpbench.generators.lane_prior import PriorParams
 from dpbench.generators.mixture import Mixture
 from dpbench.generators.schedule import StepParams
+from dpbench.privacy.by_class import draw
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer
 from dpbench.privacy.lanes import LaneSchedule
@@ -43,8 +44,14 @@ class TrainingParams(PriorParams, StepParams):
 class LaneGenerator(PrivateGenerator):
     """A prior and one lane's flat parameters ``[1, P]``, trained beside other lanes."""
 
+    conditional = True
     mixture: Mixture
     flat: Tensor
+
+    @property
+    def marks(self) -> int:
+        """Columns that tell a network which class a row is of; none without labels."""
+        return self.classes if self.classes > 1 else 0
 
     @classmethod
     def label_of(cls, params: Any) -> str:
@@ -105,7 +112,8 @@ class LaneGenerator(PrivateGenerator):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.mixture = Mixture(state["weights"], state["means"], state["factors"])
+        classes = self.classes if self.params.released else 1
+        self.mixture = Mixture(state["weights"], state["means"], state["factors"], classes)
         self.flat = state["parameters"]
 
 
@@ -133,8 +141,8 @@ class TrainingLane(Generic[G]):
         if step not in {round(part * steps / _SNAPSHOTS) for part in range(_SNAPSHOTS + 1)}:
             return
         self.publish(parameters)
-        sample = self.generator.sample(10, self.context.generator("snapshots"))
-        self.context.snapshot(step, sample)
+        stream = self.context.generator("snapshots")
+        self.context.snapshot(step, draw(self.generator, 10, stream, self.private.classes)[0])
 
 
 def batched_runs(

@@ -25,6 +25,7 @@ from dpbench.generators.schedule import (
 from dpbench.generators.training_lane import LaneGenerator, TrainingLane, TrainingParams
 from dpbench.generators.vae_lanes import VAEModule, VAENet
 from dpbench.privacy.capture import Replay, StepNumbers
+from dpbench.privacy.contributions import beside_classes
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.lane_optim import LaneAdam, lane_optimiser
@@ -104,15 +105,16 @@ class VAE(LaneGenerator):
     The whole budget goes to the gradients, and the networks start from nothing.
     With ``prior = "mixture"`` a part of it first releases a Gaussian mixture; the VAE
     then models records in their component's own units, given the component, and
-    starts as the mixture itself (see :class:`VAENet`).
+    starts as the mixture itself (see :class:`VAENet`). With labels both networks see the
+    class, and a released prior is one for each.
     """
 
     name = "vae"
     label = "VAE"
     Params = VAEParams
 
-    def __init__(self, params: VAEParams, latent_dim: int) -> None:
-        super().__init__(params, latent_dim)
+    def __init__(self, params: VAEParams, latent_dim: int, classes: int = 1) -> None:
+        super().__init__(params, latent_dim, classes)
         latent = params.latent or (latent_dim if params.released else max(1, latent_dim // 4))
         skip = params.skip_at(latent, latent_dim)
         self.noise_scale = params.noise_scale or (math.sqrt(1 - skip**2) if skip else _NOISE)
@@ -122,7 +124,7 @@ class VAE(LaneGenerator):
             params.hidden,
             params.activation_function,
             skip,
-            latent_dim if params.prior == "mixture" else 0,
+            (latent_dim if params.prior == "mixture" else 0) + self.marks,
             self.noise_scale,
             params.output == "learned",
             params.learned_modes,
@@ -148,16 +150,18 @@ class VAE(LaneGenerator):
         """Train lanes that are ordered by falling steps, and publish each."""
         _Training(lanes, public).run()
 
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Decode draws from the prior, with the decoder's output noise when asked for."""
-        which, noise = self.mixture.draw(count, rng)
+        which, noise = self.mixture.draw(count, rng, labels)
         z = torch.randn(1, count, self.net.latent, generator=rng)
         uniform = torch.rand(1, count, self.net.modes, generator=rng)
         buffer = LaneBuffer(self.net.layers, self.flat)
         with torch.no_grad():
             z = self.net.draw_codes(buffer, z, uniform)
-            extra = self.mixture.means[which][None] if self.net.extra else z[..., :0]
-            made = self.net.decode(buffer, z, extra)
+            extra = self.mixture.means[which] if self.params.prior == "mixture" else z[0, :, :0]
+            if labels is not None:
+                extra = beside_classes(extra, labels, self.classes)
+            made = self.net.decode(buffer, z, extra[None])
             if self.params.output_noise:
                 made = made + self.net.output_noise(buffer) * noise[None]
         return self.mixture.place(which, made[0])
@@ -195,7 +199,9 @@ class _Training(Training[VAE]):
         self.draws = [private.draws("dp-sgd") for private in self.privates]
         view = self._view if self.params.released else None
         fixed = self.replay.captures
-        return DPSGDLanes(self.weights, self.privates, self.schedules, view=view, fixed=fixed)
+        return DPSGDLanes(
+            self.weights, self.privates, self.schedules, view=view, fixed=fixed, labelled=True
+        )
 
     def _reference(self) -> ReferenceLane:
         module = VAEModule(self.net)
@@ -208,6 +214,7 @@ class _Training(Training[VAE]):
             lambda tracked, x: module.loss(x, tracked, self.numbers.one("kl")),
             view=self._view if self.params.released else None,
             randomness=self.net.latent,
+            labelled=True,
         )
 
     def before(self, active: int, step: int) -> None:
@@ -238,7 +245,7 @@ class _Training(Training[VAE]):
         private, but that of samples from the model itself is free.
         """
         lanes, net = len(head.flat), self.net
-        x = self._generated(head)
+        x = self.marked(self._generated(head))
         traces = net.traces(head, x, self.numbers.per_lane("kl"), self._noise)
         clip, ones = self.clip[:lanes], x.new_ones(x.shape[:2])
         norms = clipped_sum(traces, clip, ones, self.scratch.head(lanes))
@@ -252,7 +259,7 @@ class _Training(Training[VAE]):
         z = net.draw_codes(
             head, self._noise(uniform.new_empty(lanes, _GENERATED, net.latent)), uniform
         )
-        made = net.decode(head, z, z[..., :0])
+        made = net.decode(head, z, self.marked(z[..., :0]))
         return made + net.output_noise(head) * self._noise(torch.empty_like(made))
 
     def _noise(self, out: Tensor) -> Tensor:
@@ -269,14 +276,16 @@ class _Training(Training[VAE]):
         warm = min(1.0, (self.engine.step + 1) / (length + 1))
         return warm * self.params.kl_weight * self.noise_scale**2
 
-    def _view(self, lane: int, x: Tensor) -> Tensor:
-        """A record in its component's units, followed by the component's mean."""
-        prior = self.lanes[lane].prior
-        shares = prior.responsibilities(x)
+    def _view(self, lane: int, rows: Tensor) -> Tensor:
+        """A record in its component's units, followed by the component's mean and its class."""
+        prior, dim = self.lanes[lane].prior, self.net.dim
+        x, own_class = rows[:, :dim], rows[:, dim:]
+        shares = prior.responsibilities(x, own_class)
         uniform = self.picks[lane].uniform(shares.shape, shares.device).clamp(1e-30, 1 - 1e-7)
         which = (shares.log() - (-uniform.log()).log()).argmax(1)  # a draw by Gumbel's trick
         own = prior.standardise(which, x)
-        return torch.cat([own, prior.means[which]], 1) if self.net.extra else own
+        mean = prior.means[which] if self.params.prior == "mixture" else x[:, :0]
+        return torch.cat([own, mean, own_class], 1)
 
     def _draw(self, out: Tensor) -> Tensor:
         """Fill the rows that hold records; how many are drawn depends on the lane alone."""
@@ -303,8 +312,13 @@ class _Training(Training[VAE]):
                     for g in picks
                 ]
             )
-            for trace in net.traces(self.weights, self.public[rows], scale, self._noise):
+            seen = self._unmarked(self.public[rows])
+            for trace in net.traces(self.weights, seen, scale, self._noise):
                 torch.bmm(trace.inputs.transpose(1, 2), trace.delta, out=grads.weights[trace.layer])
                 torch.sum(trace.delta, 1, keepdim=True, out=grads.biases[trace.layer])
             rate = params.pretrain_rate * (1 - step / params.pretrain_steps)
             optimiser.step(grads.flat.div_(count), [rate] * len(picks))
+
+    def _unmarked(self, x: Tensor) -> Tensor:
+        """Leave room for classes beside public latents, which have none."""
+        return torch.nn.functional.pad(x, (0, self.net.extra))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,12 +32,14 @@ class Leaderboard:
         runs: where they were read from; pictures need the artifacts there.
         set_aside: files under ``runs`` that cannot be read, with the reason.
         history: the commands that made the results.
+        numbers: of each result, by key, its row among all that were read: counted from one.
     """
 
     results: tuple[Result, ...]
     runs: Path | None = None
     set_aside: tuple[SetAside, ...] = ()
     history: tuple[Run, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -141,11 +143,11 @@ class Leaderboard:
             DpbenchError: nothing matches.
         """
         kept = list(self.results)
-        for option, wanted, field in (
+        for option, wanted, named in (
             ("dataset", dataset, lambda r: r.dataset),
             ("protocol", protocol, lambda r: r.protocol["name"]),
         ):
-            kept = _equal(kept, option, wanted, field)
+            kept = _equal(kept, option, wanted, named)
         kept = _of_settings(kept, settings)
         if grid:
             kept = _of_grid(kept, grid)
@@ -248,4 +250,5 @@ def load(runs: Path) -> Leaderboard:
             f"no results under {runs}{bad}: make some with `dpbench run --grid smoke --runs {runs}`"
         )
     history, unread = read_history(runs)
-    return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history))
+    numbers = {result.key: number for number, result in enumerate(rows.results, 1)}
+    return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history), numbers)

@@ -12,7 +12,9 @@ from dpbench.leaderboard.latex import latex
 from dpbench.leaderboard.markdown import markdown
 from dpbench.leaderboard.records import csv_text, json_text
 from dpbench.leaderboard.report import By, Report, make_report
+from dpbench.leaderboard.screen import screen, screen_text
 from dpbench.leaderboard.terminal import PLAIN_WIDTH, rich, terminal
+from dpbench.leaderboard.view import SHORT, View
 
 __all__ = ["FORMATS", "print_leaderboard", "render"]
 
@@ -24,6 +26,7 @@ def html(report: Report) -> str:
     return make_page(report).text
 
 
+SCREEN_WIDTH = 100
 #: A format is one file and one line here.
 FORMATS: dict[str, Callable[[Report], str]] = {
     "table": terminal,
@@ -40,14 +43,33 @@ def render(board: Leaderboard, style: str = "table", by: By = "method") -> str:
     return FORMATS[style](make_report(board, by))
 
 
-def print_leaderboard(board: Leaderboard, console: Console, by: By = "method") -> None:
-    """Print ``board``.
+def print_leaderboard(
+    board: Leaderboard,
+    console: Console,
+    by: By | None = None,
+    view: View = SHORT,
+    width: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Print ``board`` as one screen of ``view``, or ``by`` something in full.
 
-    Off a terminal it is plain, and 120 columns wide unless ``COLUMNS`` is set.
+    Off a terminal it is plain; its width is 100 columns (in full: 120) unless ``COLUMNS``
+    or ``width`` says otherwise. ``quiet``: nothing but the tables of one screen.
+
+    Raises:
+        UnknownColumn: the results have no such figure, epsilon or axis.
     """
-    report = make_report(board, by)
-    if console.is_terminal:
-        console.print(rich(report, console.width))
+    report = make_report(board, by or "method")
+    view.check(board.sections)
+    if width is None:
+        known = console.is_terminal or "COLUMNS" in os.environ
+        width = console.width if known else SCREEN_WIDTH if by is None else PLAIN_WIDTH
+    if by is None:
+        shown = screen(report, width, view, quiet)
+        plain = screen_text(report, width, view, quiet)
     else:
-        width = console.width if "COLUMNS" in os.environ else PLAIN_WIDTH
-        console.file.write(terminal(report, width))
+        shown, plain = rich(report, width), terminal(report, width)
+    if console.is_terminal:
+        console.print(shown, width=width)
+    else:
+        console.file.write(plain)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dpbench.leaderboard import notes
 from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.rows import Record
 from dpbench.leaderboard.sections import Section
-from dpbench.leaderboard.tables import Table, best_tables, sweep_tables
+from dpbench.leaderboard.sweeps import axis_tables, seed_tables, sweep_tables
+from dpbench.leaderboard.tables import Table, best_tables
+from dpbench.leaderboard.view import require_axis
 from dpbench.leaderboard.words import duration, protocol_text
 from dpbench.results import Run
 
 __all__ = ["By", "Part", "Report", "anchors", "make_report"]
 
-By = Literal["method", "clip"]
+#: ``method``: the best clips; ``clip``: the sweep; ``seed``: every trial; or a swept axis.
+By = str
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,15 @@ class Report:
 
 
 def make_report(board: Leaderboard, by: By = "method") -> Report:
-    """Lay out ``board``, by the best clips or by every clip; records hold all trials anyway."""
+    """Lay out ``board`` by one of :data:`By`; records hold all trials anyway.
+
+    Raises:
+        UnknownColumn: no grid swept an axis of this name.
+    """
+    if by not in ("method", "clip", "seed"):
+        require_axis(board.sections, by)
     return Report(
-        parts=tuple(_part(section, by) for section in board.sections),
+        parts=tuple(_part(section, by, board.numbers) for section in board.sections),
         records=board.records,
         set_aside=tuple(map(str, board.set_aside)),
         made=tuple(map(_made, board.history)),
@@ -83,12 +92,20 @@ def _made(run: Run) -> tuple[str, str, str, str]:
     return run.command, duration(run.wall_seconds), run.finished, versions
 
 
-def _part(section: Section, by: By) -> Part:
+def _tables(section: Section, by: By, numbers: Mapping[str, int]) -> list[Table]:
+    if by == "method":
+        return best_tables(section)
+    if by == "clip":
+        return sweep_tables(section)
+    return seed_tables(section, numbers) if by == "seed" else axis_tables(section, by)
+
+
+def _part(section: Section, by: By, numbers: Mapping[str, int]) -> Part:
     return Part(
         section=section,
         title=section.title,
         protocol=protocol_text(section.protocol),
-        tables=tuple(sweep_tables(section) if by == "clip" else best_tables(section)),
+        tables=tuple(_tables(section, by, numbers)),
         notes=(*notes.caption(section), *notes.notes(section)),
         unranked=tuple(notes.unranked(section)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -290,13 +290,12 @@ class Section:
             labels = {method: label.rstrip("?") for method, label in labels.items()}
         return labels
 
-    def by_rank(self, target: Target | None = None) -> list[str]:
-        """Return the methods, best first: by rank at ``target``, or by mean rank over all.
+    def by_rank(self, targets: Sequence[Target] = ()) -> list[str]:
+        """Return the methods, best first: by mean rank over ``targets``, all if empty.
 
         Where a method is not ranked, it stands behind all that are.
         """
-        targets = self.targets if target is None else [target]
-        places = [self._places(one) for one in targets]
+        places = [self._places(target) for target in targets or self.targets]
 
         def worth(method: str) -> float:
             return sum(place.get(method, len(self.methods)) for place in places)

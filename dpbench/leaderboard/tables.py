@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.view import SHORT, View
 from dpbench.leaderboard.words import (
     CONTROLS,
     heading,
@@ -24,10 +25,12 @@ __all__ = [
     "Table",
     "absence",
     "best_tables",
+    "control_line",
+    "control_table",
     "metric_columns",
     "named_controls",
+    "ruled",
     "short_table",
-    "sweep_tables",
     "trust_text",
 ]
 
@@ -88,6 +91,10 @@ class Figures:
         title = self.column(key).title or key
         return heading(title, self.section.protocol) if key in ("fid", "is", "kid") else title
 
+    def short(self, key: str) -> str:
+        """Return the heading without the evaluator, for where it is said once."""
+        return self.column(key).title or key
+
     def text(self, candidate: Candidate, key: str, counted: bool = True) -> str:
         """Print mean and spread; ``counted`` adds an unusual number of seeds."""
         figure = candidate.figure(key)
@@ -111,7 +118,7 @@ class Figures:
 def best_tables(section: Section) -> list[Table]:
     """Return the tables of the best clip per method and target, and of the controls."""
     figures = Figures(section)
-    tables = [_scores(section, figures), _controls(section, figures)]
+    tables = [_scores(section, figures), control_table(section, figures)]
     tables += [_chosen(section), _further(section, figures)]
     return [table for table in tables if table.rows]
 
@@ -151,28 +158,39 @@ def _score_cells(section: Section, figures: Figures, method: str, target: Target
     return [figures.text(best, "fid"), ratio, figures.plain(score.mean if score else None, "is")]
 
 
-def short_table(section: Section) -> Table:
-    """Return methods in order of rank by target: rank, FID and IS, nothing else."""
-    figures = Figures(section)
+def short_table(section: Section, view: View = SHORT) -> Table:
+    """Return methods by target, best first: rank and the figures of ``view``, nothing else."""
+    figures, targets = Figures(section), view.among(section)
     columns = [Column("method", left=True)]
-    for target in section.targets:
+    for target in targets:
         group = section.target_text(target)
-        columns += [Column("#", group), Column(figures.title("fid"), group, short="FID"),
-                    Column(figures.title("is"), group, short="IS")]  # fmt: skip
-    table = Table("short", f"{figures.title('fid')} and IS, best setting per method and ε", columns)
-    ranks = [section.ranks(target) for target in section.targets]
-    for row, method in enumerate(section.by_rank()):
+        columns.append(Column("#", group))
+        columns += [Column(figures.title(k), group, short=figures.short(k)) for k in view.metrics]
+    named = ", ".join(figures.title(key) for key in view.metrics)
+    table = Table("short", named, columns)
+    ranks = [section.ranks(target) for target in targets]
+    for row, method in enumerate(view.order(section)):
         cells = [method]
-        for target, labels in zip(section.targets, ranks, strict=True):
-            label = labels.get(method, MISSING)
-            if label.rstrip("=?") == "1":
+        for target, labels in zip(targets, ranks, strict=True):
+            if labels.get(method, "").rstrip("=?") == "1":
                 table.bold.add((row, len(cells) + 1))
-            best = section.chosen(method, target)
-            mark = COLLAPSED if best and best.collapsed else ""
-            fid, _, score = _score_cells(section, figures, method, target)
-            cells += [label + mark, fid, score]
+            cells += _short_cells(section, figures, view, method, target, labels.get(method))
         table.rows.append(cells)
     return table
+
+
+def _short_cells(
+    section: Section, figures: Figures, view: View, method: str, target: Target, rank: str | None
+) -> list[str]:
+    best = section.chosen(method, target)
+    if best is None:
+        return [MISSING, absence(section, method, target), *[MISSING] * (len(view.metrics) - 1)]
+    cells = [(rank or MISSING) + (COLLAPSED if best.collapsed else "")]
+    for key in view.metrics:
+        figure = best.figure(key)
+        mean = figures.plain(figure.mean if figure else None, key)
+        cells.append(figures.text(best, key) if view.spread and key == PRIMARY else mean)
+    return cells
 
 
 def absence(section: Section, method: str, target: Target) -> str:
@@ -184,7 +202,7 @@ def absence(section: Section, method: str, target: Target) -> str:
     return reason or ("no FID" if statuses else MISSING)
 
 
-def _controls(section: Section, figures: Figures) -> Table:
+def control_table(section: Section, figures: Figures) -> Table:
     columns = [
         Column("control", left=True),
         Column("through", left=True),
@@ -200,6 +218,19 @@ def _controls(section: Section, figures: Figures) -> Table:
         rest = [figures.ratio(fid), figures.plain(control.metrics.get("is"), "is")]
         table.rows.append([name, through, shown, *rest, CONTROLS.get(name, "")])
     return table
+
+
+def control_line(section: Section) -> str:
+    """Return the FID of each kind of control in one line; of several, the least and the most."""
+    found: dict[str, list[float]] = {}
+    for name, _, control in named_controls(section):
+        if (fid := control.metrics.get(PRIMARY)) is not None:
+            found.setdefault(name, []).append(fid)
+    said = []
+    for name, fids in found.items():
+        ends = dict.fromkeys(significant(fid) for fid in (min(fids), max(fids)))
+        said.append(f"{name} {'–'.join(ends)}")
+    return f"controls: {', '.join(said)}" if said else ""
 
 
 def named_controls(section: Section) -> list[tuple[str, str, Result]]:
@@ -247,7 +278,7 @@ def _chosen(section: Section) -> Table:
                 trust_text(best),
             ]
         )
-    return _ruled(table)
+    return ruled(table)
 
 
 def _further(section: Section, figures: Figures) -> Table:
@@ -264,7 +295,7 @@ def _further(section: Section, figures: Figures) -> Table:
     for name, through, control in named_controls(section):
         row = [figures.plain(control.metrics.get(key), key) for key in keys]
         table.rows.append([name, through, *row])
-    table = _ruled(table)
+    table = ruled(table)
     table.breaks = {row for row in table.breaks if row < trials}
     return table
 
@@ -276,39 +307,7 @@ def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
                 yield target, method, best
 
 
-def sweep_tables(section: Section) -> list[Table]:
-    """Return the full sweep: one row per method, target, clip and setting of other axes."""
-    figures = Figures(section)
-    titles = ["seeds", figures.title("fid"), "/ public", figures.title("is"), "ε spent"]
-    columns = [
-        Column("target", left=True),
-        Column("method", left=True),
-        Column("clip", left=True),
-        *map(Column, titles),
-        Column("status", left=True),
-    ]
-    table = Table("sweep", "Every clip (bold: the best one)", columns, keys=3)
-    for row, candidate in enumerate(section.candidates):
-        if candidate is section.chosen(candidate.method, candidate.target):
-            table.bold.add((row, 4))
-        fid = candidate.figure(PRIMARY)
-        table.rows.append(
-            [
-                section.target_text(candidate.target),
-                candidate.method,
-                candidate.setting or MISSING,
-                f"{len(candidate.seeds(PRIMARY))}/{len(candidate.results)}",
-                figures.text(candidate, "fid", counted=False),
-                figures.ratio(fid.mean if fid else None),
-                figures.text(candidate, "is", counted=False),
-                MISSING if candidate.spent is None else significant(candidate.spent),
-                ", ".join(sorted(candidate.statuses)),
-            ]
-        )
-    return [t for t in (_ruled(table), _controls(section, figures)) if t.rows]
-
-
-def _ruled(table: Table) -> Table:
+def ruled(table: Table) -> Table:
     """Draw a rule wherever the first column changes."""
     firsts = [row[0] for row in table.rows]
     table.breaks = {row for row, (a, b) in enumerate(pairwise(firsts)) if a != b}

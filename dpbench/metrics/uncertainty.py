@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scipy.special import digamma, polygamma, stdtr, stdtrit
 
-__all__ = ["Interval", "Standing", "rank", "standings", "summarise"]
+__all__ = ["Interval", "Pair", "Standing", "compare_pairs", "rank", "standings", "summarise"]
 
 CONFIDENCE = 0.95
 #: Pairs from which their usual variance can be told.
@@ -117,10 +117,11 @@ def rank(
 
 
 @dataclass
-class _Pair:
-    """Two methods: their mean difference, its variance, and whether it is sure to be none.
+class Pair:
+    """Two methods: their mean difference, and whether it is surely not zero.
 
     Attributes:
+        difference: of the first from the second; of logarithms where all are positive.
         degrees: of freedom of ``variance``; 0 where they share fewer than two seeds.
         p: two-sided; ``None`` where nothing can be tested.
     """
@@ -140,30 +141,50 @@ def _finite(runs: Mapping[int, float]) -> dict[int, float]:
     return {seed: value for seed, value in runs.items() if math.isfinite(value)}
 
 
-def _compare(scores: Mapping[str, Mapping[int, float]]) -> list[_Pair]:
+def _compare(scores: Mapping[str, Mapping[int, float]]) -> list[Pair]:
     """Compare all pairs of methods."""
-    positive = all(value > 0 for runs in scores.values() for value in runs.values())
-    scale = math.log if positive else float
-    pairs = []
-    for first, second in itertools.combinations(scores, 2):
-        common = sorted(scores[first].keys() & scores[second].keys())
-        gaps = [scale(scores[first][s]) - scale(scores[second][s]) for s in common]
-        mean = statistics.fmean(gaps) if gaps else math.nan
-        degrees = max(len(gaps) - 1, 0)
-        pairs.append(
-            _Pair((first, second), mean, statistics.variance(gaps) if degrees else 0.0, degrees)
-        )
-    _test([pair for pair in pairs if pair.degrees], len(scores))
+    named = itertools.combinations(scores, 2)
+    found = [(names, scores[names[0]], scores[names[1]]) for names in named]
+    return compare_pairs(found, len(scores) - 1)
+
+
+def compare_pairs(
+    named: Iterable[tuple[tuple[str, str], Mapping[int, float], Mapping[int, float]]],
+    independent: int,
+) -> list[Pair]:
+    """Compare pairs of runs over their seeds, such that all verdicts together hold at 95%.
+
+    Args:
+        named: names of both sides, and their figures by seed.
+        independent: how many of the pairs' variances are independent of each other.
+    """
+    named = list(named)
+    values = [value for _, a, b in named for value in (*a.values(), *b.values())]
+    scale = math.log if all(value > 0 for value in values) else float
+    pairs = [_pair(names, a, b, scale) for names, a, b in named]
+    _test([pair for pair in pairs if pair.degrees], independent)
     _correct([pair for pair in pairs if pair.p is not None])
     return pairs
 
 
-def _test(pairs: Sequence[_Pair], methods: int) -> None:
+def _pair(
+    names: tuple[str, str],
+    a: Mapping[int, float],
+    b: Mapping[int, float],
+    scale: Callable[[float], float],
+) -> Pair:
+    gaps = [scale(a[seed]) - scale(b[seed]) for seed in sorted(a.keys() & b.keys())]
+    mean = statistics.fmean(gaps) if gaps else math.nan
+    degrees = max(len(gaps) - 1, 0)
+    return Pair(names, mean, statistics.variance(gaps) if degrees else 0.0, degrees)
+
+
+def _test(pairs: Sequence[Pair], independent: int) -> None:
     """Set ``p`` by a t test, its variance moderated where there are enough pairs to learn from."""
     spread = [pair.variance for pair in pairs if pair.variance > 0]
     usual, weight = 0.0, 0.0
     if len(spread) == len(pairs) >= MODERATED:
-        usual, weight = _prior(pairs, methods)
+        usual, weight = _prior(pairs, independent)
     for pair in pairs:
         degrees = pair.degrees + weight
         variance = (weight * usual + pair.degrees * pair.variance) / degrees
@@ -171,11 +192,11 @@ def _test(pairs: Sequence[_Pair], methods: int) -> None:
         if error == 0:
             pair.p = 1.0 if pair.difference == 0 else 0.0
         else:
-            most = (methods - 1) * pair.degrees  # what independent pairs would have
+            most = independent * pair.degrees  # what independent pairs would have
             pair.p = 2 * float(stdtr(min(degrees, most), -abs(pair.difference) / error))
 
 
-def _prior(pairs: Sequence[_Pair], methods: int) -> tuple[float, float]:
+def _prior(pairs: Sequence[Pair], independent: int) -> tuple[float, float]:
     """Return the usual variance of pairs, and how many degrees of freedom it is worth.
 
     By the moments of log variances (Smyth 2004, section 6.2). Halved, and capped at half
@@ -184,7 +205,7 @@ def _prior(pairs: Sequence[_Pair], methods: int) -> tuple[float, float]:
     from scipy.optimize import brentq  # takes long to load, and a board of two needs none of it
 
     logs = [math.log(p.variance) - digamma(p.degrees / 2) + math.log(p.degrees / 2) for p in pairs]
-    cap = 0.5 * (methods - 1) * statistics.fmean(p.degrees for p in pairs)
+    cap = 0.5 * independent * statistics.fmean(p.degrees for p in pairs)
     excess = statistics.variance(logs) - statistics.fmean(
         polygamma(1, p.degrees / 2) for p in pairs
     )
@@ -195,7 +216,7 @@ def _prior(pairs: Sequence[_Pair], methods: int) -> tuple[float, float]:
     return math.exp(mean + digamma(half) - math.log(half)), min(half, cap)
 
 
-def _correct(pairs: Sequence[_Pair]) -> None:
+def _correct(pairs: Sequence[Pair]) -> None:
     """Mark those pairs that differ, such that all marks are right in 95 of 100 boards (Holm)."""
     for number, pair in enumerate(sorted(pairs, key=lambda pair: pair.p or 0.0)):
         if pair.p is None or pair.p > (1 - CONFIDENCE) / (len(pairs) - number):

@@ -12,6 +12,7 @@ from dpbench.component import Component
 from dpbench.planning.selector import InvalidSelector, Selector
 
 if TYPE_CHECKING:
+    from dpbench.api import Capability
     from dpbench.planning.config import Config, GridConfig
 
 __all__ = ["COMPONENTS", "Axes", "Method", "enumerate_methods", "methods_with_axes", "select"]
@@ -58,11 +59,20 @@ def enumerate_methods(
         public = resolve("public", public_name)
         provides = config.registry.get("public", public.plugin).cls.provides
         for extractor in extractors:
-            if not config.registry.get("extractor", extractor.plugin).cls.requires <= provides:
+            if not _needs(config, extractor) <= provides:
                 continue
             for generator in generators:
+                if not _needs(config, generator) <= provides:
+                    continue
                 parts = [public.name, _label(config, extractor), _label(config, generator)]
                 yield Method("-".join(filter(None, parts)), public, extractor, generator)
+
+
+def _needs(config: Config, component: Component) -> frozenset[Capability]:
+    """Return what an extractor or a generator asks of the public model."""
+    needed: frozenset[Capability]
+    needed = config.registry.get(component.kind, component.plugin).cls.requires
+    return needed
 
 
 def _label(config: Config, component: Component) -> str:

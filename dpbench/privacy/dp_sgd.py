@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dpbench.privacy.contributions import alone_differs
+from dpbench.privacy.contributions import alone_differs, beside_classes
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.mechanism import Evidence
@@ -141,6 +141,8 @@ class PrivateGradient:
             its own record; applied once.
         randomness: standard normal numbers that each row of a batch gets appended, for
             losses that need noise: ``[B, k + randomness]``.
+        labelled: put each record's class beside its latents, one column a class, before
+            ``view``; without labels there is none.
     """
 
     def __init__(
@@ -156,13 +158,16 @@ class PrivateGradient:
         name: str = "dp-sgd",
         view: Callable[[Tensor], Tensor] | None = None,
         randomness: int = 0,
+        labelled: bool = False,
     ) -> None:
         self._session, self._module, self._loss, self._engine = (
             private._session, module, loss, engine,
         )  # fmt: skip
         self._tracked = _grad_sample_module(module) if engine == "opacus" else module
         self._view = view or (lambda latents: latents)
-        self._rows = self._view(private._latents)
+        self._labelled = labelled
+        session = self._session
+        self._rows = self._view(self._beside(session.latents, session.labels))
         self._counter = InclusionCounter(private.size, [sampling_rate])
         self._mechanism = Mechanism(
             name=name,
@@ -209,6 +214,9 @@ class PrivateGradient:
         picked: Tensor = self._batches[turn]
         return picked
 
+    def _beside(self, latents: Tensor, labels: Tensor) -> Tensor:
+        return beside_classes(latents, labels, self._session.classes if self._labelled else 1)
+
     def _noised(self, rows: Tensor) -> Tensor:
         if not self._randomness:
             return rows
@@ -229,7 +237,8 @@ class PrivateGradient:
 
     def _align(self, evidence: Evidence, unexplained: Tensor) -> None:
         """Tell an audit how far the sum, less the records it knows, points toward canaries."""
-        canaries = self._noised(self._view(evidence.canaries).to(unexplained.device))
+        seen = self._view(self._beside(evidence.canaries, evidence.labels))
+        canaries = self._noised(seen.to(unexplained.device))
         rows = sample_gradients(self._tracked, self._loss, canaries, self._engine)
         norms = torch.linalg.vector_norm(rows, dim=1)
         factor = (self._mechanism.sensitivity / norms.clamp_min(1e-30)).clamp_max(1)
@@ -257,6 +266,7 @@ def train(
     clip: float | None = None,
     engine: Engine = "functorch",
     name: str = "dp-sgd",
+    labelled: bool = False,
 ) -> None:
     """Train ``module`` for ``steps`` private steps; see :class:`PrivateGradient`."""
     gradient = PrivateGradient(
@@ -268,6 +278,7 @@ def train(
         clip=clip,
         engine=engine,
         name=name,
+        labelled=labelled,
     )
     for done in range(steps):
         gradient.step()

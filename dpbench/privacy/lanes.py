@@ -22,6 +22,7 @@ from torch import Tensor
 from dpbench.errors import DpbenchError
 from dpbench.precision import fast_products, full_precision
 from dpbench.privacy.accounting import noise_multiplier_for
+from dpbench.privacy.contributions import beside_classes
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
 from dpbench.privacy.ledger import Mechanism
@@ -164,6 +165,8 @@ class DPSGDLanes:
         name: names the mechanism and its random streams; unique within a trial.
         view: maps (lane, latents ``[B, d]``) to what the gradient sees ``[B, k]``,
             each row from its own record; applied once.
+        labelled: put each record's class beside its latents, one column a class, before
+            anything sees them; without labels there is none.
         fixed: keep batches at one width, as a captured step needs; a draw that
             exceeds it widens them for good, and changes :attr:`key`.
     """
@@ -176,6 +179,7 @@ class DPSGDLanes:
         name: str = "dp-sgd",
         view: Callable[[int, Tensor], Tensor] | None = None,
         fixed: bool = False,
+        labelled: bool = False,
     ) -> None:
         steps = [schedule.steps for schedule in schedules]
         if steps != sorted(steps, reverse=True):
@@ -193,6 +197,7 @@ class DPSGDLanes:
         self._batch = torch.tensor(
             [s.sampling_rate * self.size for s in schedules], device=device
         ).unsqueeze(1)
+        self._labelled = labelled and self._privates[0].classes > 1
         self._source, self._offsets = self._records(view, device)
         present = [private._session.present for private in privates]
         self._present = torch.stack(present).to(device)
@@ -348,10 +353,14 @@ class DPSGDLanes:
             return None
         known = [~own.planted for own in evidence]
         self._known = torch.stack(known).to(device, self._noise.dtype)
-        watched = [own.canaries.to(device) for own in evidence]
+        watched = [self._beside(own.canaries, own.labels).to(device) for own in evidence]
         if view is not None:
             watched = [view(lane, canaries) for lane, canaries in enumerate(watched)]
         return torch.stack(watched)
+
+    def _beside(self, latents: Tensor, labels: Tensor) -> Tensor:
+        classes = self._privates[0].classes if self._labelled else 1
+        return beside_classes(latents, labels, classes)
 
     def _draw_block(self) -> None:
         """Draw the next batches of every active lane and pad them to one width."""
@@ -373,9 +382,14 @@ class DPSGDLanes:
         self, view: Callable[[int, Tensor], Tensor] | None, device: torch.device
     ) -> tuple[Tensor, Tensor | None]:
         """Gather what batches are picked from: one table for all lanes, or one each."""
-        tables = [private._latents for private in self._privates]
-        if view is None and all(table is tables[0] for table in tables):
-            return tables[0].to(device), None
+        sessions = [private._session for private in self._privates]
+        first = sessions[0]
+        alike = all(one.latents is first.latents for one in sessions)
+        if alike and self._labelled:
+            alike = all(torch.equal(one.labels, first.labels) for one in sessions)
+        if view is None and alike:
+            return self._beside(first.latents, first.labels).to(device), None
+        tables = [self._beside(one.latents, one.labels) for one in sessions]
         seen: Tensor | None = None
         for lane, table in enumerate(tables):
             start = lane * self.size

@@ -78,11 +78,11 @@ class Ledger(BaseModel):
         self.trust = "self-declared"
         self.mechanisms.extend(mechanisms)
 
-    def add(self, other: Ledger, inclusions: Iterable[dict[str, float]]) -> None:
-        """Append what ``other`` holds; ``inclusions`` number its mechanisms from 0."""
+    def add(self, other: Ledger) -> None:
+        """Append what ``other`` holds."""
         before = len(self.mechanisms)
         self.mechanisms += other.mechanisms
-        self.inclusions += [{**f, "mechanism": f["mechanism"] + before} for f in inclusions]
+        self.inclusions += [{**f, "mechanism": f["mechanism"] + before} for f in other.inclusions]
         if other.trust == "self-declared":
             self.trust = other.trust
 
@@ -91,7 +91,7 @@ def joined(ledgers: Sequence[Ledger]) -> Ledger:
     """Return one ledger of several releases of the same records; what they spent adds up."""
     whole = Ledger(rng=ledgers[-1].rng)
     for ledger in ledgers:
-        whole.add(ledger, ledger.inclusions)
+        whole.add(ledger)
     return whole
 
 

@@ -48,8 +48,8 @@ class ReferenceLane:
     """One lane whose gradients come from Opacus's ``GradSampleModule``.
 
     ``linears`` are ``module``'s layers in the order of ``params``; before each
-    gradient they take over the values of ``params``'s only lane. ``randomness``
-    is that of :class:`~dpbench.privacy.dp_sgd.PrivateGradient`.
+    gradient they take over the values of ``params``'s only lane. ``randomness`` and
+    ``labelled`` are those of :class:`~dpbench.privacy.dp_sgd.PrivateGradient`.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class ReferenceLane:
         name: str = "dp-sgd",
         view: Callable[[int, Tensor], Tensor] | None = None,
         randomness: int = 0,
+        labelled: bool = False,
     ) -> None:
         self.step = 0
         self._params, self._grads, self._linears = params, params.like(), list(linears)
@@ -80,6 +81,7 @@ class ReferenceLane:
             name=name,
             view=None if view is None else lambda latents: view(0, latents.to(device)),
             randomness=randomness,
+            labelled=labelled,
         )
 
     @property

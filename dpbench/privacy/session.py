@@ -15,6 +15,7 @@ from dpbench.privacy.accounting import Spent, compose
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.mechanism import Evidence, Figures, GaussianUse, Tape
+from dpbench.privacy.parallel import in_parallel
 from dpbench.privacy.randomness import NoiseSource, RngMode, SecureSource, SeededSource
 
 __all__ = ["PrivateSession"]
@@ -103,13 +104,7 @@ class PrivateSession:
             if use.figures is not None
         ]
         for parts in self._divisions:
-            found = [part.ledger for part in parts]
-            labelled = (
-                {**figures, "class": float(number)}
-                for number, part in enumerate(found)
-                for figures in part.inclusions
-            )
-            ledger.add(_in_parallel(found), labelled)
+            ledger.add(in_parallel([part.ledger for part in parts]))
         return ledger
 
     @property
@@ -201,19 +196,3 @@ class _ClassSession(PrivateSession):
 
     def source(self, name: str) -> NoiseSource:
         return self._whole.source(f"{name} ({self._name})")
-
-
-def _in_parallel(ledgers: Sequence[Ledger]) -> Ledger:
-    """Return the ledger that holds of every class: a record of each met no more.
-
-    Raises:
-        DpbenchError: two classes met different mechanisms.
-    """
-    longest = max(ledgers, key=lambda ledger: len(ledger.mechanisms))
-    for ledger in ledgers:
-        if ledger.mechanisms != longest.mechanisms[: len(ledger.mechanisms)]:
-            raise DpbenchError(
-                "classes met different mechanisms, which do not compose in parallel: choose noise "
-                "and steps by the budget and the number of records alone"
-            )
-    return longest

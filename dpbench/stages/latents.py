@@ -58,7 +58,7 @@ class LatentsTask(Task):
         share = len(around) / (len(around) + len(images))
         public = self._extract(model, around, "public", _share(context, 0.0, share))
         private = self._extract(model, images, "private", _share(context, share, 1.0))
-        standardiser = Standardiser.from_public(public, self.latents["standardise"])
+        standardiser = Standardiser.from_public(public, self._standardise())
         tensors = {
             "private": standardiser.apply(private),
             "public": standardiser.apply(public),
@@ -71,6 +71,11 @@ class LatentsTask(Task):
         meta = {"reconstruction_mse": error, "extractor": self.extractor.name}
         store.save(self.stage, self.key, Artifact(meta, tensors))
         return {}
+
+    def _standardise(self) -> str:
+        """Return how latents are standardised: the extractor's own way, where it has one."""
+        own: str | None = plugins.registry().get("extractor", self.extractor.plugin).cls.standardise
+        return own or str(self.latents["standardise"])
 
     def _public_images(self, store: Store, context: Context) -> Tensor:
         """Choose the public images that stand for all, under random maps if so configured."""

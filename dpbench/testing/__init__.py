@@ -7,9 +7,12 @@ pytest classes one test for each check::
 
     class TestMine(GeneratorKit):
         plugin = Mine
+
+How well a generator learns is its own tests' affair: :func:`fit` fits one to latents.
 """
 
 from dpbench.testing.checks import CHECKS, Broken, Check, NotRun
+from dpbench.testing.fits import Fit, fit
 from dpbench.testing.kits import GeneratorKit, Kit
 from dpbench.testing.report import Report, Result
 from dpbench.testing.run import BadDeclaration, check
@@ -19,10 +22,12 @@ __all__ = [
     "BadDeclaration",
     "Broken",
     "Check",
+    "Fit",
     "GeneratorKit",
     "Kit",
     "NotRun",
     "Report",
     "Result",
     "check",
+    "fit",
 ]

@@ -135,3 +135,29 @@ def test_help_needs_no_torch_and_little_time() -> None:
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert time.perf_counter() - started < 5  # a quarter of a second on a quiet machine
+
+
+def test_by_seed_numbers_rows_and_by_axis_shows_its_values(runs: Path) -> None:
+    for value in ("relu", "tanh"):
+        save_result(runs, trial("x-GAN", axes={"generator.activation": value}))
+    text = call("--runs", runs, "--by", "activation", "--method", "x-GAN").stdout
+    assert "relu" in text and "tanh" in text
+    rows = [line.split() for line in call("--runs", runs, "--by", "seed").stdout.splitlines()]
+    numbers = [int(row[0]) for row in rows if row and row[0].isdigit()]
+    assert len(numbers) == len(set(numbers)) == 2 * 54 + 2
+    wrong = call("--runs", runs, "--by", "activaton")
+    assert wrong.exit_code == 2 and "did you mean 'activation'" in wrong.stderr
+
+
+def test_one_screen_says_where_the_rest_is_and_quiet_does_not(runs: Path) -> None:
+    lines = call("--runs", runs).stdout.splitlines()
+    assert len(lines) <= 24
+    assert "dpbench show" in lines[-1] and "dpbench open" in lines[-1]
+    quiet = call("--runs", runs, "--quiet", "--dataset", "mnist").stdout.splitlines()
+    assert len(quiet) == 3 + 6
+
+
+def test_in_detail_everything_is_there(runs: Path) -> None:
+    text = call("--runs", runs, "--detail").stdout
+    assert "What it is" in text or "what it is" in text
+    assert "The chosen trials and what they cost" in text

@@ -41,6 +41,32 @@ ABLE_MODEL = """
         register(AbleModel)
 """
 
+PICKY = """
+    from dpbench import hookimpl
+    from fakes import LinearModel, LookExtractor, MeanGenerator
+
+    class Flat(LinearModel):
+        name, provides = "flat", frozenset({"decode", "pixels"})
+
+    class Own(LookExtractor):
+        name, label, requires = "own", "own", frozenset({"pixels"})
+
+    class Picky(MeanGenerator):
+        name, label, requires = "picky", "PICKY", frozenset({"pixels"})
+
+    @hookimpl
+    def register_public_models(register):
+        register(Flat)
+
+    @hookimpl
+    def register_extractors(register):
+        register(Own)
+
+    @hookimpl
+    def register_generators(register):
+        register(Picky)
+"""
+
 DATA = DataKeys("labelling", "public", "private", "test", (0, 2))
 
 
@@ -94,6 +120,17 @@ def test_a_model_that_can_do_all_joins_every_extractor(
         for generator in ("GAN", "VAE")
     }
     assert set(methods(grid())) - set(SIX) == added
+
+
+def test_a_generator_that_asks_for_pixels_runs_on_no_other_latents(
+    grid: Callable[..., Config], distribution: Callable[..., Path]
+) -> None:
+    distribution("dpbench-picky", code=PICKY)
+    assert set(methods(grid())) - set(SIX) == {
+        "flat-own-GAN",
+        "flat-own-VAE",
+        "flat-own-PICKY",
+    }
 
 
 def test_an_alias_is_a_component_of_its_own(grid: Callable[..., Config]) -> None:

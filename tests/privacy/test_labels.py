@@ -148,6 +148,15 @@ def test_classes_that_meet_different_mechanisms_are_refused() -> None:
         _ = whole.ledger
 
 
+def test_classes_may_differ_in_sensitivity_for_noise_is_in_proportion_to_it() -> None:
+    whole = session()
+    for number, view in enumerate(whole.handle.by_class()):
+        for clip in (CLIP, 2.0 + number):
+            view.release_sum(lambda z: z, clip=clip, noise_multiplier=3.0, name="sum")
+    (entry,) = whole.ledger.mechanisms
+    assert (entry.count, entry.sensitivity, entry.classes) == (2, 1.0 + CLASSES, CLASSES)
+
+
 def test_noise_differs_from_class_to_class() -> None:
     views = session(torch.zeros_like(Z)).handle.by_class()
     released = [sums(view, noise=1.0) for view in views]

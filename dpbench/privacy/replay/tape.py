@@ -84,9 +84,9 @@ class Recording:
         """
         for number in {number for _, number in self.parts} or {0}:
             met = [part.mechanisms for (_, other), part in self.parts.items() if other == number]
-            seen = Counter(map(_kind, chain(self.mechanisms, *met)))
+            seen = Counter(map(_accounted, chain(self.mechanisms, *met)))
             for mechanism in ledger.mechanisms:
-                seen[_kind(mechanism)] -= mechanism.count
+                seen[_accounted(mechanism)] -= mechanism.count
             if name := next((kind.name for kind, count in seen.items() if count > 0), None):
                 return name
         return None
@@ -172,6 +172,11 @@ class Playback:
 
 def _kind(mechanism: Mechanism, count: int = 1) -> Mechanism:
     return mechanism.model_copy(update={"count": count})
+
+
+def _accounted(mechanism: Mechanism) -> Mechanism:
+    """Return what is accounted of one use; the sensitivity, to which noise is scaled, is not."""
+    return mechanism.model_copy(update={"count": 1, "sensitivity": 1.0})
 
 
 def _too_often(mechanism: Mechanism, moved: int) -> bool:

@@ -32,6 +32,17 @@ def test_a_built_in_generator_passes(name: str, prior: str, count: int) -> None:
     assert verdict.releases >= 12 * count
 
 
+@pytest.mark.parametrize("prior", ["normal", "mixture"])
+@pytest.mark.parametrize("name", ["gan", "vae"])
+def test_a_built_in_generator_passes_with_labels(name: str, prior: str) -> None:
+    cls = plugins.registry().get("generator", name).cls
+    params = cls.Params.model_validate({"prior": prior, **SMALL[name]})
+    lanes = [ReplayLane(params, Budget(e, DELTA), clip, 5) for e, clip in ((8.0, 0.5), (1.0, 1.0))]
+    labels = torch.arange(len(PRIVATE)) % 3
+    verdict = replay(cls, lanes, PUBLIC, PRIVATE, labels=labels, classes=3, records=300)
+    assert verdict.verdict == "passed", verdict.reason
+
+
 @pytest.mark.parametrize("name", ["gan", "vae"])
 def test_the_start_alone_passes(name: str) -> None:
     cls = plugins.registry().get("generator", name).cls

@@ -1,0 +1,207 @@
+"""What explains the spread of scores, and what a reader should conclude from them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.metrics.uncertainty import compare_pairs
+from dpbench.results import CONTROL, Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Explanation", "Share", "explain"]
+
+#: What may explain a trial's score: column and how a reader calls it.
+FACTORS = {
+    "public": "public model",
+    "extractor": "extractor",
+    "generator": "generator",
+    "epsilon": "epsilon",
+    "clip": "clip",
+    "seed": "seed",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of the variance of log FID that one factor accounts for, in ``[0, 1]``."""
+
+    factor: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Shares of the variance, largest first, and plain sentences.
+
+    Attributes:
+        trials: how many trials they rest on.
+        shares: of each factor, and of interactions and noise: together 1.
+    """
+
+    title: str
+    trials: int
+    shares: tuple[Share, ...]
+    sentences: tuple[str, ...]
+
+
+def explain(section: Section) -> Explanation:
+    """Explain the scores of one section: one data set, settings and protocol."""
+    scored = [r for r in section.trials if r.status == "ok" and r.metrics.get(PRIMARY, 0) > 0]
+    sentences = (
+        *_best(section),
+        *_edges(section),
+        *_bounds(section),
+        *_starts(section),
+    )
+    return Explanation(section.title, len(scored), tuple(_shares(scored)), sentences)
+
+
+def _shares(results: Sequence[Result]) -> Iterator[Share]:
+    """Yield each factor's part of the variance that an additive model explains.
+
+    A factor's part is the average of what it adds, over all orders in which factors may be
+    added (Shapley; Lindeman, Merenda and Gold 1980): a public model and its only extractor
+    share what neither alone explains.
+    """
+    if len(results) < 3:
+        return
+    y = np.log([result.metrics[PRIMARY] for result in results])
+    total = float(((y - y.mean()) ** 2).sum())
+    levels = {name: [getattr(result, name) for result in results] for name in FACTORS}
+    varied = [name for name, values in levels.items() if len(set(values)) > 1]
+    if total == 0 or not varied:
+        return
+    left = {
+        frozenset(names): _residual(y, [levels[name] for name in names]) / total
+        for size in range(len(varied) + 1)
+        for names in itertools.combinations(varied, size)
+    }
+    parts = [Share(FACTORS[name], _part(name, varied, left)) for name in varied]
+    yield from sorted(parts, key=lambda share: -share.share)
+    yield Share("interactions and noise", left[frozenset(varied)])
+
+
+def _part(name: str, varied: Sequence[str], left: Mapping[frozenset[str], float]) -> float:
+    """Return the average of what ``name`` explains when it joins others."""
+    others = [other for other in varied if other != name]
+    return sum(
+        (left[frozenset(names)] - left[frozenset((*names, name))])
+        / (len(varied) * math.comb(len(others), size))
+        for size in range(len(others) + 1)
+        for names in itertools.combinations(others, size)
+    )
+
+
+def _residual(y: NDArray[np.float64], factors: Sequence[Sequence[object]]) -> float:
+    """Return the sum of squares that the factors, added up, leave unexplained."""
+    levels = [(values, level) for values in factors for level in sorted(set(values), key=repr)[1:]]
+    columns = [[float(value == level) for value in values] for values, level in levels]
+    design = np.array([[1.0] * len(y), *columns]).T
+    solution = np.linalg.lstsq(design, y, rcond=None)[0]
+    return float(((y - design @ solution) ** 2).sum())
+
+
+def _best(section: Section) -> Iterator[str]:
+    """Name the best method at each target, and by how much it is."""
+    for target in section.targets:
+        chosen = [c for m in section.methods if (c := section.chosen(m, target)) and c.rankable]
+        chosen.sort(key=lambda c: c.worth)
+        if len(chosen) < 2:
+            continue
+        first, second = chosen[:2]
+        margin = _mean(second) / _mean(first) - 1
+        (pair,) = compare_pairs(
+            [((first.method, second.method), first.seeds(PRIMARY), second.seeds(PRIMARY))], 1
+        )
+        sure = "surely" if pair.surely else "not surely"
+        if pair.p is None:
+            sure = "with one seed, so untested"
+        yield (
+            f"At {section.target_text(target)} {first.method} is best: {second.method} has "
+            f"{margin:.0%} more FID ({sure})."
+        )
+
+
+def _edges(section: Section) -> Iterator[str]:
+    """Say where the best clip is the tightest or the loosest that was tried."""
+    found: dict[str, list[str]] = {}
+    for method in section.methods:
+        for target in section.targets:
+            clips = sorted({c.clip for c in section.among(method, target) if c.clip})
+            best = section.chosen(method, target)
+            if best is None or len(clips) < 3 or not target.private:
+                continue
+            side = {clips[0]: "tightest", clips[-1]: "loosest"}.get(best.clip or 0)
+            if side:
+                place = f"{section.target_text(target)} (clip {best.clip:g}, the {side})"
+                found.setdefault(method, []).append(place)
+    for method, places in found.items():
+        yield f"The clip sweep is too narrow for {method} at {', '.join(places)}."
+
+
+def _bounds(section: Section) -> Iterator[str]:
+    """Say which stage costs most: reconstruction, the generator without noise, or privacy."""
+    floors = {
+        (c.public, c.extractor): c.metrics[PRIMARY]
+        for c in section.controls
+        if c.method == f"{CONTROL}reconstruction" and c.metrics.get(PRIMARY)
+    }
+    free = next((t for t in section.targets if not t.private), None)
+    for target in section.targets:
+        counts: dict[str, list[str]] = {}
+        for method in section.methods:
+            here = section.chosen(method, target)
+            nonprivate = section.chosen(method, free) if free else None
+            if here is None or nonprivate is None or not target.private:
+                continue
+            row = here.results[0]
+            floor = floors.get((row.public, row.extractor), math.nan)
+            costs = {
+                "reconstruction": floor,
+                "the generator": _mean(nonprivate) - floor,
+                "privacy": _mean(here) - _mean(nonprivate),
+            }
+            if not any(math.isnan(cost) for cost in costs.values()):
+                counts.setdefault(max(costs, key=lambda name: costs[name]), []).append(method)
+        for stage, methods in counts.items():
+            yield (
+                f"At {section.target_text(target)} {stage} costs most of the FID of "
+                f"{', '.join(methods)}."
+            )
+
+
+def _starts(section: Section) -> Iterator[str]:
+    """Say whether training improves on a released start, where both stand in the table."""
+    for method in section.methods:
+        start = f"{method} (start)"
+        if start not in section.methods:
+            continue
+        for target in section.targets:
+            both = section.chosen(method, target), section.chosen(start, target)
+            if both[0] is None or both[1] is None:
+                continue
+            (pair,) = compare_pairs(
+                [((method, start), both[0].seeds(PRIMARY), both[1].seeds(PRIMARY))], 1
+            )
+            ratio = _mean(both[0]) / _mean(both[1])
+            verdict = "one seed: untested"
+            if pair.p is not None:
+                verdict = "surely" if pair.surely else "not surely another"
+            yield (
+                f"At {section.target_text(target)} {method} has {ratio:.0%} of the FID of "
+                f"its start ({verdict})."
+            )
+
+
+def _mean(candidate: Candidate) -> float:
+    seeds = candidate.seeds(PRIMARY)
+    return sum(seeds.values()) / len(seeds) if seeds else math.nan

@@ -1,0 +1,118 @@
+"""Results of several machines in one directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpbench.analysis.compare import protocol_differences
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard import load
+from dpbench.results import Result, append_history, load_results, read_history, save_result
+from dpbench.runner.directory import RELEASES, RunDirectory
+from dpbench.store import Store
+
+__all__ = ["Merged", "merge"]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of a merge.
+
+    Attributes:
+        added: rows that were not there.
+        same: rows that were there, with the same figures.
+        unlike: rows that were there with other figures; those there were kept.
+    """
+
+    added: int
+    same: int
+    unlike: tuple[Result, ...]
+
+
+def merge(sources: Sequence[Path], target: Path) -> Merged:
+    """Copy results, audits, history and artifacts of ``sources`` to ``target``, the first first.
+
+    Raises:
+        DpbenchError: protocols of one name differ, a source has no results, or it holds
+            releases: whether two releases are one is not for a program to say.
+    """
+    _require_no_releases(sources)
+    boards = [load(source) for source in (*([target] if _has_results(target) else []), *sources)]
+    for number, board in enumerate(boards[1:], 1):
+        for earlier in boards[:number]:
+            if unlike := protocol_differences(earlier.frame, board.frame):
+                raise DpbenchError(
+                    f"{board.runs} was scored under other protocols than {earlier.runs}: "
+                    f"{'; '.join(unlike)}; score both with the same evaluator first"
+                )
+    directory = RunDirectory(target)
+    with directory.lock():
+        for source in sources:
+            _copy_artifacts(source, directory.store)
+            _copy_files(source / "audits", target / "audits")
+            for run in read_history(source)[0]:
+                append_history(target, run)
+        return _add_rows(sources, target)
+
+
+def _add_rows(sources: Sequence[Path], target: Path) -> Merged:
+    known = {result.key: result for result in load_results(target)}
+    added, same, unlike = 0, 0, []
+    for source in sources:
+        for result in load_results(source):
+            there = known.get(result.key)
+            if there is None:
+                known[result.key] = result
+                added += 1
+                save_result(target, result)
+            elif there.metrics == result.metrics and there.status == result.status:
+                same += 1
+            else:
+                unlike.append(result)
+    return Merged(added, same, tuple(unlike))
+
+
+def _has_results(runs: Path) -> bool:
+    return any((runs / "results").glob("*.json"))
+
+
+def _require_no_releases(sources: Sequence[Path]) -> None:
+    for source in sources:
+        if (source / RELEASES).exists() or any(r.secure for r in load_results(source)):
+            raise DpbenchError(
+                f"{source} holds releases (secure mode): what was spent twice adds up, so each "
+                "stays in its own directory"
+            )
+
+
+def _copy_artifacts(source: Path, store: Store) -> None:
+    """Bring over artifacts that are not there, each by one rename; as links on one disk."""
+    for path in sorted((source / "artifacts").glob("*/*")):
+        goal = store.path(path.parent.name, path.name)
+        if path.parent.name == "tmp" or goal.exists():
+            continue
+        draft = store.root / "tmp" / f"{path.parent.name}-{path.name}"
+        shutil.copytree(path, draft, copy_function=_link)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            draft.rename(goal)
+
+
+def _link(source: str, goal: str) -> str:
+    try:
+        os.link(source, goal)
+    except OSError:
+        shutil.copy2(source, goal)
+    return goal
+
+
+def _copy_files(source: Path, goal: Path) -> None:
+    for path in sorted(source.glob("*.json")):
+        if not (goal / path.name).exists():
+            goal.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, goal / path.name)

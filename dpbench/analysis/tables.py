@@ -1,0 +1,59 @@
+"""Results as tables of pandas, from a runs directory or from a leaderboard's CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard import load
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["figure_column", "read_table"]
+
+
+def read_table(source: str) -> DataFrame:
+    """Read the rows of ``PATH`` or ``PATH:GRID``: a runs directory, or a CSV that one wrote.
+
+    ``GRID`` keeps the rows that a grid mentioned, or whose settings have that name.
+
+    Raises:
+        DpbenchError: nothing is there, or nothing of that grid.
+    """
+    path, _, grid = source.partition(":")
+    table = _csv(Path(path)) if path.endswith(".csv") else load(Path(path)).frame
+    if grid:
+        table = table[(table["settings"] == grid) | table["grids"].map(lambda g: f'"{grid}"' in g)]
+        if table.empty:
+            raise DpbenchError(f"no results of grid {grid!r} in {path}: see `dpbench leaderboard`")
+    return table
+
+
+def _csv(path: Path) -> DataFrame:
+    import pandas
+
+    try:
+        table = pandas.read_csv(path, low_memory=False)
+        if not {"method", "settings"} <= {*table}:
+            raise DpbenchError(f"{path} has no columns method and settings: name a results.csv")
+        return table
+    except OSError as error:
+        raise DpbenchError(f"cannot read {path} ({error.strerror}): name a results.csv") from None
+    except ValueError as error:
+        raise DpbenchError(f"{path} is no table ({error}): name a results.csv") from None
+
+
+def figure_column(table: DataFrame, name: str) -> str:
+    """Return the column of a figure.
+
+    Raises:
+        DpbenchError: no row has it.
+    """
+    column = f"metrics.{name}"
+    if column not in table or table[column].isna().all():
+        named = [str(c) for c in table if str(c).startswith("metrics.")]
+        known = ", ".join(c.removeprefix("metrics.") for c in named)
+        raise DpbenchError(f"no row has the figure {name!r} (there are: {known})")
+    return column

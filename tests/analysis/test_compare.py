@@ -1,0 +1,111 @@
+"""What moved between two runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from leaderboard.fabricate import DOMAIN, INCEPTION, trial
+
+from dpbench.analysis.compare import compare
+from dpbench.cli.main import cli
+from dpbench.errors import DpbenchError
+from dpbench.leaderboard import load, render
+from dpbench.results import Result, save_result
+
+SEEDS = range(5)
+Keep = Callable[[str, Iterable[Result]], str]
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Keep:
+    def save(name: str, results: Iterable[Result]) -> str:
+        for result in results:
+            save_result(tmp_path / name, result)
+        return str(tmp_path / name)
+
+    return save
+
+
+def seeds(method: str, mean: float, step: float = 0.1) -> list[Result]:
+    return [trial(method, fid=mean + step * (seed % 3), seed=seed) for seed in SEEDS]
+
+
+def test_regressions_come_first_and_fail(keep: Keep) -> None:
+    before = keep("a", [*seeds("ae-enc-GAN", 50), *seeds("ae-enc-VAE", 60), *seeds("wgan-GAN", 70)])
+    after = keep(
+        "b", [*seeds("ae-enc-GAN", 50), *seeds("ae-enc-VAE", 66, 0.2), *seeds("wgan-GAN", 60, 0.2)]
+    )
+    changes = compare(before, after, "fid", "lower")
+    assert [(c.trial["method"], c.verdict) for c in changes] == [
+        ("ae-enc-VAE", "worse"),
+        ("wgan-GAN", "better"),
+        ("ae-enc-GAN", "equal"),
+    ]
+    assert changes[0].ratio == pytest.approx(1.1, abs=0.01) and changes[0].seeds == 5
+    told = CliRunner().invoke(cli, ["compare", before, after])
+    assert told.exit_code == 1 and "1 surely worse, 1 surely better, 1 equal" in told.output
+    assert CliRunner().invoke(cli, ["compare", before, before]).exit_code == 0
+    shown = CliRunner().invoke(cli, ["compare", before, after, "--format", "json"])
+    assert json.loads(shown.output)[0]["verdict"] == "worse"
+
+
+def test_a_higher_figure_may_be_the_better_one(keep: Keep) -> None:
+    def sharper(by: float) -> list[Result]:
+        return [
+            result.model_copy(update={"metrics": {"is": 3.5 + by * (1 + 0.01 * seed)}})
+            for seed, result in enumerate(seeds("ae-enc-GAN", 50))
+        ]
+
+    (change,) = compare(keep("a", sharper(0.1)), keep("b", sharper(1.0)), "is", "higher")
+    assert change.verdict == "better"
+
+
+def test_one_seed_is_no_test(keep: Keep) -> None:
+    before, after = keep("a", [trial(fid=50.0)]), keep("b", [trial(fid=500.0)])
+    (change,) = compare(before, after, "fid", "lower")
+    assert change.verdict == "untested"
+    assert CliRunner().invoke(cli, ["compare", before, after]).exit_code == 0
+
+
+def test_a_csv_is_as_good_as_the_directory(keep: Keep, tmp_path: Path) -> None:
+    runs = keep("a", [*seeds("ae-enc-GAN", 50), trial("ae-enc-VAE", float("inf"), fid=9.0)])
+    path = tmp_path / "results.csv"
+    path.write_text(render(load(Path(runs)), "csv", "method"))
+    changes = compare(runs, str(path), "fid", "lower")
+    assert len(changes) == 2 and {c.verdict for c in changes} == {"equal"}
+
+
+def test_grids_of_one_run_are_compared(keep: Keep) -> None:
+    plain = [r.model_copy(update={"grids": ("all",)}) for r in seeds("ae-enc-GAN", 50)]
+    other = [
+        r.model_copy(update={"grids": ("wide",), "settings": "0a1b2c3d"})
+        for r in seeds("ae-enc-GAN", 40, 0.3)
+    ]
+    runs = keep("a", [*plain, *other])
+    (change,) = compare(f"{runs}:all", f"{runs}:wide", "fid", "lower")
+    assert change.verdict == "better"
+    with pytest.raises(DpbenchError, match="no results of grid 'wild'"):
+        compare(f"{runs}:all", f"{runs}:wild", "fid", "lower")
+
+
+def test_unlike_protocols_are_refused_and_their_difference_told(keep: Keep) -> None:
+    before = keep("a", [trial(protocol=DOMAIN)])
+    after = keep("b", [trial(protocol={**DOMAIN, "samples": 2048})])
+    with pytest.raises(DpbenchError, match="samples 10000 against 2048"):
+        compare(before, after, "fid", "lower")
+    assert compare(before, after, "fid", "lower", across_protocols=True)
+    elsewhere = keep("c", [trial(protocol=INCEPTION)])
+    with pytest.raises(DpbenchError, match="no trial is in both"):
+        compare(before, elsewhere, "fid", "lower")
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "\x00\xff"])
+def test_what_is_no_table_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text(content)
+    with pytest.raises(DpbenchError, match=r"name a results\.csv"):
+        compare(str(path), str(path), "fid", "lower")

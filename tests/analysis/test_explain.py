@@ -1,0 +1,104 @@
+"""What the scores of a run come from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from leaderboard.fabricate import control, trial
+
+from dpbench.analysis.explain import explain
+from dpbench.cli.main import cli
+from dpbench.leaderboard.sections import make_sections
+from dpbench.results import Result, save_result
+
+METHODS = ("ae-enc-GAN", "ae-enc-VAE", "ae-grad-GAN", "ae-grad-VAE")
+CLIPS = (0.5, 1.0, 2.0)
+
+
+def board(**weights: float) -> list[Result]:
+    """Make a balanced grid whose log FID is a sum of known effects."""
+    found = []
+    for method, epsilon, clip, seed in itertools.product(
+        METHODS, (1.0, 10.0), (0.5, 1.0, 2.0), range(3)
+    ):
+        effect = (
+            weights.get("generator", 0) * method.endswith("VAE")
+            + weights.get("extractor", 0) * ("grad" in method)
+            + weights.get("epsilon", 0) * (epsilon == 1)
+            + weights.get("clip", 0) * abs(math.log2(clip))
+        )
+        found.append(trial(method, epsilon, clip=clip, seed=seed, fid=50 * math.exp(effect)))
+    return found
+
+
+def shares(results: list[Result]) -> dict[str, float]:
+    (section,) = make_sections(results)
+    return {share.factor: share.share for share in explain(section).shares}
+
+
+def test_additive_effects_are_found_and_come_to_one() -> None:
+    found = shares(board(generator=0.3, epsilon=0.6))
+    assert found["generator"] == pytest.approx(0.2) and found["epsilon"] == pytest.approx(0.8)
+    assert sum(found.values()) == pytest.approx(1)
+    assert next(iter(found)) == "epsilon"
+
+
+def test_what_cannot_be_told_apart_is_shared() -> None:
+    rows = [r for r in board(extractor=0.5) if r.seed == 0 and r.clip == 1]
+    confounded = [
+        r.model_copy(update={"public": "wgan" if "grad" in r.method else "ae"}) for r in rows
+    ]
+    found = shares(confounded)
+    assert found["public model"] == pytest.approx(found["extractor"]) == pytest.approx(0.5)
+
+
+def sentences(results: list[Result]) -> str:
+    (section,) = make_sections(results)
+    return " ".join(explain(section).sentences)
+
+
+def test_the_best_method_and_a_clip_at_the_edge_are_told() -> None:
+    rows = [
+        trial(method, 1.0, clip=clip, seed=seed, fid=base * clip * (1 + 0.01 * seed))
+        for method, base in (("ae-enc-GAN", 50.0), ("ae-enc-VAE", 80.0))
+        for clip in (0.5, 1.0, 2.0)
+        for seed in range(4)
+    ]
+    told = sentences(rows)
+    assert "ae-enc-GAN is best: ae-enc-VAE has 60% more FID (surely)" in told
+    assert "too narrow for ae-enc-GAN at ε = 1 (clip 0.5, the tightest)" in told
+
+
+def test_the_costliest_stage_is_named() -> None:
+    rows = [
+        control("reconstruction", 5.0, public="ae", extractor="encoder"),
+        *(trial("ae-enc-GAN", e, fid=f) for e, f in ((math.inf, 8.0), (10.0, 10.0), (1.0, 60.0))),
+    ]
+    told = sentences(rows)
+    assert "At ε = 1 privacy costs most of the FID of ae-enc-GAN" in told
+    assert "At ε = 10 reconstruction costs most" in told
+
+
+def test_a_start_that_training_improves_on() -> None:
+    rows = [
+        trial(method, 1.0, seed=seed, fid=base + 0.1 * seed)
+        for method, base in (("ae-enc-GAN+mixture", 40.0), ("ae-enc-GAN+mixture (start)", 50.0))
+        for seed in range(5)
+    ]
+    assert "ae-enc-GAN+mixture has 80% of the FID of its start (surely)" in sentences(rows)
+
+
+def test_the_verb_prints_and_draws(tmp_path: Path) -> None:
+    for result in board(generator=0.3, epsilon=0.6):
+        save_result(tmp_path / "runs", result)
+    plot = tmp_path / "shares.png"
+    done = CliRunner().invoke(
+        cli, ["explain", "--runs", str(tmp_path / "runs"), "--plot", str(plot)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "72 trials" in done.output and "80.0%" in done.output
+    assert plot.read_bytes()[:4] == b"\x89PNG"

@@ -1,0 +1,57 @@
+"""Results of several machines in one directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from leaderboard.fabricate import DOMAIN, audit, trial
+
+from dpbench.analysis.merge import merge
+from dpbench.cli.main import cli
+from dpbench.errors import DpbenchError
+from dpbench.results import load_results, save_audit, save_result
+from dpbench.store import Artifact, Store
+
+
+def test_rows_audits_and_artifacts_come_together(tmp_path: Path) -> None:
+    a, b, joint = (tmp_path / name for name in ("a", "b", "joint"))
+    save_result(a, trial("ae-enc-GAN"))
+    save_result(b, trial("ae-enc-VAE"))
+    save_result(b, trial("ae-enc-GAN"))
+    save_audit(b, trial("ae-enc-VAE"), audit(3.0))
+    Store(b / "artifacts").save("generator", "k" * 32, Artifact({}, {"w": torch.ones(2)}))
+    done = CliRunner().invoke(cli, ["merge", str(a), str(b), "--to", str(joint)])
+    assert done.exit_code == 0 and "2 rows added, 1 were there" in done.output
+    found = {result.method: result for result in load_results(joint)}
+    assert set(found) == {"ae-enc-GAN", "ae-enc-VAE"}
+    assert found["ae-enc-VAE"].audit is not None
+    assert torch.equal(
+        Store(joint / "artifacts").load("generator", "k" * 32).tensors["w"], torch.ones(2)
+    )
+    again = merge([a, b], joint)
+    assert (again.added, again.same) == (0, 3)
+
+
+def test_other_figures_of_one_trial_are_told_and_the_first_stay(tmp_path: Path) -> None:
+    save_result(tmp_path / "a", trial(fid=50.0))
+    save_result(tmp_path / "b", trial(fid=51.0))
+    done = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "joint")
+    assert [r.metrics["fid"] for r in done.unlike] == [51.0]
+    assert [r.metrics["fid"] for r in load_results(tmp_path / "joint")] == [50.0]
+
+
+def test_protocols_of_one_name_must_agree(tmp_path: Path) -> None:
+    save_result(tmp_path / "a", trial(protocol=DOMAIN))
+    save_result(tmp_path / "b", trial("ae-enc-VAE", protocol={**DOMAIN, "reference": "test"}))
+    with pytest.raises(DpbenchError, match="reference private-train against test"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "joint")
+    assert not (tmp_path / "joint" / "results").exists()
+
+
+def test_releases_stay_where_they_are(tmp_path: Path) -> None:
+    save_result(tmp_path / "a", trial(secure=True))
+    with pytest.raises(DpbenchError, match="holds releases"):
+        merge([tmp_path / "a"], tmp_path / "joint")
