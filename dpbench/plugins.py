@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ import pluggy
 
 from dpbench import __version__, api, hookspecs
 from dpbench.api.checks import class_problems
+from dpbench.broken import Broken, listeners
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
 from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files
 
@@ -59,15 +62,6 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A plugin that could not be loaded, and why; nothing of it is registered."""
-
-    distribution: str
-    entry_point: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Listener:
     """A plugin that is told what happens in a run, by the hooks :data:`EVENTS`."""
 
@@ -91,6 +85,24 @@ class Registry:
             return self.classes[kind][name]
         except KeyError:
             raise UnknownName(f"{kind} plugin", name, self.classes[kind]) from None
+
+    def named(self, name: str, kind: str | None = None) -> list[Registered]:
+        """Return all plugins called ``name``, or all that a distribution of that name brings.
+
+        Raises:
+            Refused: that distribution could not be loaded.
+            UnknownName: there is none, of that ``kind`` if one is given.
+        """
+        entries = [entry for entry in self if kind in (None, entry.cls.kind)]
+        found = [entry for entry in entries if entry.cls.name == name]
+        found = found or [entry for entry in entries if entry.distribution == name]
+        if found:
+            return found
+        for item in self.broken:
+            if item.distribution == name:
+                raise Refused(str(item))
+        known = {entry.cls.name for entry in entries} | {entry.distribution for entry in entries}
+        raise UnknownName("plugin or distribution", name, known)
 
     def __iter__(self) -> Iterator[Registered]:
         for by_name in self.classes.values():
@@ -186,7 +198,7 @@ def load(registry: Registry) -> Registry:
                 registry.add(entry_point.load(), name, distribution.version)
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 reason = f"{type(error).__name__}: {one_line(error)}"
-                registry.broken.append(Broken(name, entry_point.value, reason))
+                _leave_out(registry, Broken(name, entry_point.value, reason))
     for path in plugin_files():
         module = load_file(path)
         try:
@@ -194,6 +206,12 @@ def load(registry: Registry) -> Registry:
         except Refused as error:
             raise BadPluginFile(f"plugin file {path}: {error}") from error
     return registry
+
+
+def _leave_out(registry: Registry, broken: Broken) -> None:
+    registry.broken.append(broken)
+    for tell in listeners:
+        tell(broken)
 
 
 def _wanted(distribution: str) -> bool:
@@ -210,5 +228,9 @@ def _names(text: str) -> set[str]:
 
 @functools.cache
 def registry() -> Registry:
-    """Return the process-wide registry, loading it at the first call."""
-    return load(Registry())
+    """Return the process-wide registry, loading it at the first call.
+
+    What a plugin prints while it is loaded goes to stderr: stdout is for tables and JSON.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(Registry())

@@ -98,6 +98,7 @@ def test_public_models_of_64_x_64_colour_images(name: str) -> None:
     quick = {"ae": {"epochs": 1}, "wgan": {"steps": 2}}[name]
     model = cls(cls.Params.model_validate(quick), (3, 64, 64))
     model.fit(images, Context(0))
-    shown = model.eval().decode(torch.zeros(2, model.latent_dim))
+    with torch.inference_mode():
+        shown = model.eval().decode(torch.zeros(2, model.latent_dim))
     assert shown.shape == (2, 3, 64, 64)
     assert 0 <= float(shown.min()) <= float(shown.max()) <= 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from dpbench.results import Result
+from dpbench.results import Result, load_results
 from dpbench.store import Store
 
 GRID = """
@@ -66,3 +69,32 @@ def test_trials_with_and_without_labels_do_not_share_a_table(both, tmp_path) -> 
     assert [section.labels for section in sections] == ["none", "private"]
     assert "private labels" in sections[1].title
     assert len({section.place for section in sections}) == 2
+
+
+def test_a_release_has_labels_in_every_form(dpbench) -> None:
+    from torchvision.datasets import ImageFolder
+
+    import dpbench as package
+
+    assert dpbench("run", "--no-controls", extra=GRID).exit_code == 0
+    ambiguous = dpbench("release", "linear-look-MEAN@10", "--n", 20, "--to", "shared")
+    assert ambiguous.exit_code != 0 and "--labels" in ambiguous.output
+    done = dpbench(
+        "release", "linear-look-MEAN@10", "--labels", "private", "--n", 20, "--to", "shared"
+    )
+    assert done.exit_code == 0, done.output
+    with np.load("shared/images.npz") as arrays:
+        assert np.bincount(arrays["labels"]).tolist() == [10, 0, 10]
+    pictures = ImageFolder("shared/images")
+    assert pictures.classes == ["0", "2"]
+    assert np.bincount(pictures.targets).tolist() == [10, 10]
+    images, labels = package.load_release("shared").labelled(4, seed=1)
+    assert images.shape[0] == 4 and labels is not None and labels.tolist() == [0, 2, 0, 2]
+    statement = Path("shared/privacy.md").read_text()
+    assert "one private image with its label" in statement
+    assert "parallel over 2 classes" in statement
+
+
+def test_labels_can_be_chosen_on_the_command_line(dpbench) -> None:
+    assert dpbench("run", "--no-controls", "--labels", "private").exit_code == 0
+    assert [result.labels for result in load_results(Path("runs"))] == ["private"]

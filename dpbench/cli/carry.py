@@ -17,6 +17,7 @@ from dpbench.results import Result
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, warnings_of
+from dpbench.runner.status import Reporter
 
 __all__ = ["carry_out", "exit_code"]
 
@@ -38,9 +39,14 @@ def carry_out(
         KeyboardInterrupt: Ctrl-C; what had ended is kept.
     """
     directory = prepared.directory
-    with Interrupts() as interrupts, LiveView(console) as view:
+    report = Reporter(directory.root, command or command_line())
+    last = Progress({})
+    with Interrupts() as interrupts, LiveView(console, prepared) as view:
 
         def changed(progress: Progress, job: Job | None) -> None:
+            nonlocal last
+            last = progress
+            report(progress)
             view.update(progress, job)
             if job is not None and job.id in progress.done:
                 for warning in warnings_of(job, prepared.store):
@@ -48,7 +54,10 @@ def carry_out(
             interrupts.check()
 
         with directory.lock(prepared.patience):
-            results = execute(prepared, executor, changed)
+            try:
+                results = execute(prepared, executor, changed)
+            finally:
+                report(last, ended=True)
             seconds = time.monotonic() - started
             directory.record(command or command_line(), seconds, len(prepared.plan.jobs))
     if not results:

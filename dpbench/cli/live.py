@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
+from dpbench.cli.best import BestSoFar
+from dpbench.cli.strip import strip
 from dpbench.leaderboard.words import duration
 from dpbench.planning.plan import Job
 from dpbench.results import Result
@@ -25,6 +29,8 @@ __all__ = ["LiveView", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
+#: Lines of a terminal that has room for samples.
+TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
 
 
@@ -58,10 +64,14 @@ def print_plan(prepared: Prepared, console: Console) -> None:
 
 
 class LiveView:
-    """One live table of stages and running jobs, with the time left."""
+    """One live table of stages and running jobs, with the time left and the best so far."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, prepared: Prepared | None = None) -> None:
         self.console = console
+        self._best = BestSoFar(prepared.directory.root) if prepared else None
+        self._store = prepared.store if prepared else None
+        self._rows = [row for row in prepared.plan.rows if row.trial] if prepared else []
+        self._shown: tuple[str, Text] | None = None
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._started = time.monotonic()
 
@@ -82,11 +92,29 @@ class LiveView:
     def update(self, progress: Progress, job: Job | None) -> None:
         """Show where a run stands; off a terminal, print a line for each finished job."""
         if self.console.is_terminal:
-            self._live.update(self._table(progress))
+            self._live.update(Group(self._table(progress), *self._beneath()))
         elif job is not None:
             elapsed = duration(time.monotonic() - self._started)
             number = f"{progress.ended}/{len(progress.jobs)}"
             say(self.console, f"[{elapsed}] {number} {job.title}: {_fate(job, progress)}")
+
+    def _beneath(self) -> Iterator[RenderableType]:
+        """Yield who leads, and samples of the trial that was scored last."""
+        if self._best is None:
+            return
+        self._best.look()
+        yield from (Text(line, style="bold") for line in self._best.lines())
+        if self._best.latest and self.console.height >= TALL:
+            yield from self._samples(self._best.latest)
+
+    def _samples(self, row: dict[str, Any]) -> Iterator[RenderableType]:
+        """Yield a strip of samples in half blocks; read again only for another trial."""
+        key = row["artifacts"].get("features", "")
+        if self._store and (self._shown is None or self._shown[0] != key):
+            self._shown = key, strip(self._store, key, self.console.width)
+        if self._shown and self._shown[1]:
+            yield Text(f"samples of {row['method']} at ε = {row['epsilon']}", style="dim")
+            yield self._shown[1]
 
     def _table(self, progress: Progress) -> Table:
         left = progress.seconds_left()
@@ -100,6 +128,12 @@ class LiveView:
             failed = f"[red]{count.failed}[/red]" if count.failed else "0"
             title = TITLES.get(stage, stage)
             table.add_row(title, bar, str(count.done), failed, str(count.left))
+        if rows := self._rows:
+            settled = [row for row in rows if progress.settled(row.needs)]
+            lost = sum(any(a in progress.lost for a in row.needs) for row in settled)
+            done, left = len(settled) - lost, len(rows) - len(settled)
+            bar = ProgressBar(total=len(rows), completed=len(settled), width=24)
+            table.add_row("trials", bar, str(done), str(lost), str(left), style="bold")
         for job_id, fraction in progress.running.items():
             bar = ProgressBar(total=1.0, completed=fraction, width=24)
             table.add_row(

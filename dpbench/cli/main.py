@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dpbench import __version__
+from dpbench import __version__, broken
 from dpbench.cli.interrupt import EXIT_CODE
 from dpbench.cli.options import take_plugin_files
 from dpbench.errors import DpbenchError
@@ -17,6 +17,9 @@ __all__ = ["cli", "main"]
 VERBS = (
     "run",
     "leaderboard",
+    "show",
+    "open",
+    "status",
     "score",
     "audit",
     "statement",
@@ -24,9 +27,14 @@ VERBS = (
     "compare",
     "merge",
     "explain",
+    "logs",
+    "reproduce",
+    "clean",
+    "doctor",
     "data",
     "config",
     "plugins",
+    "check",
 )
 
 
@@ -71,6 +79,11 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="dpbench")
 def cli() -> None:
     """Benchmark differentially private image generators in latent space."""
+    broken.listeners[:] = [_tell]
+
+
+def _tell(plugin: broken.Broken) -> None:
+    click.echo(str(plugin), err=True)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dpbench.api import Executor
     from dpbench.planning.config import Config
     from dpbench.planning.trials import Request
+    from dpbench.results.identity import Labels
     from dpbench.runner.directory import RunDirectory
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "device_option",
     "executor_options",
     "grid_options",
+    "labels_option",
     "method_option",
     "patterns",
     "runs_option",
     "take_plugin_files",
 ]
 
+LABELS = ("none", "private")
 MakeExecutor = Callable[["Config", "RunDirectory"], "Executor"]
 
 config_option = click.option(
@@ -89,6 +92,11 @@ def patterns(method: str | None, methods: tuple[str, ...]) -> tuple[str, ...]:
     return (*([method] if method else []), *methods) or ("*",)
 
 
+labels_option = click.option(
+    "--labels", type=click.Choice(LABELS), help="Of trials with and without labels, these."
+)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What :func:`grid_options` gathered from the command line."""
@@ -102,6 +110,7 @@ class Chosen:
     clip: tuple[float, ...]
     seeds: tuple[int, ...]
     protocols: tuple[str, ...]
+    labels: tuple[Labels, ...]
     inception_weights: Path | None
     runs: Path
 
@@ -119,6 +128,7 @@ class Chosen:
             self.seeds,
             self.protocols,
             self.methods,
+            self.labels,
         )
 
     @property
@@ -156,6 +166,12 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--seed", "seeds", type=int, multiple=True, help="Instead of the grid's."),
             click.option(
                 "--protocol", "protocols", multiple=True, help="Instead of the grid's; repeatable."
+            ),
+            click.option(
+                "--labels",
+                multiple=True,
+                type=click.Choice(LABELS),
+                help="Instead of the grid's: private records with their labels, or without.",
             ),
             click.option(
                 "--inception-weights",

@@ -36,8 +36,6 @@ def command(style: str) -> None:
         requires, provides = ", ".join(row["requires"]), ", ".join(row["provides"])
         table.add_row(row["kind"], row["name"], row["version"], source, requires, provides)
     table_console().print(table)
-    for item in known.broken:
-        click.echo(f"broken: {item.distribution} ({item.entry_point}): {item.reason}", err=True)
 
 
 def _row(entry: Any) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dpbench.cli.options import config_option, device_option, runs_option
+from dpbench.cli.options import config_option, device_option, labels_option, runs_option
+
+if TYPE_CHECKING:
+    from dpbench.results.identity import Labels
 
 __all__ = ["command"]
 
@@ -15,6 +19,7 @@ __all__ = ["command"]
 @click.argument("trial", metavar="METHOD@EPSILON")
 @click.option("--clip", type=float, help="Of several clips, this one.")
 @click.option("--dataset", help="Of several data sets, this one.")
+@labels_option
 @click.option("--n", "count", type=click.IntRange(1), default=10000, show_default=True)
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--licence", default="No licence was stated; ask the publisher", help="Its licence.")
@@ -27,6 +32,7 @@ def command(
     trial: str,
     clip: float | None,
     dataset: str | None,
+    labels: Labels | None,
     count: int,
     to: Path,
     licence: str,
@@ -38,9 +44,9 @@ def command(
 ) -> None:
     """Learn a trial of a finished run anew with secret noise, and write its images to --to.
 
-    The directory holds images (npz, PNG), a sampler that draws more, a data card, the
-    privacy statement with its ledger and the script that recomputes epsilon, and a
-    Croissant file. No private image, seed or private key is in it.
+    The directory holds images (npz, PNG; with labels where it learnt any), a sampler that
+    draws more, a data card, the privacy statement with its ledger and the script that
+    recomputes epsilon, and a Croissant file. No private image, seed or private key is in it.
 
     Refused are trials without privacy, over budget, refuted, collapsed or self-declared,
     and a choice by private scores.
@@ -62,6 +68,7 @@ def command(
         to,
         clip=clip,
         dataset=dataset,
+        labels=labels,
         count=count,
         force=force,
         device=choose_device(device),

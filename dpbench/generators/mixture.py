@@ -12,7 +12,7 @@ from torch import Tensor
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.handle import PrivateLatents
 
-__all__ = ["Mixture", "MixtureRecipe", "release_mixture"]
+__all__ = ["Mixture", "MixtureRecipe", "maximise", "public_radius", "release_mixture", "spread"]
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,16 @@ def release_mixture(
         return Mixture.of_classes([release_mixture(c, public, recipe, name) for c in classes])
     dim = private.dim
     device = private.device
-    radius = float(public.norm(dim=1).quantile(0.99)) * 1.1
+    radius = public_radius(public)
     start = Mixture.standard(dim)
     one = MixtureRecipe(1, 0, 1, recipe.noise_multiplier, 0.0)
-    mixture = _maximise(private, start, one, radius, f"{name}:moments")
+    mixture = maximise(private, start, one, radius, f"{name}:moments")
     if recipe.components == 1:
         return mixture
     rng = private.context.generator(f"{name}:start")
     count = recipe.components
     # spread-out draws from the first Gaussian (k-means++ on synthetic points: free)
-    means = _spread(mixture.sample(4096, rng), count, rng).to(device)
+    means = spread(mixture.sample(4096, rng), count, rng).to(device)
     whiten = torch.linalg.inv(mixture.factors[0]).T
     common = 0.75 * mixture.factors[0]
     for turn in range(recipe.rounds):
@@ -155,11 +155,16 @@ def release_mixture(
         torch.full((count,), 1 / count), means, common.expand(count, dim, dim).contiguous()
     )
     for turn in range(recipe.refinements):
-        mixture = _maximise(private, mixture, recipe, radius, f"{name}:refine-{turn}")
+        mixture = maximise(private, mixture, recipe, radius, f"{name}:refine-{turn}")
     return mixture
 
 
-def _spread(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
+def public_radius(public: Tensor) -> float:
+    """Return the norm to which private latents are clipped, from those of ``public``."""
+    return float(public.norm(dim=1).quantile(0.99)) * 1.1
+
+
+def spread(points: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Cluster synthetic ``points`` by a few Lloyd rounds; returns ``count`` centres."""
     centres = points[torch.randperm(len(points), generator=rng)[:count]]
     for _ in range(10):
@@ -204,7 +209,7 @@ def _lloyd(
     return moved @ back + centre
 
 
-def _maximise(
+def maximise(
     private: PrivateLatents, old: Mixture, recipe: MixtureRecipe, radius: float, name: str
 ) -> Mixture:
     """One step of expectation-maximisation with noisy sufficient statistics.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dpbench.api import Params
 from dpbench.privacy.handle import PrivateLatents
@@ -14,8 +15,14 @@ from dpbench.privacy.lanes import LaneSchedule
 __all__ = ["StepParams", "automatic_rate", "gentle_rate", "lane_rates", "schedule_for"]
 
 
+def _automatic(value: Any) -> Any:
+    """TOML has no null: ``"auto"`` lets an axis name the automatic choice among others."""
+    return None if value == "auto" else value
+
+
 class StepParams(Params):
-    """What governs a DP-SGD run; ``None`` stands for an automatic choice.
+    """What governs a DP-SGD run; ``None`` (of ``steps``, ``"auto"`` too) stands for an automatic
+    choice.
 
     ``batch`` is the expected size of a Poisson batch, so the sampling rate is
     ``batch / N``. ``optimiser`` moves by the private gradient (the first of ``betas``
@@ -24,7 +31,7 @@ class StepParams(Params):
     """
 
     batch: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=0)
+    steps: Annotated[int | None, BeforeValidator(_automatic)] = Field(None, ge=0)
     optimiser: OptimiserName = "adam"
     learning_rate: float | None = Field(None, gt=0)
     decay: bool = True

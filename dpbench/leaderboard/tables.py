@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dpbench.api import Column as MetricColumn
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.starts import gains
 from dpbench.leaderboard.view import SHORT, View
 from dpbench.leaderboard.words import (
     CONTROLS,
@@ -118,7 +119,8 @@ class Figures:
 def best_tables(section: Section) -> list[Table]:
     """Return the tables of the best clip per method and target, and of the controls."""
     figures = Figures(section)
-    tables = [_scores(section, figures), control_table(section, figures)]
+    scores, starts = _scores(section, figures), _starts(section, figures)
+    tables = [scores, starts, control_table(section, figures)]
     tables += [_chosen(section), _further(section, figures)]
     return [table for table in tables if table.rows]
 
@@ -200,6 +202,29 @@ def absence(section: Section, method: str, target: Target) -> str:
     statuses = {status for c in section.among(method, target) for status in c.statuses}
     reason = next((status for status in GRAVITY if status in statuses), "")
     return reason or ("no FID" if statuses else MISSING)
+
+
+def _starts(section: Section, figures: Figures) -> Table:
+    titles = [figures.title("fid"), "control's", "difference", "95% interval", "DP-SGD is"]
+    columns = [Column(title, left=True) for title in ("target", "method", "beside")]
+    columns += map(Column, titles)
+    table = Table("starts", "What DP-SGD adds to its start", columns, keys=3)
+    for gain in gains(section):
+        low, high = gain.difference.low, gain.difference.high
+        interval = MISSING if low is None or high is None else f"{low:+.1f} to {high:+.1f}"
+        figure = (gain.score.mean, gain.control_score.mean)
+        table.rows.append(
+            [
+                section.target_text(gain.target),
+                gain.method,
+                gain.control,
+                *(figures.plain(value, "fid") for value in figure),
+                f"{gain.difference.mean:+.1f}",
+                interval,
+                gain.verdict,
+            ]
+        )
+    return ruled(table)
 
 
 def control_table(section: Section, figures: Figures) -> Table:

@@ -12,15 +12,19 @@ from dpbench.api import Context, LabelledImages, MetricUnavailable, to_float
 from dpbench.metrics.evaluators.base import evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator, fit_classifier
 
-__all__ = ["Accuracy", "downstream_accuracy", "logistic_accuracy", "network_accuracy"]
+__all__ = ["Accuracy", "downstream_accuracy", "logistic_accuracy", "network_hits"]
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of real test images labelled correctly, in ``[0, 1]``, by two classifiers."""
+    """Share of real test images labelled correctly, in ``[0, 1]``, by two classifiers.
+
+    ``worst_class`` is the network's, on the class of which it gets the fewest.
+    """
 
     network: float
     logistic: float
+    worst_class: float
 
 
 def downstream_accuracy(
@@ -29,7 +33,7 @@ def downstream_accuracy(
     """Train a fresh convolutional network and a logistic regression; test both.
 
     Args:
-        train: images with the labelling classifier's labels, in ``[0, classes)``.
+        train: images with their own or the labelling classifier's labels, in ``[0, classes)``.
         test: real images with true labels, likewise.
 
     Raises:
@@ -37,20 +41,27 @@ def downstream_accuracy(
     """
     if len(train.labels.unique()) < 2:
         raise MetricUnavailable("all images are of one class: there is nothing to learn")
+    right = network_hits(train, test, classes, context)
+    by_class = [float(right[test.labels == label].mean()) for label in test.labels.unique()]
     return Accuracy(
-        network=network_accuracy(train, test, classes, context),
+        network=float(right.mean()),
         logistic=logistic_accuracy(train, test, classes),
+        worst_class=min(by_class),
     )
 
 
-def network_accuracy(
+def network_hits(
     train: LabelledImages, test: LabelledImages, classes: int, context: Context
-) -> float:
-    """Accuracy of the domain classifier's architecture, trained from scratch."""
-    network = fit_classifier(train, classes, context)
+) -> Tensor:
+    """Train the domain classifier's architecture from scratch; say which images it gets right.
+
+    Returns float64 ``[N]``, 1 for every test image labelled correctly, else 0.
+    Three epochs at three times the rate teach what eight do at the domain classifier's own.
+    """
+    network = fit_classifier(train, classes, context, epochs=3, learning_rate=3e-3)
     fresh = DomainEvaluator(DomainEvaluator.Params()).use(network, context.seed).to(context.device)
     _, logits = evaluate(fresh, test.images)
-    return _accuracy(logits, test.labels)
+    return (logits.argmax(1) == test.labels).double()
 
 
 def logistic_accuracy(
@@ -72,8 +83,4 @@ def logistic_accuracy(
     optimiser.step(loss)
     with torch.no_grad():
         logits = F.linear(to_float(test.images).flatten(1), weight, bias)
-    return _accuracy(logits, test.labels)
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
-    return (logits.argmax(1) == labels).double().mean().item()
+    return (logits.argmax(1) == test.labels).double().mean().item()

@@ -446,6 +446,8 @@ class _Planner:
             trained=trained,
             labelled=trial.labels == "private",
         )
+        replay = self.replays.get(trained)
+        replayed = {"replay": replay} if replay else {}
         row = Row(
             protocol=protocol,
             dataset=trial.dataset.name,
@@ -453,9 +455,9 @@ class _Planner:
             scores={},
             trial=trial,
             trained=trained,
-            replay=self.replays.get(trained),
+            replay=replay,
             classes=self.classes(trial),
-            artifacts={**upstream._asdict(), "generator": trained},
+            artifacts={**upstream._asdict(), **replayed, "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
         self.score(task, row, f"{method.name} at epsilon {noise}")

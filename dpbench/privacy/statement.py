@@ -25,6 +25,7 @@ __all__ = ["Statement", "make_statement"]
 
 FLAVOUR = "approximate differential privacy, (epsilon, delta), in the central model"
 UNIT = "one private image"
+LABELLED_UNIT = f"{UNIT} with its label"
 ADJACENCY = (
     "zero-out: data sets of equal size that differ by replacing one image by a null record, which "
     "contributes nothing; the number of images is public"
@@ -138,6 +139,7 @@ def make_statement(result: Result, candidates: int = 1) -> Statement | None:
     pictures = _NO_PICTURES if result.secure else _PICTURES
     noise = result.noise_multiplier is not None
     return Statement(
+        unit=_unit(result),
         title=f"Privacy of {result.method} on {result.dataset}, clip {result.clip}, "
         f"seed {result.seed}",
         epsilon=spent.epsilon,
@@ -170,8 +172,12 @@ def _guarantee(spent: Spent, result: Result) -> Iterator[str]:
         yield ""
     yield (
         f"The trained generator and any number of its samples are ({_figure(spent.epsilon)}, "
-        f"{spent.delta:g})-differentially private for {UNIT}, by the adjacency below."
+        f"{spent.delta:g})-differentially private for {_unit(result)}, by the adjacency below."
     )
+
+
+def _unit(result: Result) -> str:
+    return UNIT if result.labels == "none" else LABELLED_UNIT
 
 
 def _composition(spent: Spent, ledger: Ledger) -> Iterator[str]:
@@ -195,11 +201,18 @@ def _mechanisms(ledger: Ledger) -> Iterator[str]:
     yield "| mechanism | uses | sampling rate | noise multiplier | L2 sensitivity |"
     yield "|---|---|---|---|---|"
     yield from map(_row, ledger.mechanisms)
+    if any(mechanism.classes > 1 for mechanism in ledger.mechanisms):
+        yield ""
+        yield (
+            "What is parallel over classes is used once on each class of records. A record is in "
+            "one class, so that all of them together cost what one does."
+        )
 
 
 def _row(mechanism: Mechanism) -> str:
+    over = f", parallel over {mechanism.classes} classes" if mechanism.classes > 1 else ""
     return (
-        f"| {mechanism.name} | {mechanism.count:,} | {mechanism.sampling_rate:.4g} "
+        f"| {mechanism.name} | {mechanism.count:,}{over} | {mechanism.sampling_rate:.4g} "
         f"| {mechanism.noise_multiplier:.4g} | {mechanism.sensitivity:.4g} |"
     )
 

@@ -141,7 +141,8 @@ class Autoencoder(PublicModel):
         parts = images[:most].split(500)
         z = torch.cat([self.encode(to_float(part.to(context.device))) for part in parts])
         covariance = torch.atleast_2d(torch.cov(z.double().T))
-        ridge = 1e-3 * covariance.diagonal().mean() * torch.eye(self.latent_dim).to(covariance)
+        least = (1e-3 * covariance.diagonal().mean()).clamp_min(1e-12)  # images may be all alike
+        ridge = least * torch.eye(self.latent_dim).to(covariance)
         self.mean.copy_(z.mean(0))
         self.precision.copy_(torch.linalg.inv(covariance + ridge))
 

@@ -13,6 +13,7 @@ from dpbench.release.train import train
 from dpbench.release.write import write_release
 from dpbench.results import Result, load_results, rivals
 from dpbench.results.find import find_trial
+from dpbench.results.identity import Labels
 from dpbench.runner.directory import RunDirectory
 
 __all__ = ["NotReleased", "release"]
@@ -30,6 +31,7 @@ def release(
     *,
     clip: float | None = None,
     dataset: str | None = None,
+    labels: Labels | None = None,
     count: int = 10000,
     force: bool = False,
     device: str = "cpu",
@@ -46,7 +48,7 @@ def release(
     if to.exists() and any(to.iterdir()):
         raise DpbenchError(f"{to} is not empty: name another directory with --to")
     results = load_results(directory.root)
-    chosen = find_trial(results, trial, clip=clip, dataset=dataset)
+    chosen = find_trial(results, trial, clip=clip, dataset=dataset, labels=labels)
     trained = [r for r in rivals(results, chosen) if r.privacy is not None]
     among = len({result.candidate.identity_key for result in trained})
     _object(list(objections(chosen, among)), force, notice)

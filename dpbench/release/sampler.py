@@ -17,6 +17,7 @@ from dpbench import plugins
 from dpbench.api import PrivateGenerator, PublicModel
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
+from dpbench.privacy.by_class import draw, make_generator
 from dpbench.stages.public import decode, make_public_model, require_finite
 from dpbench.stages.standardise import Standardiser
 
@@ -40,6 +41,7 @@ class Sampler:
         latent_dim: of the public model.
         public: the public model as it was configured.
         generator: the private generator as it was configured.
+        classes: the private classes of which it samples; none where it knows no labels.
         tensors: states of both and of the standardiser, prefixed ``public.``,
             ``generator.`` and ``standardiser.``.
     """
@@ -49,18 +51,29 @@ class Sampler:
     public: Component
     generator: Component
     tensors: dict[str, Tensor]
+    classes: tuple[int, ...] = ()
 
     def sample(self, count: int, seed: int | None = None, device: str = "cpu") -> Tensor:
         """Draw ``uint8`` images ``[count, C, H, W]``, at no cost of privacy.
 
         The same ``seed`` gives the same images; without one they differ each time.
         """
+        return self.labelled(count, seed, device)[0]
+
+    def labelled(
+        self, count: int, seed: int | None = None, device: str = "cpu"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw images like :meth:`sample`, with their labels ``[count]`` where it knows any.
+
+        There are as many of each class: how many there were of the private is not known.
+        """
         rng = torch.Generator().manual_seed(secrets.randbits(63) if seed is None else seed)
-        latents = self._generator().sample(count, rng)
+        latents, places = draw(self._generator(), count, rng, max(1, len(self.classes)))
         require_finite([latents], f"samples of generator {self.generator.name!r}")
         standardiser = Standardiser.from_state(self._state("standardiser"))
         target = torch.device(device)
-        return decode(self._model().to(target), standardiser.invert(latents), target)
+        images = decode(self._model().to(target), standardiser.invert(latents), target)
+        return images, None if places is None else torch.tensor(self.classes)[places]
 
     def save(self, folder: Path) -> None:
         """Write :data:`DESCRIPTION` and :data:`WEIGHTS` to ``folder``."""
@@ -70,6 +83,7 @@ class Sampler:
             "latent_dim": self.latent_dim,
             "public": asdict(self.public),
             "generator": asdict(self.generator),
+            "classes": list(self.classes),
         }
         (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in self.tensors.items()}, folder / WEIGHTS)
@@ -82,7 +96,7 @@ class Sampler:
     def _generator(self) -> PrivateGenerator:
         cls = plugins.registry().get("generator", self.generator.plugin).cls
         params = cls.Params.model_validate(self.generator.params)
-        generator: PrivateGenerator = cls(params, self.latent_dim)
+        generator = make_generator(cls, params, self.latent_dim, max(1, len(self.classes)))
         generator.restore(self._state("generator"))
         return generator
 
@@ -123,4 +137,5 @@ def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
         Component(**described["public"]),
         Component(**described["generator"]),
         tensors,
+        tuple(described.get("classes", ())),
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dpbench.errors import DpbenchError
+from dpbench.planning.again import request_again
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Row
-from dpbench.planning.trials import Request
 from dpbench.release.sampler import Sampler
 from dpbench.results import Result
 from dpbench.runner.assemble import assemble
@@ -47,7 +47,7 @@ def train(
         DpbenchError: the configuration has no such trial any more, or a stage failed.
     """
     secure = replace(config, file=config.file.model_copy(update={"secure_rng": True}))
-    prepared = prepare(secure, _request(secure, chosen), directory, Options(controls=False))
+    prepared = prepare(secure, request_again(secure, chosen), directory, Options(controls=False))
     row = _row(prepared, chosen)
     assert row.trained is not None
     with directory.lock():
@@ -59,21 +59,6 @@ def train(
     privacy = made.privacy.model_copy(update={"replay": chosen.privacy.replay})
     known = {"choice": chosen.choice, "audit": chosen.audit, "privacy": privacy}
     return Released(made.model_copy(update=known), _sampler(row, prepared.store))
-
-
-def _request(config: Config, chosen: Result) -> Request:
-    grids = tuple(name for name in chosen.grids if name in config.file.grids)
-    noise = chosen.noise_multiplier
-    assert chosen.clip is not None and chosen.epsilon is not None
-    return Request(
-        grids[:1] or ("all",),
-        chosen.dataset,
-        epsilon=() if noise is not None else (chosen.epsilon,),
-        noise_multiplier=() if noise is None else (noise,),
-        clip=(chosen.clip,),
-        seeds=(chosen.seed or 0,),
-        methods=(chosen.method,),
-    )
 
 
 def _row(prepared: Prepared, chosen: Result) -> Row:
@@ -104,4 +89,5 @@ def _sampler(row: Row, store: Store) -> Sampler:
         row.trial.method.public,
         row.trial.method.generator,
         {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
+        row.classes,
     )

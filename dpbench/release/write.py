@@ -47,7 +47,7 @@ def write_release(
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_images(sampler.sample(count, device=device), None, draft)
+        write_images(*sampler.labelled(count, device=device), draft)
         sampler.save(draft)
         _describe(draft, sampler, statement, count, licence, creator, objections)
         draft.chmod(0o755)

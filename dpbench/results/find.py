@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.results.identity import Labels
 from dpbench.results.schema import Result
 
 __all__ = ["UnknownTrial", "find_trial"]
@@ -20,6 +21,7 @@ def find_trial(
     *,
     clip: float | None = None,
     dataset: str | None = None,
+    labels: Labels | None = None,
 ) -> Result:
     """Return the trial called ``METHOD@EPSILON``, or whose key begins with ``name``.
 
@@ -36,6 +38,7 @@ def find_trial(
         if _is_named(r, name)
         and (clip is None or r.clip == clip)
         and (dataset is None or r.dataset == dataset)
+        and (labels is None or r.labels == labels)
     ]
     if not named:
         names = sorted({trial_name(result) for result in known})
@@ -64,8 +67,14 @@ def _only(name: str, named: Sequence[Result]) -> Result:
     found = list(candidates.values())
     chosen = [result for result in found if result.choice.chosen] or found
     if len(chosen) > 1:
-        telling = ", ".join(sorted({f"clip {r.clip:g}, {r.dataset}" for r in chosen}))
+        telling = ", ".join(sorted({_telling(r) for r in chosen}))
         raise UnknownTrial(
-            f"{name!r} names {len(chosen)} trials ({telling}): choose with --clip or --dataset"
+            f"{name!r} names {len(chosen)} trials ({telling}): choose with --clip, --dataset or "
+            "--labels"
         )
     return chosen[0]
+
+
+def _telling(result: Result) -> str:
+    labelled = "" if result.labels == "none" else ", private labels"
+    return f"clip {result.clip:g}, {result.dataset}{labelled}"

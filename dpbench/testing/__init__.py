@@ -13,19 +13,35 @@ How well a generator learns is its own tests' affair: :func:`fit` fits one to la
 
 from dpbench.testing.checks import CHECKS, Broken, Check, NotRun
 from dpbench.testing.fits import Fit, fit
-from dpbench.testing.kits import GeneratorKit, Kit
+from dpbench.testing.kits import (
+    DatasetKit,
+    EvaluatorKit,
+    ExecutorKit,
+    ExtractorKit,
+    GeneratorKit,
+    Kit,
+    MetricKit,
+    PublicModelKit,
+)
 from dpbench.testing.report import Report, Result
-from dpbench.testing.run import BadDeclaration, check
+from dpbench.testing.run import BadDeclaration, NeedsParams, check
 
 __all__ = [
     "CHECKS",
     "BadDeclaration",
     "Broken",
     "Check",
+    "DatasetKit",
+    "EvaluatorKit",
+    "ExecutorKit",
+    "ExtractorKit",
     "Fit",
     "GeneratorKit",
     "Kit",
+    "MetricKit",
+    "NeedsParams",
     "NotRun",
+    "PublicModelKit",
     "Report",
     "Result",
     "check",

@@ -76,7 +76,6 @@ def _stands() -> dict[str, str]:
 @checking(*(kind for kind in KINDS if kind != "executor"))
 def leaves_the_process_as_it_was(subject: Subject) -> None:
     """Default dtype and device, threads, gradients, environment and libraries stay as they were."""
-    subject.work(Context(SEED))  # what is imported or compiled at first use is not a change
     state = ProcessState()
     subject.work(Context(SEED))
     changed = state.restore()

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from dpbench.testing import audits, every_kind, generator_privacy, generators  # what fills CHECKS
+from dpbench.testing import audits, every_kind, generator_privacy, generators  # they fill CHECKS
+from dpbench.testing.datasets import DatasetSubject
+from dpbench.testing.evaluators import EvaluatorSubject
+from dpbench.testing.executors import ExecutorSubject
+from dpbench.testing.extractors import ExtractorSubject
 from dpbench.testing.generator_subject import GeneratorSubject
+from dpbench.testing.metrics import MetricSubject
+from dpbench.testing.public_models import PublicModelSubject
 from dpbench.testing.subject import Subject
 
 __all__ = ["SUBJECTS"]
 
 _FILLED = (every_kind, generators, generator_privacy, audits)
 
-SUBJECTS: dict[str, type[Subject]] = {"generator": GeneratorSubject}
+SUBJECTS: dict[str, type[Subject]] = {
+    "dataset": DatasetSubject,
+    "public": PublicModelSubject,
+    "extractor": ExtractorSubject,
+    "generator": GeneratorSubject,
+    "metric": MetricSubject,
+    "evaluator": EvaluatorSubject,
+    "executor": ExecutorSubject,
+}

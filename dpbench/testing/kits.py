@@ -10,9 +10,16 @@ from dpbench.testing.checks import CHECKS, Check
 from dpbench.testing.run import declared, run_check, subject_of
 from dpbench.testing.subject import Subject
 
-__all__ = ["GeneratorKit", "Kit"]
-
-# A check that takes far longer than its kind's others belongs to pytest's -m slow: none does.
+__all__ = [
+    "DatasetKit",
+    "EvaluatorKit",
+    "ExecutorKit",
+    "ExtractorKit",
+    "GeneratorKit",
+    "Kit",
+    "MetricKit",
+    "PublicModelKit",
+]
 
 
 class Kit:
@@ -66,7 +73,43 @@ def _test(check: Check) -> Callable[[Kit], None]:
     return test
 
 
+class DatasetKit(Kit):
+    """What every data set promises."""
+
+    kind = "dataset"
+
+
+class PublicModelKit(Kit):
+    """What every public model promises."""
+
+    kind = "public"
+
+
+class ExtractorKit(Kit):
+    """What every extractor promises."""
+
+    kind = "extractor"
+
+
 class GeneratorKit(Kit):
     """What every private generator promises."""
 
     kind = "generator"
+
+
+class MetricKit(Kit):
+    """What every metric promises."""
+
+    kind = "metric"
+
+
+class EvaluatorKit(Kit):
+    """What every evaluator promises."""
+
+    kind = "evaluator"
+
+
+class ExecutorKit(Kit):
+    """What every executor promises."""
+
+    kind = "executor"

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dpbench.errors import DpbenchError, UnknownName, one_line
 from dpbench.executors.state import ProcessState
 from dpbench.testing import kinds
@@ -16,11 +18,22 @@ from dpbench.testing.checks import CHECKS, Check, NotRun
 from dpbench.testing.report import Report, Result
 from dpbench.testing.subject import Subject
 
-__all__ = ["BadDeclaration", "check", "declared", "run_check", "subject_of"]
+__all__ = ["BadDeclaration", "NeedsParams", "check", "declared", "run_check", "subject_of"]
 
 
 class BadDeclaration(DpbenchError):
     """An expected failure of a check that does not exist, or without a reason."""
+
+
+class NeedsParams(DpbenchError):
+    """Hyperparameters that the plugin needs, or refuses; names them all."""
+
+    def __init__(self, name: str, error: ValidationError) -> None:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        super().__init__(
+            f"{name} cannot be made with these hyperparameters ({faults}): give --param "
+            "KEY=VALUE, or set the class's check_params"
+        )
 
 
 def check(
@@ -41,6 +54,7 @@ def check(
 
     Raises:
         BadDeclaration: ``expected`` names no check, or gives no reason.
+        NeedsParams: the hyperparameters are not valid.
 
     >>> from dpbench.metrics.plugin import FidMetric
     >>> check(FidMetric).ok
@@ -67,7 +81,14 @@ def subject_of(
 ) -> Subject:
     """Return what the checks of ``plugin`` share."""
     given = getattr(plugin, "check_params", {}) if params is None else params
-    return kinds.SUBJECTS[_kind(plugin, kind)](plugin, given)
+    subject = kinds.SUBJECTS[_kind(plugin, kind)](plugin, given)
+    try:
+        _ = subject.params
+    except ValidationError as error:
+        raise NeedsParams(_name(plugin), error) from error
+    except Exception:  # not even a class of hyperparameters: the first check tells
+        pass
+    return subject
 
 
 def declared(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+from leaderboard.artifacts import images
+from leaderboard.fabricate import control, trial
 from rich.console import Console
 
 from dpbench.api import Context
+from dpbench.cli.best import BestSoFar
 from dpbench.cli.live import LiveView
+from dpbench.cli.strip import strip
 from dpbench.planning.plan import Job
+from dpbench.results import save_result
 from dpbench.runner.scheduler import Progress
 from dpbench.stages import Task
-from dpbench.store import ArtifactId, Store
+from dpbench.store import Artifact, ArtifactId, Store
 
 
 @dataclass(frozen=True)
@@ -54,3 +60,22 @@ def test_a_group_that_is_run_again_says_why() -> None:
     group, part = Job("g", "two trials", Unheard("g"), 1.0), Job("g/1", "one", Unheard("a"), 1.0)
     progress = Progress({"g/1": part}, split={"g": "it broke"})
     assert "0/1 two trials: failed: it broke; its trials run again" in view(progress, group, False)
+
+
+def test_the_best_so_far_is_of_what_succeeded(tmp_path: Path) -> None:
+    for row in (trial(fid=90.0), trial("b-GAN", fid=40.0), trial("c-GAN", fid=7.0, status="failed"),
+                trial("b-GAN", float("inf"), fid=20.0), control("real", 1.0)):  # fmt: skip
+        save_result(tmp_path, row)
+    best = BestSoFar(tmp_path)
+    best.look()
+    assert best.lines() == [
+        "best so far, mnist, default: ε = ∞ b-GAN FID 20.0, ε = 10 b-GAN FID 40.0"
+    ]
+
+
+def test_a_strip_of_samples_is_seven_lines(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save("features", "f", Artifact({}, {"preview": images(12)}))
+    text = strip(store, "f", 80).plain
+    assert [line.count("▀") for line in text.splitlines()] == [5 * 14] * 7
+    assert not strip(store, "missing", 80)

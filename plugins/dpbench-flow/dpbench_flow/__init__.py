@@ -32,20 +32,21 @@ class Flow(PrivateGenerator):
 
     The network adds to the exact velocity of the start, and starts at zero. The
     gradient of a record is the mean over its draws of noise and time, clipped as one
-    (Dockhorn et al. 2023 call it noise multiplicity).
+    (Dockhorn et al. 2023 call it noise multiplicity). With labels the network sees the class.
     """
 
     name = "flow"
     label = "Flow"
     version = "0.1.0"
     Params: ClassVar[type[Params]] = FlowParams
+    conditional = True
     lane_params = frozenset({"batch", "steps", "learning_rate"})
     cost = 60.0
     params: FlowParams
 
-    def __init__(self, params: FlowParams, latent_dim: int) -> None:
-        super().__init__(params, latent_dim)
-        self.net = VelocityNet(latent_dim, params.hidden)
+    def __init__(self, params: FlowParams, latent_dim: int, classes: int = 1) -> None:
+        super().__init__(params, latent_dim, classes)
+        self.net = VelocityNet(latent_dim, params.hidden, classes=classes if classes > 1 else 0)
         self.start = Mixture.standard(latent_dim)
         self.flat = LaneBuffer.zeros(self.net.mlp.layers, 1).flat
 
@@ -83,10 +84,13 @@ class Flow(PrivateGenerator):
         return FlowLane(private, context, self.params, guide, schedule)
 
     @torch.no_grad()
-    def sample(self, count: int, rng: torch.Generator) -> Tensor:
-        """Carry ``count`` draws of N(0, I) along the flow, ``[count, d]``."""
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Carry ``count`` draws of N(0, I) along the flow of their class, ``[count, d]``."""
+        marks = torch.zeros(count, 0)
+        if labels is not None:
+            marks = torch.nn.functional.one_hot(labels, self.classes).float()
         buffer = LaneBuffer(self.net.mlp.layers, self.flat)
-        velocity = self.net.velocity(buffer, Guide(self.start))
+        velocity = self.net.velocity(buffer, Guide(self.start), marks)
         noise = torch.randn(count, self.latent_dim, generator=rng)
         return integrate(velocity, noise, self.params.sample_steps)
 
@@ -98,7 +102,8 @@ class Flow(PrivateGenerator):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.start = Mixture(state["weights"], state["means"], state["factors"])
+        classes = self.classes if len(state["weights"]) > 1 else 1
+        self.start = Mixture(state["weights"], state["means"], state["factors"], classes)
         self.flat = state["parameters"]
 
 

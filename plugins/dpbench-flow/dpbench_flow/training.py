@@ -51,7 +51,7 @@ def train(lanes: Sequence[FlowLane], net: VelocityNet) -> Tensor:
     params = LaneBuffer.zeros(net.mlp.layers, len(lanes), device)
     params.initialise([lane.context.generator("init") for lane in lanes], zero_last=True)
     schedules = [lane.schedule for lane in lanes]
-    engine = DPSGDLanes(params, [lane.private for lane in lanes], schedules)
+    engine = DPSGDLanes(params, [lane.private for lane in lanes], schedules, labelled=True)
     draw = _Draws(lanes, engine)
     adam, average = LaneAdam(params.flat), LaneAverage(params.flat)
     while (active := engine.active) > 0:
@@ -90,13 +90,14 @@ class _Draws:
 
 def _traces(net: VelocityNet, params: LaneBuffer, draw: _Draws, batch: Tensor) -> list[LinearTrace]:
     """Trace the loss of flow matching less what the guide explains."""
-    lanes, width, dim = batch.shape
+    ends, marks = batch.unsqueeze(2).split([net.dim, net.classes], -1)
+    lanes, width, dim = len(batch), batch.shape[1], net.dim
     noise = batch.new_zeros(lanes, width, draw.count, dim)
     times = batch.new_zeros(lanes, width, draw.count, 1)
     draw.fill(noise, times)
-    ends = batch.unsqueeze(2)
     x = torch.lerp(noise, ends.expand_as(noise), times).flatten(1, 2)
     target, times = (ends - noise).flatten(1, 2), times.flatten(1, 2)
+    marks = marks.expand(-1, -1, draw.count, -1).flatten(1, 2)
     for lane, own in enumerate(draw.lanes[:lanes]):
-        target[lane] -= own.guide(x[lane], times[lane])
-    return net.traces(params, x, times, target, draw.count)
+        target[lane] -= own.guide(x[lane], times[lane], marks[lane])
+    return net.traces(params, x, times, marks, target, draw.count)

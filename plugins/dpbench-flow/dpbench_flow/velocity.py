@@ -27,6 +27,7 @@ class Guide:
     given component k with covariance ``U diag(l) U^T``, x_t is Gaussian with variances
     ``s = t^2 l + (1 - t)^2`` along U, and the mean velocity along U is
     ``(t l - (1 - t)) / s`` times the distance from ``t`` times the component's mean.
+    Where the mixture has classes a point may be of some only.
     """
 
     def __init__(self, mixture: Mixture) -> None:
@@ -34,20 +35,28 @@ class Guide:
         self._values = values.clamp_min(1e-6)  # [K, d]
         self._means = mixture.means  # [K, d]
         self._weights = mixture.weights.log()
+        self._classes = mixture.classes
         self._into = vectors.permute(1, 0, 2).flatten(1).contiguous()  # [d, K * d]
         self._centres = (mixture.means.unsqueeze(1) @ vectors).squeeze(1)  # means along U
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return velocities ``[B, d]`` at points ``[B, d]`` and times ``[B, 1]``."""
-        parts = zip(x.split(_ROWS), t.split(_ROWS), strict=True)
+    def __call__(self, x: Tensor, t: Tensor, marks: Tensor | None = None) -> Tensor:
+        """Return velocities ``[B, d]`` at points ``[B, d]`` and times ``[B, 1]``.
+
+        ``marks`` ``[B, classes]`` are 1 in a point's class, else 0.
+        """
+        marks = x[:, :0] if marks is None else marks
+        parts = zip(x.split(_ROWS), t.split(_ROWS), marks.split(_ROWS), strict=True)
         return torch.cat([self._some(*part) for part in parts])
 
-    def _some(self, x: Tensor, t: Tensor) -> Tensor:
+    def _some(self, x: Tensor, t: Tensor, marks: Tensor) -> Tensor:
         count, dim = self._means.shape
         t = t.unsqueeze(2)
         along = (x @ self._into).view(-1, count, dim) - t * self._centres
         spread = t.square() * self._values + (1 - t).square()
         likely = self._weights - 0.5 * (along.square() / spread + spread.log()).sum(2)
+        if self._classes > 1:
+            own = marks.repeat_interleave(count // self._classes, 1)
+            likely = likely + 1e3 * (own - 1)  # finite: a null record is of no class
         shares = likely.softmax(1)
         pull = (t * self._values - (1 - t)) / spread * along * shares.unsqueeze(2)
         velocity: Tensor = torch.addmm(shares @ self._means, pull.flatten(1), self._into.T)
@@ -56,7 +65,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class VelocityNet:
-    """An MLP on a point and features of its time; its last layer starts at zero.
+    """An MLP on a point, its class and features of its time; its last layer starts at zero.
 
     ``frequencies`` K gives the features ``t, cos(pi k t), sin(pi k t)``, k = 1..K.
     """
@@ -64,29 +73,32 @@ class VelocityNet:
     dim: int
     hidden: tuple[int, ...]
     frequencies: int = 4
+    classes: int = 0
 
     @property
     def mlp(self) -> LaneMLP:
         """The network in a buffer."""
-        return LaneMLP((self.dim + 1 + 2 * self.frequencies, *self.hidden, self.dim))
+        inputs = self.dim + 1 + 2 * self.frequencies + self.classes
+        return LaneMLP((inputs, *self.hidden, self.dim))
 
-    def embed(self, x: Tensor, t: Tensor) -> Tensor:
-        """Put features of ``t`` ``[..., 1]`` beside points ``[..., d]``."""
+    def embed(self, x: Tensor, t: Tensor, marks: Tensor) -> Tensor:
+        """Put features of ``t`` ``[..., 1]`` and classes beside points ``[..., d]``."""
         turns = math.pi * t * torch.arange(1, self.frequencies + 1, device=t.device)
-        return torch.cat([x, t, turns.cos(), turns.sin()], -1)
+        return torch.cat([x, t, turns.cos(), turns.sin(), marks], -1)
 
     def traces(
-        self, params: LaneBuffer, x: Tensor, t: Tensor, target: Tensor, draws: int
+        self, params: LaneBuffer, x: Tensor, t: Tensor, marks: Tensor, target: Tensor, draws: int
     ) -> list[LinearTrace]:
         """Trace half the mean squared error over coordinates and a record's ``draws`` rows."""
-        tape = self.mlp.forward(params, self.embed(x, t))
+        tape = self.mlp.forward(params, self.embed(x, t, marks))
         return self.mlp.backward(params, tape, (tape.output - target).div_(draws * self.dim))[0]
 
-    def velocity(self, params: LaneBuffer, guide: Guide) -> Velocity:
-        """Return the velocity of one lane: the guide's and the network's."""
+    def velocity(self, params: LaneBuffer, guide: Guide, marks: Tensor) -> Velocity:
+        """Return the velocity of one lane at points of the classes ``marks``."""
 
         def at(x: Tensor, t: Tensor) -> Tensor:
-            return guide(x, t) + self.mlp.forward(params, self.embed(x, t)[None]).output[0]
+            seen = self.embed(x, t, marks)[None]
+            return guide(x, t, marks) + self.mlp.forward(params, seen).output[0]
 
         return at
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dpbench.api import Context
 from dpbench.generators.mixture import Mixture
+from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.privacy.session import PrivateSession
@@ -142,3 +143,30 @@ def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
     verdict = replay(cls, lanes, PUBLIC, PRIVATE, records=300)
     assert verdict.verdict == "passed", verdict.reason
     assert verdict.releases > 0
+
+
+LABELS = (PRIVATE[:, 0] > 0).long()
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_with_labels_samples_of_a_class_lie_where_its_records_do(cls: Any) -> None:
+    budget, context = Budget(math.inf, 1e-6), Context(0)
+    whole = PrivateSession(PRIVATE, budget, 1.0, context, noise_seed=1, labels=LABELS, classes=2)
+    steps = 200 if cls is Flow else 20  # the other starts close by
+    generator = make_generator(cls, cls.Params(**{**SMALL, "steps": steps}), DIM, 2)
+    generator.fit(whole.handle, PUBLIC, context)
+    made, labels = draw(generator, 1000, rng(), 2)
+    assert labels is not None
+    means = [float(made[labels == k, 0].mean()) for k in range(2)]
+    assert means == pytest.approx([-2, 2], abs=0.4)
+    copy = make_generator(cls, generator.params, DIM, 2)
+    copy.restore(generator.state())
+    assert torch.equal(draw(copy, 1000, rng(), 2)[0], made)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_with_labels_a_replay_finds_nothing_but_releases(cls: Any) -> None:
+    params = cls.Params(**{**SMALL, "steps": 8})
+    lanes = [ReplayLane(params, Budget(e, 1e-6), 1.0, 5) for e in (8.0, 1.0)]
+    verdict = replay(cls, lanes, PUBLIC, PRIVATE, labels=LABELS, classes=2, records=300)
+    assert verdict.verdict == "passed", verdict.reason

@@ -16,12 +16,22 @@ from torch import Tensor
 from dpbench import hookimpl
 from dpbench.api import Context, Params, PrivateGenerator
 from dpbench.generators.lane_prior import PriorParams, mixture_recipe
-from dpbench.generators.mixture import Mixture, MixtureRecipe, release_mixture
+from dpbench.generators.mixture import (
+    Mixture,
+    MixtureRecipe,
+    maximise,
+    public_radius,
+    release_mixture,
+)
+from dpbench.privacy.lanes import LaneSchedule, release_noise
+from dpbench_mixture.descent import descend
 
 if TYPE_CHECKING:
     from dpbench.privacy.handle import PrivateLatents
 
 __all__ = [
+    "DescentMixture",
+    "DescentParams",
     "GaussianGenerator",
     "GaussianParams",
     "MixtureGenerator",
@@ -45,6 +55,18 @@ class MixtureParams(Params):
     )
 
 
+class DescentParams(Params):
+    """Hyperparameters; the table ``[generators.mixture-sgd]`` sets them."""
+
+    components: int | None = Field(None, ge=1, description="Gaussians; automatic: by the budget")
+    steps: int = Field(40, ge=1, description="private gradients")
+    batch: int | None = Field(
+        None, ge=1, description="expected batch; automatic: 4,096, all records below ε = 0.5"
+    )
+    gaussian_share: float | None = Field(None, gt=0, lt=1, description="buys the first Gaussian")
+    descent_share: float | None = Field(None, gt=0, lt=1, description="buys the steps")
+
+
 class _Released(PrivateGenerator):
     """Samples a mixture that :meth:`fit` released; the trial's clip changes nothing.
 
@@ -55,10 +77,13 @@ class _Released(PrivateGenerator):
     version = "0.1.0"
     conditional = True
     cost = 2.0
-    params: MixtureParams | GaussianParams
+    params: MixtureParams | GaussianParams | DescentParams
 
     def __init__(
-        self, params: MixtureParams | GaussianParams, latent_dim: int, classes: int = 1
+        self,
+        params: MixtureParams | GaussianParams | DescentParams,
+        latent_dim: int,
+        classes: int = 1,
     ) -> None:
         super().__init__(params, latent_dim, classes)
         self.mixture = Mixture.standard(latent_dim)
@@ -123,8 +148,54 @@ class MixtureGenerator(_Released):
         return mixture_recipe(wanted, private, share=1.0)
 
 
+class DescentMixture(_Released):
+    """A mixture whose centres are learned by DP-SGD.
+
+    A Gaussian is released, its draws give centres, DP-SGD moves them, and the rest of the
+    budget releases weights, means and covariances around them, once.
+    """
+
+    name = "mixture-sgd"
+    label = "Mixture-SGD"
+    conditional = False
+    Params: ClassVar[type[Params]] = DescentParams
+    params: DescentParams
+
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Spend the budget on a Gaussian, on steps and on the mixture, in this order."""
+        public = public.to(context.device)
+        radius, heavy = public_radius(public), private.budget.epsilon < 3
+        first = self.params.gaussian_share or (0.3 if heavy else 0.05)
+        second = self.params.descent_share or (0.2 if heavy else 0.25)
+        one = MixtureRecipe(1, 0, 0, release_noise(private, first, 1))
+        base = release_mixture(private, public, one, f"{self.name}:start")
+        count = self.params.components or self._components(private)
+        schedule = self._schedule(private, second / (1 - first))
+        means = descend(private, base, count, schedule, f"{self.name}:descent")
+        weights = means.new_full((count,), 1 / count)
+        around = Mixture(weights, means, 0.75 * base.factors.repeat(count, 1, 1))
+        refinements = 1 if private.budget.private else 6
+        last = MixtureRecipe(count, 0, refinements, private.noise_multiplier(steps=refinements))
+        for turn in range(refinements):
+            around = maximise(private, around, last, radius, f"{self.name}:refine-{turn}")
+        self.mixture = around.to("cpu")
+
+    def _components(self, private: PrivateLatents) -> int:
+        """Half as many again as one step carries; no more than the mixture's own most."""
+        single = mixture_recipe(PriorParams(prior="mixture"), private, share=1.0).components
+        return max(single, min(40, round(1.5 * single)))
+
+    def _schedule(self, private: PrivateLatents, share: float) -> LaneSchedule:
+        tight = private.budget.epsilon < 0.5  # sampling gains nothing there
+        batch = self.params.batch or (private.size if tight else 4096)
+        steps, rate = self.params.steps, min(1.0, batch / private.size)
+        noise = private.noise_multiplier(rate, steps, share=share)
+        return LaneSchedule(rate, steps, private.clip, noise)
+
+
 @hookimpl
 def register_generators(register: Callable[[type[PrivateGenerator]], None]) -> None:
     """Called by dpbench once the package is installed."""
     register(GaussianGenerator)
     register(MixtureGenerator)
+    register(DescentMixture)

@@ -3,18 +3,26 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from dpbench_mixture import GaussianGenerator, MixtureGenerator, register_generators
+from dpbench_mixture import (
+    DescentMixture,
+    GaussianGenerator,
+    MixtureGenerator,
+    register_generators,
+)
 from torch import Tensor
 
 from dpbench.api import Context
+from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.privacy.session import PrivateSession
 
 DIM = 5
 BOTH = [GaussianGenerator, MixtureGenerator]
+ALL = [*BOTH, DescentMixture]
 
 
 def clusters(size: int, seed: int) -> Tensor:
@@ -57,7 +65,7 @@ def test_the_package_names_its_entry_point() -> None:
     assert module.register_generators is register_generators
     found: list[str] = []
     module.register_generators(lambda cls: found.append(cls.label))
-    assert found == ["Gaussian", "Mixture"]
+    assert found == ["Gaussian", "Mixture", "Mixture-SGD"]
 
 
 def test_without_noise_the_gaussian_has_the_moments_of_the_records() -> None:
@@ -67,7 +75,7 @@ def test_without_noise_the_gaussian_has_the_moments_of_the_records() -> None:
     torch.testing.assert_close(torch.cov(made.T), torch.cov(PRIVATE.T), rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 @pytest.mark.parametrize("epsilon", [0.2, 1.0, 10.0])
 def test_all_of_the_budget_goes_to_the_release(cls: Any, epsilon: float) -> None:
     _, private = fitted(cls, epsilon)
@@ -82,6 +90,20 @@ def test_a_gaussian_is_one_release_and_a_mixture_as_many_as_its_rounds_say() -> 
         assert len(private.ledger.mechanisms) == rounds + 2
 
 
+def test_the_centres_take_steps_of_dp_sgd_between_two_releases() -> None:
+    _, private = fitted(DescentMixture, 1.0, components=3, steps=7, batch=600)
+    names = [mechanism.name.partition(":")[2] for mechanism in private.ledger.mechanisms]
+    assert names == ["start:moments", "descent", "refine-0"]
+    steps = private.ledger.mechanisms[1]
+    assert (steps.count, steps.sampling_rate, steps.sensitivity) == (7, 0.1, private.clip)
+
+
+def test_steps_move_centres_that_one_round_leaves_between_clusters() -> None:
+    few = distance(fitted(DescentMixture, math.inf, components=2, steps=1)[0].sample(5000, _rng(3)))
+    many = distance(fitted(DescentMixture, 3.0, components=2)[0].sample(5000, _rng(3)))
+    assert many < 0.1 > few
+
+
 def test_at_epsilon_one_both_beat_the_public_start_and_the_mixture_finds_the_clusters() -> None:
     start = distance(torch.randn(5000, DIM, generator=_rng(3)))
     gaussian = distance(fitted(GaussianGenerator, 1.0)[0].sample(5000, _rng(3)))
@@ -90,13 +112,13 @@ def test_at_epsilon_one_both_beat_the_public_start_and_the_mixture_finds_the_clu
     assert mixture < 0.7 * gaussian
 
 
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 def test_heavy_noise_still_gives_a_valid_distribution(cls: Any) -> None:
     made = fitted(cls, 0.01)[0].sample(100, _rng(2))
     assert torch.isfinite(made).all()
 
 
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 def test_trials_side_by_side_equal_each_alone(cls: Any) -> None:
     contexts = [Context(seed) for seed in (0, 1)]
     sessions = [
@@ -110,7 +132,7 @@ def test_trials_side_by_side_equal_each_alone(cls: Any) -> None:
         torch.testing.assert_close(generator.state(), alone.state())
 
 
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 def test_a_saved_state_samples_the_same(cls: Any) -> None:
     generator, _ = fitted(cls, 1.0)
     other = cls(cls.Params(), DIM)
@@ -119,10 +141,53 @@ def test_a_saved_state_samples_the_same(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
     budgets = (Budget(8.0, 1e-6), Budget(1.0, 1e-6))
     lanes = [ReplayLane(cls.Params(), budget, 1.0, 5) for budget in budgets[:count]]
     verdict = replay(cls, lanes, PUBLIC, PRIVATE, records=300)
     assert verdict.verdict == "passed", verdict.reason
     assert verdict.releases > 0
+
+
+LABELS = (PRIVATE[:, 0] > 0).long()
+
+
+def labelled(cls: Any, epsilon: float) -> tuple[Any, PrivateLatents]:
+    budget, context = Budget(epsilon, 1e-6), Context(0)
+    whole = PrivateSession(PRIVATE, budget, 1.0, context, noise_seed=9, labels=LABELS, classes=2)
+    generator = make_generator(cls, cls.Params(), DIM, 2)
+    generator.fit(whole.handle, PUBLIC, context)
+    return generator, whole.handle
+
+
+def test_without_noise_each_class_has_the_moments_that_numpy_finds() -> None:
+    generator, _ = labelled(GaussianGenerator, math.inf)
+    made, labels = draw(generator, 100_000, _rng(2), 2)
+    assert labels is not None
+    for number in range(2):
+        own, records = made[labels == number].numpy(), PRIVATE[LABELS.eq(number)].numpy()
+        np.testing.assert_allclose(own.mean(0), records.mean(0), atol=0.05)
+        np.testing.assert_allclose(np.cov(own.T), np.cov(records.T), atol=0.1)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_classes_are_released_for_the_price_of_one(cls: Any) -> None:
+    _, private = labelled(cls, 1.0)
+    assert 0.98 <= private.spent.epsilon <= 1.0
+    assert {entry.classes for entry in private.ledger.mechanisms} == {2}
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_a_saved_state_samples_the_same_of_every_class(cls: Any) -> None:
+    generator, _ = labelled(cls, 1.0)
+    other = make_generator(cls, cls.Params(), DIM, 2)
+    other.restore(generator.state())
+    assert torch.equal(draw(generator, 9, _rng(4), 2)[0], draw(other, 9, _rng(4), 2)[0])
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_with_labels_a_replay_finds_nothing_but_releases(cls: Any) -> None:
+    lanes = [ReplayLane(cls.Params(), Budget(e, 1e-6), 1.0, 5) for e in (8.0, 1.0)]
+    verdict = replay(cls, lanes, PUBLIC, PRIVATE, labels=LABELS, classes=2, records=300)
+    assert verdict.verdict == "passed", verdict.reason

@@ -1,0 +1,103 @@
+"""``dpbench clean``: remove rows and artifacts that are no longer wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dpbench.cli.options import runs_option
+
+if TYPE_CHECKING:
+    from dpbench.results import Result
+
+__all__ = ["command"]
+
+
+@click.command("clean", short_help="Remove rows and artifacts that are no longer wanted.")
+@runs_option
+@click.option("--method", "methods", multiple=True, help="Rows of this method; a glob.")
+@click.option("--grid", "grids", multiple=True, help="Rows that only this grid mentioned.")
+@click.option("--made-with", "plugins", multiple=True, metavar="PLUGIN", help="Rows made with it.")
+@click.option("--uninstalled", is_flag=True, help="Rows of plugins that are not installed.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only older rows.")
+@click.option("--unreachable", is_flag=True, help="Artifacts that no row stands on.")
+@click.option(
+    "--published",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboard/results.csv"),
+    show_default=True,
+    help="Keep what this table refers to.",
+)
+@click.option("--even-published", is_flag=True, help="Do not keep it.")
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+def command(
+    runs: Path,
+    methods: tuple[str, ...],
+    grids: tuple[str, ...],
+    plugins: tuple[str, ...],
+    uninstalled: bool,
+    older_than: float | None,
+    unreachable: bool,
+    published: Path,
+    even_published: bool,
+    dry_run: bool,
+) -> None:
+    """Remove the rows that all given options choose, and the artifacts that only they need.
+
+    What a committed leaderboard refers to stays, unless told otherwise.
+    """
+    from dpbench.runner.directory import RunDirectory
+    from dpbench.upkeep.clean import published_keys, remove, select
+
+    narrowed = bool(methods or grids or plugins or uninstalled or older_than is not None)
+    if not narrowed and not unreachable:
+        raise click.UsageError(
+            "say what should go: --method, --grid, --made-with, --uninstalled, --older-than or "
+            "--unreachable"
+        )
+    directory = RunDirectory(runs)
+    found = select(
+        directory,
+        lambda row: narrowed and _chosen(row, methods, grids, plugins, uninstalled),
+        older_than=older_than,
+        unreachable=unreachable,
+        published=frozenset() if even_published else published_keys(published),
+    )
+    if not dry_run:
+        remove(directory, found)
+    done = "would remove" if dry_run else "removed"
+    click.echo(
+        f"{done} {len(found.rows)} rows and {len(found.artifacts)} artifacts, "
+        f"{found.size / 1024**2:.1f} MiB"
+    )
+    if found.kept:
+        click.echo(f"kept {found.kept} rows that {published} refers to (--even-published)")
+
+
+def _chosen(
+    row: Result,
+    methods: tuple[str, ...],
+    grids: tuple[str, ...],
+    plugins: tuple[str, ...],
+    uninstalled: bool,
+) -> bool:
+    from fnmatch import fnmatchcase
+
+    parts = {row.public, row.extractor, row.generator} - {None}
+    return (
+        (not methods or any(fnmatchcase(row.method, pattern) for pattern in methods))
+        and (not grids or (bool(row.grids) and set(row.grids) <= set(grids)))
+        and (not plugins or not parts.isdisjoint(plugins))
+        and (not uninstalled or _is_uninstalled(row))
+    )
+
+
+def _is_uninstalled(row: Result) -> bool:
+    from dpbench.planning.config import load_config
+    from dpbench.plugins import registry
+
+    config = load_config(None, registry())
+    parts = {"public": row.public, "extractors": row.extractor, "generators": row.generator}
+    return any(name and name not in config.names(section) for section, name in parts.items())

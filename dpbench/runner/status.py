@@ -1,0 +1,142 @@
+"""Where a run stands, kept beside its results for whoever looks from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dpbench.results.reading import Unreadable, read_json
+from dpbench.runner.scheduler import Progress
+from dpbench.store import StoreNotWritable, write_json
+
+__all__ = ["STATUS", "Reporter", "Standing", "read_standing", "sizes"]
+
+STATUS = "status.json"
+#: Seconds between two reports, and after which a run that is silent has stopped.
+EVERY, SILENT = 1.0, 60.0
+
+
+class StageCount(BaseModel):
+    """Artifacts of one stage."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    done: int
+    failed: int
+    running: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.total - self.done - self.failed
+
+
+class Standing(BaseModel):
+    """What a run says of itself.
+
+    Attributes:
+        started, updated: seconds since the epoch.
+        stages: artifacts by stage.
+        running: the fraction done of each task at work, by its title.
+        failures: a line for each task that failed, at most :data:`MOST`.
+        seconds_left: an estimate; ``None`` at first.
+        ended: the run came to its end, with failures or without.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    command: str
+    pid: int
+    host: str
+    started: float
+    updated: float
+    stages: dict[str, StageCount]
+    running: dict[str, float] = {}
+    failures: list[str] = []
+    seconds_left: float | None = None
+    ended: bool = False
+
+    @property
+    def silent(self) -> float | None:
+        """For how long a run has said nothing that should have; ``None`` if it is well."""
+        silence = time.time() - self.updated
+        return silence if not self.ended and silence > SILENT else None
+
+
+#: Failures that are kept.
+MOST = 20
+
+
+class Reporter:
+    """Writes where a run stands, at most once a second; what cannot be written costs nothing."""
+
+    def __init__(self, runs: Path, command: str) -> None:
+        self._path, self._command = runs / STATUS, command
+        self._started, self._last = time.time(), 0.0
+
+    def __call__(self, progress: Progress, ended: bool = False) -> None:
+        """Write ``progress``, unless that was done a moment ago."""
+        now = time.time()
+        if now - self._last < EVERY and not ended:
+            return
+        self._last = now
+        try:
+            write_json(self._path, self._standing(progress, now, ended).model_dump())
+        except StoreNotWritable:
+            return
+
+    def _standing(self, progress: Progress, now: float, ended: bool) -> Standing:
+        at_work = [progress.jobs[job_id].task.stage for job_id in progress.running]
+        counts = {
+            stage: StageCount(
+                total=c.total, done=c.done, failed=c.failed, running=at_work.count(stage)
+            )
+            for stage, c in progress.counts().items()
+        }
+        failed = [f"{progress.jobs[j].title}: {reason}" for j, reason in progress.failed.items()]
+        return Standing(
+            command=self._command,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started=self._started,
+            updated=now,
+            stages=counts,
+            running={progress.jobs[j].title: part for j, part in progress.running.items()},
+            failures=failed[:MOST],
+            seconds_left=None if ended else progress.seconds_left(),
+            ended=ended,
+        )
+
+
+def read_standing(runs: Path) -> Standing | None:
+    """Return what the last run under ``runs`` said; ``None`` where there was none."""
+    try:
+        return Standing.model_validate(read_json(runs / STATUS))
+    except (Unreadable, ValidationError):
+        return None
+
+
+def sizes(runs: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield stage, number and bytes of the artifacts in a store, largest first."""
+    root = runs / "artifacts"
+    stages = [p for p in root.iterdir() if p.is_dir() and p.name != "tmp"] if root.exists() else []
+    found = [(stage.name, *_size(stage)) for stage in stages]
+    yield from sorted(found, key=lambda row: -row[2])
+
+
+def _size(stage: Path) -> tuple[int, int]:
+    """Count artifacts and bytes; what is removed meanwhile is nothing."""
+    count, total = 0, 0
+    for directory, _, names in os.walk(stage):
+        count += "meta.json" in names
+        for name in names:
+            try:
+                total += os.stat(os.path.join(directory, name)).st_size  # noqa: PTH116, PTH118
+            except OSError:
+                continue
+    return count, total

@@ -1,0 +1,121 @@
+"""Whether a trial comes out the same, to the last bit, when it is run again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dpbench.api import Executor
+from dpbench.errors import DpbenchError
+from dpbench.planning.again import request_again
+from dpbench.planning.config import Config
+from dpbench.planning.plan import Options
+from dpbench.results import Result
+from dpbench.runner.directory import RunDirectory
+from dpbench.runner.execute import execute
+from dpbench.runner.prepare import Prepared, prepare
+from dpbench.store import Artifact, ArtifactId, CorruptArtifact, Store
+
+__all__ = ["Difference", "reproduce"]
+
+MakeExecutor = Callable[[Config, RunDirectory], Executor]
+#: What a trial is made again from, unless all of it is.
+GIVEN = ("public", "latents", "evaluator", "references")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where what came out differs from what was kept."""
+
+    where: str
+    what: str
+
+
+def reproduce(
+    config: Config,
+    chosen: Result,
+    directory: RunDirectory,
+    make_executor: MakeExecutor,
+    *,
+    whole: bool = False,
+    notice: Callable[[str], None] = lambda _text: None,
+) -> list[Difference]:
+    """Run a trial again in a directory of its own and compare it to the last bit.
+
+    Args:
+        whole: make public model, latents and evaluator again, too.
+
+    Returns:
+        What differs; nothing if the trial was reproduced.
+
+    Raises:
+        DpbenchError: a release cannot be repeated; the configuration has no such
+            trial, or its code has changed since.
+    """
+    if chosen.secure:
+        raise DpbenchError("a release was drawn from a secret source: it cannot be repeated")
+    with tempfile.TemporaryDirectory(prefix="dpbench-reproduce-") as folder:
+        again = RunDirectory(Path(folder))
+        if not whole:
+            _bring(directory.store, again.store)
+        prepared = prepare(config, request_again(config, chosen), again, Options(controls=False))
+        _require_same(prepared, chosen)
+        notice(f"{len(prepared.plan.jobs)} jobs")
+        results = execute(prepared, make_executor(config, again))
+        made = next((r for r in results if r.identity_key == chosen.identity_key), None)
+        assert made is not None  # the plan has it
+        return [*_rows(chosen, made), *_artifacts(chosen, directory.store, again.store)]
+
+
+def _require_same(prepared: Prepared, chosen: Result) -> None:
+    """Refuse to compare what other code, data or hyperparameters make."""
+    planned = {row.trained for row in prepared.plan.rows if row.trial is not None}
+    if chosen.artifacts.get("generator") not in planned:
+        raise DpbenchError(
+            f"{chosen.method} is another trial by now: its code, data or configuration has changed "
+            "since it was run; install the version that made it, or name its --config"
+        )
+
+
+def _bring(source: Store, target: Store) -> None:
+    for stage in GIVEN:
+        if (source.root / stage).is_dir():
+            shutil.copytree(source.root / stage, target.root / stage)
+
+
+def _rows(before: Result, after: Result) -> Iterator[Difference]:
+    if before.status != after.status:
+        yield Difference("status", f"{before.status} was, {after.status} is ({after.reason})")
+    for name in sorted(before.metrics.keys() & after.metrics.keys()):
+        if before.metrics[name] != after.metrics[name]:
+            yield Difference(name, f"{before.metrics[name]!r} was, {after.metrics[name]!r} is")
+
+
+def _artifacts(chosen: Result, before: Store, after: Store) -> Iterator[Difference]:
+    for stage in ("public", "latents", "generator", "features"):
+        artifact = ArtifactId(stage, chosen.artifacts.get(stage, ""))
+        kept, made = _load(before, artifact), _load(after, artifact)
+        if kept is None or made is None:
+            continue
+        for name in sorted(kept.tensors.keys() | made.tensors.keys()):
+            a, b = kept.tensors.get(name), made.tensors.get(name)
+            if a is None or b is None or not torch.equal(a, b):
+                yield Difference(f"{stage} {name}", _gap(a, b))
+
+
+def _load(store: Store, artifact: ArtifactId) -> Artifact | None:
+    try:
+        return store.load(*artifact)
+    except CorruptArtifact:
+        return None
+
+
+def _gap(a: torch.Tensor | None, b: torch.Tensor | None) -> str:
+    if a is None or b is None or a.shape != b.shape:
+        return "is there once, or has another shape"
+    return f"differs by at most {(a.double() - b.double()).abs().max().item():.3g}"

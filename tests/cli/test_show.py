@@ -1,0 +1,116 @@
+"""``dpbench show`` and ``dpbench open`` as a user calls them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from leaderboard.artifacts import with_artifacts
+from leaderboard.fabricate import audit, grid, trial
+from PIL import Image
+
+from dpbench.cli.images import inline, protocol_of
+from dpbench.cli.main import cli
+from dpbench.results import load_results, save_result
+from dpbench.store import Store
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [*map(str, arguments)])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    store = Store(tmp_path / "artifacts")
+    rows = [trial(seed=s, fid=90.0 + s, audit=audit(2.0) if s else None) for s in range(3)]
+    for row in with_artifacts([*rows, trial(clip=2.0, fid=300.0)], store):
+        save_result(tmp_path, row.model_copy(update={"seconds": {"generator": 61.0}}))
+    return tmp_path
+
+
+def test_everything_of_a_trial_is_shown(runs: Path) -> None:
+    (runs / "logs").mkdir()
+    (runs / "logs" / "f0.txt").write_text("first\nit went well\n")
+    text = call("show", "ae-enc-GAN@10", "--runs", runs).output
+    assert "ae-enc-GAN at ε = 10, clip 1, seed 0" in text
+    assert re.search(
+        r"FID \(domain\): 91.0 \(95% [\d.]+ to [\d.]+, 3 seeds\); this seed 90.0", text
+    )
+    assert "ε claimed 10, accounted 9.95, with selection ∞" in text
+    assert "dp-sgd: 100 x noise multiplier 2" in text and "generator: 1 min 01 s" in text
+    assert "none yet: dpbench audit ae-enc-GAN" in text
+    assert "features: " in text and "it went well" in text
+    (picture,) = (runs / "samples").glob("*.png")
+    assert str(picture) in text
+    with Image.open(picture) as image:
+        assert image.size == (10 * 14 - 2, 2 * 14 - 2)
+
+
+@pytest.mark.parametrize("how", ["name", "key", "row"])
+def test_a_trial_is_found_by_name_key_and_row(runs: Path, how: str) -> None:
+    results = load_results(runs)
+    wanted = next(result for result in results if result.clip == 1.0 and result.seed == 1)
+    name = {"name": "AE-enc-gan@10", "key": wanted.key[:8], "row": results.index(wanted) + 1}[how]
+    more = ["--seed", 1] if how == "name" else []
+    assert "clip 1, seed 1" in call("show", name, "--runs", runs, *more).output
+    assert "clip 2, seed 0" in call("show", "ae-enc-GAN@10", "--clip", 2, "--runs", runs).output
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("ae-enc-GNA@10", "did you mean 'ae-enc-GAN@10'"), ("77", "there are 4 rows")],
+)
+def test_a_trial_that_is_not_there_is_one_line(runs: Path, name: str, said: str) -> None:
+    result = call("show", name, "--runs", runs)
+    assert result.exit_code == 2 and said in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_trial_without_artifacts_is_shown_without_samples(tmp_path: Path) -> None:
+    for row in grid(seeds=1):
+        save_result(tmp_path, row)
+    text = call("show", "wgan-VAE@inf", "--runs", tmp_path).output
+    assert "wgan-VAE at ε = ∞" in text and "no samples of wgan-VAE are kept" in text
+
+
+def test_terminals_are_told_apart() -> None:
+    assert protocol_of({"TERM": "xterm-kitty"}) == "kitty"
+    assert protocol_of({"TERM_PROGRAM": "iTerm.app"}) == "iterm"
+    assert protocol_of({"TERM": "foot"}) == "sixel"
+    assert protocol_of({"TERM": "xterm-256color"}) == "blocks"
+
+
+def test_pictures_in_a_terminal_keep_their_pixels() -> None:
+    pixels = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
+    (kitty,) = re.findall(r"\x1b_Ga=T,f=100,m=0;([^\x1b]*)\x1b\\", inline(pixels, "kitty", 80))
+    assert base64.b64decode(kitty).startswith(b"\x89PNG")
+    assert re.search(r"1337;File=inline=1;width=40px:[\w+/=]+\x07", inline(pixels, "iterm", 80))
+    sixel = inline(np.full((6, 4), 255, np.uint8), "sixel", 80)
+    assert sixel.startswith("\x1bPq#0;2;0;0;0#1;2;6;6;6") and sixel.count("#15!8~-") == 2
+    blocks = inline(pixels, "blocks", 80)
+    assert blocks.count("▀") == 6 * 20 and "38;2;0;0;0;48;2;20;20;20m▀" in blocks
+    assert max(line.count("▀") for line in inline(pixels, "blocks", 10).splitlines()) == 10
+
+
+def test_open_writes_the_page_where_results_are_newer(runs: Path) -> None:
+    page = runs / "leaderboard" / "index.html"
+    assert call("open", "--print", "--runs", runs).output.strip() == str(page)
+    before = page.stat().st_mtime_ns
+    call("open", "--print", "--runs", runs)
+    assert page.stat().st_mtime_ns == before
+    os.utime(page, (1, 1))
+    call("open", "--print", "--runs", runs)
+    assert page.stat().st_mtime_ns > before
+
+
+def test_open_without_a_browser_says_where_the_page_is(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.launch", lambda _page: 1)
+    result = call("open", "--runs", runs)
+    assert result.exit_code == 2 and "index.html yourself" in result.output

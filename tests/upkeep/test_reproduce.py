@@ -1,0 +1,69 @@
+"""A trial comes out the same, or what differs is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result as Invoked
+
+from dpbench.results import load_results, save_result
+
+Run = Callable[..., Invoked]
+TRIAL = "linear-look-MEAN@10"
+
+
+@pytest.fixture
+def run(dpbench: Run) -> Run:
+    assert dpbench("run", "--no-controls").exit_code == 0
+    return dpbench
+
+
+@pytest.mark.parametrize("more", [(), ("--whole",)])
+def test_a_trial_comes_out_the_same(run: Run, more: tuple[str, ...]) -> None:
+    done = run("reproduce", TRIAL, *more)
+    assert done.exit_code == 0, done.output
+    assert "the same to the last bit" in done.output
+
+
+def test_what_differs_is_told(run: Run) -> None:
+    (result,) = load_results(Path("runs"))
+    metrics = {**result.metrics, "fid": result.metrics["fid"] + 1e-9}
+    save_result(Path("runs"), result.model_copy(update={"metrics": metrics}))
+    done = run("reproduce", TRIAL)
+    assert done.exit_code == 1 and done.output.splitlines()[-1].startswith("fid: ")
+
+
+def test_another_configuration_makes_another_trial(run: Run) -> None:
+    done = run("reproduce", TRIAL, extra="[generators.mean]\nscale = 2.0\n")
+    assert done.exit_code == 2, done.output
+
+
+def test_a_release_cannot_be_repeated(run: Run) -> None:
+    (result,) = load_results(Path("runs"))
+    save_result(Path("runs"), result.model_copy(update={"secure": True}))
+    done = run("reproduce", TRIAL)
+    assert done.exit_code == 2 and "secret source" in done.output
+
+
+def test_logs_of_a_trial(run: Run) -> None:
+    (result,) = load_results(Path("runs"))
+    assert "printed anything" in run("logs", TRIAL).output
+    logs = Path("runs/logs")
+    logs.mkdir(exist_ok=True)
+    (logs / f"generator-{result.artifacts['generator']}.txt").write_text("step 100\n")
+    (logs / "generator-other.txt").write_text("not mine\n")
+    shown = run("logs", TRIAL)
+    assert "step 100" in shown.output and "not mine" not in shown.output
+
+
+def test_the_doctor_finds_what_is_wrong(run: Run) -> None:
+    well = run("doctor", "--format", "json")
+    assert well.exit_code == 0, well.output
+    subjects = {finding["subject"] for finding in json.loads(well.output)}
+    assert {"device", "memory", "disk for runs", "plugins", "Inception weights"} <= subjects
+    Path("benchmarks.toml").write_text("epsilonn = 1\n")
+    ill = run("doctor")
+    assert ill.exit_code == 1 and "epsilonn" in ill.output
