@@ -170,6 +170,8 @@ def _labelled(generated: View, references: References) -> tuple[LabelledImages, 
     if torch.equal(generated.images[:few], held_out.images[:few]):
         raise MetricUnavailable("these are the test images themselves")
     classes = torch.tensor(sorted(references.private_classes))
+    if not bool(torch.isin(generated.labels, classes).all()):
+        raise MetricUnavailable("some samples are labelled as classes that are not private")
     return (
         LabelledImages(generated.images, torch.searchsorted(classes, generated.labels)),
         LabelledImages(held_out.images, torch.searchsorted(classes, held_out.labels)),
