@@ -494,3 +494,48 @@ class OneNoiseForAll(Honest):
                 lambda z: z, clip=1.0, noise_multiplier=sigma, name=f"turn {turn}"
             )
         self.mean = total / private.size
+
+
+# Labels
+
+
+class ByClass(Honest):
+    """One mean for each class."""
+
+    conditional = True
+
+    def __init__(self, params, latent_dim, classes=1):
+        super().__init__(params, latent_dim)
+        self.classes = classes
+        self.mean = torch.zeros(classes, latent_dim)
+
+    def learn(self, private, public, context):
+        self.mean = self.sums(private) / private.size
+
+    def sums(self, private):
+        sigma = private.noise_multiplier()
+        return private.release_sum(
+            lambda z: z, clip=1.0, noise_multiplier=sigma, name="means", by_class=True
+        )
+
+    def sample(self, count, rng, labels=None):
+        labels = torch.zeros(count, dtype=torch.long) if labels is None else labels
+        return self.mean[labels] + 0.3 * torch.randn(count, self.latent_dim, generator=rng)
+
+
+class IgnoresLabels(ByClass):
+    def sample(self, count, rng, labels=None):
+        return super().sample(count, rng)
+
+
+class KeepsOneClass(ByClass):
+    def state(self):
+        return {"mean": self.mean[:1].expand_as(self.mean), "extra": self.extra}
+
+
+class CountsClasses(ByClass):
+    """Divides by how many records a class has."""
+
+    def learn(self, private, public, context):
+        counts = private._session.labels.clamp_min(0).bincount(minlength=private.classes)
+        self.mean = self.sums(private) / counts.clamp_min(1)[:, None]
