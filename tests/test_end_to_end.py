@@ -147,6 +147,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
 ) -> None:
     """SIGKILL with one trial trained and one in training; nothing finished is done again."""
     held = f'[generators.slow]\nplugin = "mean"\nfault = "waits"\nflag = "{tmp_path / "flag"}"\n'
+    held += "[evaluators.domain]\nepochs = 1\n"
     arguments = ["run", "--grid", "linear-look-MEAN", "--grid", "linear-look-slow", "--no-controls"]
     assert dpbench(*arguments, "--dry-run", extra=held).exit_code == 0  # writes benchmarks.toml
     runs = tmp_path / "runs"
@@ -155,6 +156,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
             [*COMMAND, *arguments, "--executor", "local", "--workers", "2"],
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ['PYTHONPATH']}"},  # this code
         )
     wait_for(lambda: len(finished(runs, "score")) == 2, process)
     workers = psutil.Process(process.pid).children(recursive=True)

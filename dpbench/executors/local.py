@@ -242,13 +242,17 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def _hear(running: _Running) -> Ended | None:
     """Read what a worker sent: the fraction done, and at last how the task ended."""
-    with contextlib.suppress(EOFError, OSError):
+    try:
         while running.worker.pipe.poll():
             message: float | Ended = running.worker.pipe.recv()
             if not isinstance(message, float):
                 return message
             running.fraction = message
             running.started = running.started or time.monotonic()
+    except (EOFError, OSError):  # it is dead: seen at the next look
+        pass
+    except Exception:  # a stranger wrote into the pipe: nothing more from there can be believed
+        running.worker.process.kill()
     return None
 
 
@@ -263,14 +267,17 @@ def _serve(pipe: Connection, place: Workplace, device: str) -> None:
     os.setpgid(0, 0)  # Ctrl-C is the run's to handle, and a group dies together
     _adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
+    lasting: list[str] = []
+    threads = threading.active_count()
+    while not lasting and threading.active_count() <= threads:  # else the next gets a fresh one
         try:
             job_id, task = pipe.recv()
         except EOFError:
             return
-        ended = execute(job_id, task, place, device, pipe.send)
+        ended = execute(job_id, task, place, device, pipe.send, lasting.extend)
         _end_children()
         pipe.send(ended)
+    os._exit(0)  # whatever a task left running, or registered for the end
 
 
 def _adopt_orphans() -> None:

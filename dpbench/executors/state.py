@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,10 @@ import torch
 __all__ = ["ProcessState", "seed_everything"]
 
 #: Where a patched function would reach every later task: these, and all of dpbench.
-PATCHABLE = ("torch", "torch.nn", "torch.nn.functional", "torch.linalg", "torch.optim", "numpy")
+PATCHABLE = (
+    "builtins", "math", "numpy", "numpy.linalg", "numpy.random", "torch", "torch.linalg",
+    "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.optim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,42 @@ def _determinism() -> tuple[bool, bool]:
     )
 
 
+def _backends() -> tuple[bool, ...]:
+    mkldnn: Any = torch.backends.mkldnn
+    cudnn: Any = torch.backends.cudnn
+    return mkldnn.enabled, cudnn.enabled, cudnn.benchmark, cudnn.deterministic
+
+
+def _set_backends(values: tuple[bool, ...]) -> None:
+    mkldnn: Any = torch.backends.mkldnn
+    cudnn: Any = torch.backends.cudnn
+    mkldnn.enabled, cudnn.enabled, cudnn.benchmark, cudnn.deterministic = values
+
+
+def _autocast() -> tuple[bool, ...]:
+    return tuple(map(torch.is_autocast_enabled, ("cpu", "cuda")))
+
+
+def _set_autocast(values: tuple[bool, ...]) -> None:
+    for device, value in zip(("cpu", "cuda"), values, strict=True):
+        torch.set_autocast_enabled(device, value)
+
+
+def _flushes_denormals() -> bool:
+    tiny = torch.tensor(1e-310, dtype=torch.float64, device="cpu")
+    return (tiny * 1).item() == 0.0
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _set_handlers(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not signal.getsignal(number):
+            signal.signal(number, handler)
+
+
 def _set_path(path: list[str]) -> None:
     sys.path[:] = path
 
@@ -66,6 +106,7 @@ SETTINGS = (
     _Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
     _Setting("default device", torch.get_default_device, _set_device),
     _Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
+    _Setting("inference mode", torch.is_inference_mode_enabled, lambda _: None),  # for good
     _Setting("gradients", torch.is_grad_enabled, torch.set_grad_enabled),
     _Setting(
         "deterministic algorithms",
@@ -74,10 +115,15 @@ SETTINGS = (
     ),
     _Setting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     _Setting("precision", _precisions, _set_precisions),
+    _Setting("backends", _backends, _set_backends),
+    _Setting("autocast", _autocast, _set_autocast),
+    _Setting("denormal numbers", _flushes_denormals, torch.set_flush_denormal),
     _Setting("numpy's errors", np.geterr, lambda value: np.seterr(**value)),
     _Setting("working directory", os.getcwd, os.chdir),
     _Setting("environment", lambda: dict(os.environ), _set_environment),
     _Setting("import path", lambda: list(sys.path), _set_path),
+    _Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Setting("signal handlers", _handlers, _set_handlers),
 )
 
 
@@ -132,7 +178,8 @@ def _differs(setting: _Setting, value: Any) -> bool:
 def _owners() -> list[Any]:
     ours = [name for name in sys.modules if name.partition(".")[0] == "dpbench"]
     found = [sys.modules.get(name) for name in (*PATCHABLE, *ours)]
-    return [*(module for module in found if module is not None), torch.Tensor]
+    modules = [value for value in vars(torch.nn).values() if isinstance(value, type)]
+    return [*(module for module in found if module is not None), *modules, torch.Tensor]
 
 
 def seed_everything(seed: int | None) -> None:

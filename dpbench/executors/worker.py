@@ -11,7 +11,7 @@ from typing import TextIO
 import torch
 
 from dpbench.api import Context, Workplace
-from dpbench.errors import DpbenchError, one_line
+from dpbench.errors import DpbenchError, told
 from dpbench.executors.log import log_path, printed_to
 from dpbench.executors.state import ProcessState, seed_everything
 from dpbench.stages import Task
@@ -30,6 +30,7 @@ def execute(
     place: Workplace,
     device: str,
     on_progress: Callable[[float], None] = lambda _fraction: None,
+    on_lasting: Callable[[list[str]], None] = lambda _names: None,
 ) -> Ended:
     """Run one task; whatever it raises, prints or changes stays its own.
 
@@ -39,6 +40,8 @@ def execute(
         place: the store, the logs and the number of threads.
         device: where tensors should live.
         on_progress: receives the fraction done, at once and then a few times a second.
+        on_lasting: receives the names of what the task changed of its process and cannot
+            be put back: the next task should have another.
     """
     torch.set_num_threads(place.threads)
     state = ProcessState()
@@ -52,7 +55,11 @@ def execute(
                 os._exit(0)
             changed = state.restore()
             if changed:
+                lasting = state.restore()
+                on_lasting(lasting)
                 print(f"the task changed, and the worker put back: {', '.join(changed)}")
+                if lasting:
+                    print(f"not to be put back, so that this process ends: {', '.join(lasting)}")
 
 
 def _attempt(
@@ -66,15 +73,18 @@ def _attempt(
     context = Context(seed=task.seed, device=device, on_progress=_sometimes(on_progress))
     try:
         _require_unmixed(task, store)
-        return task.run(store, context), None
+        failures = task.run(store, context)
+        for key, reason in failures.items():
+            print(f"{key}: {reason}", file=output)
+        return failures, None
     except DpbenchError as error:
-        return {}, one_line(error)
+        print(told(error), file=output)
+        return {}, told(error)
     except MemoryError:
         return {}, "out of memory: use fewer workers (--workers) or smaller batches"
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         traceback.print_exc(file=output)
-        reason = one_line(error)
-        return {}, f"{type(error).__name__}: {reason} (traceback in {output.name})"
+        return {}, f"{told(error)} (traceback in {output.name})"
 
 
 def _require_unmixed(task: Task, store: Store) -> None:
@@ -94,6 +104,6 @@ def _sometimes(on_progress: Callable[[float], None]) -> Callable[[float], None]:
         now = time.monotonic()
         if now - last >= REPORT_EVERY:
             last = now
-            on_progress(fraction)
+            on_progress(min(1.0, max(0.0, float(fraction))))  # a plugin may report anything
 
     return report

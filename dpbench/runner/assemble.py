@@ -25,6 +25,10 @@ MIXED = (
 )
 
 
+#: In place of what a plugin said that saw private images.
+WITHHELD = "the reason is in the run's logs alone: in secure mode it may quote private images"
+
+
 def assemble(
     row: Row,
     store: Store,
@@ -52,7 +56,7 @@ def assemble(
     trained: dict[str, Any] = {}
     if trial is not None:
         trained = _with_earlier(_meta(store, "generator", row.trained or ""), earlier)
-        fields |= _trial_fields(trial, trained, _replay(row, store, progress))
+        fields |= _trial_fields(trial, trained, _replay(row, store, progress, secure))
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
     protocol: dict[str, Any] = {}
@@ -60,6 +64,8 @@ def assemble(
     for name, key in row.scores.items():
         meta = _meta(store, "score", key)
         if not meta:
+            loss = progress.lost.get(ArtifactId("score", key))
+            unavailable |= {name: loss.reason} if loss else {}
             continue
         protocol = meta["protocol"]
         weights.add(protocol["weights_sha256"])
@@ -70,10 +76,11 @@ def assemble(
     if len(weights) > 1:
         status, reason, metrics = "failed", MIXED, {}
     if status == "ok" and unavailable and not metrics:
-        status, reason = (
-            "failed",
-            f"no figure could be computed: {next(iter(unavailable.values()))}",
-        )
+        first = next(iter(unavailable.values()))
+        status, reason = "failed", f"no figure could be computed: {first}"
+    if secure:
+        reason = WITHHELD if status in ("failed", "skipped") else reason
+        unavailable = dict.fromkeys(unavailable, WITHHELD)
     return Result(
         **fields,
         secure=secure,
@@ -85,15 +92,20 @@ def assemble(
     )
 
 
-def _replay(row: Row, store: Store, progress: Progress) -> ReplayVerdict | None:
+def _replay(row: Row, store: Store, progress: Progress, secure: bool) -> ReplayVerdict | None:
     """Return the verdict on the company that a row's trial trains in."""
     if row.replay is None:
         return None
     loss = progress.lost.get(ArtifactId("replay", row.replay))
     if loss is not None:
-        return ReplayVerdict(verdict="not-replayed", reason=loss.reason)
+        reason = WITHHELD if secure else loss.reason
+        return ReplayVerdict(verdict="not-replayed", reason=reason)
     meta = _meta(store, "replay", row.replay)
-    return ReplayVerdict.model_validate(meta["verdict"]) if meta else None
+    if not meta:
+        return None
+    found = ReplayVerdict.model_validate(meta["verdict"])
+    quotes = secure and found.verdict == "not-replayed"
+    return found.model_copy(update={"reason": WITHHELD}) if quotes else found
 
 
 def _with_earlier(trained: dict[str, Any], earlier: Sequence[Ledger]) -> dict[str, Any]:
@@ -138,6 +150,8 @@ def _status(
         return "diverged", "training reached NaN or infinity: lower the learning rate"
     needs = [artifact for artifact in row.needs if artifact.stage != "replay"]
     losses = [progress.lost[artifact] for artifact in needs if artifact in progress.lost]
+    if metrics:  # then a score that ended its process costs its own figures
+        losses = [loss for loss in losses if loss.origin.stage != "score"]
     for loss in losses:
         if loss.origin in needs:
             return "failed", loss.reason

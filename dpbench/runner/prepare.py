@@ -55,8 +55,9 @@ def prepare(
     directory: RunDirectory,
     options: Options,
     notice: Callable[[str], None] = lambda _text: None,
+    keep: bool = True,
 ) -> Prepared:
-    """Fetch the data and plan the run; writes nothing but the data itself.
+    """Fetch the data and plan the run; writes nothing but the data itself, if it is to ``keep``.
 
     Raises:
         DpbenchError: an unknown name, a bad value, unreachable data, delta >= 1/N,
@@ -65,7 +66,8 @@ def prepare(
     trials = plan_trials(config, request)
     if not trials:
         raise DpbenchError("no trial matches: widen --grid, or give epsilon and clip values")
-    directory.require_writable()
+    if keep:
+        directory.require_writable()
     options = with_weights(config, trials, options)
     data: dict[str, DataKeys] = {}
     for component in {trial.dataset.name: trial.dataset for trial in trials}.values():
@@ -73,7 +75,7 @@ def prepare(
         partition = load_dataset(config, component)
         keys = data[component.name] = DataKeys.of(partition)
         _require_small_delta(trials, component.name, len(partition.private))
-        if not all(directory.store.check(*part) for part in keys.parts()):
+        if keep and not all(directory.store.check(*part) for part in keys.parts()):
             with directory.lock():
                 save_partition(directory.store, keys, partition)
     plan = make_plan(config, trials, data, directory.store, options)

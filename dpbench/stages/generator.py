@@ -15,7 +15,7 @@ from torch import Tensor
 from dpbench import plugins
 from dpbench.api import Context, PrivateGenerator
 from dpbench.component import Component
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, told
 from dpbench.privacy.by_class import class_indices, draw, make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.replay.remembered import remembered
@@ -114,7 +114,7 @@ class GeneratorTask(Task):
                 artifact = _trained(self.generator, generator, session, seconds)
                 _add_snapshots(artifact, snapshots[lane.key])
             except DpbenchError as error:
-                failures[lane.key] = str(error)
+                failures[lane.key] = told(error)
             else:
                 store.save(self.stage, lane.key, artifact)
         return failures

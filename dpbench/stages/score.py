@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from dpbench import plugins
-from dpbench.api import Context, Evaluator, MetricUnavailable
+from dpbench.api import Context, Evaluator, Metric, MetricUnavailable
 from dpbench.component import Component
-from dpbench.errors import DpbenchError, one_line
+from dpbench.errors import told
 from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.privacy.by_class import draw
@@ -73,6 +73,12 @@ class ScoreTask(Task):
     def writes(self) -> Sequence[ArtifactId]:
         return [ArtifactId(self.stage, key) for _, key in self.metrics]
 
+    def split(self) -> Sequence[Task]:
+        """Return one task for each metric: one that ends its process costs its own figures."""
+        if len(self.metrics) == 1:
+            return ()
+        return [replace(self, metrics=(metric,)) for metric in self.metrics]
+
     def run(self, store: Store, context: Context) -> dict[str, str]:
         """Compute the metrics asked for; a metric that fails leaves its reason."""
         if self.trained and store.meta("generator", self.trained)["diverged"]:
@@ -127,18 +133,33 @@ def _measured(
     cls = plugins.registry().get("metric", component.plugin).cls
     try:
         metric = cls(cls.Params.model_validate(component.params))
-        values = metric.compute(view, references, context)
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise MetricUnavailable(f"{', '.join(bad)} is not a finite number")
-        if set(values) != set(cls.columns):
-            raise MetricUnavailable(f"returned {sorted(values)}, not {sorted(cls.columns)}")
-        picture = metric.picture(view, references)
+        values = _figures(metric, metric.compute(view, references, context))
+        picture = _checked(metric.picture(view, references))
     except BaseException as error:  # one metric's fault, SystemExit too, must not cost the others
-        kind = "" if isinstance(error, DpbenchError) else f"{type(error).__name__}: "
-        return Artifact({"unavailable": f"{kind}{one_line(error)}"})
-    found = {name: float(value) for name, value in values.items()}
-    return Artifact({"values": found}, {} if picture is None else {"picture": picture})
+        return Artifact({"unavailable": told(error)})
+    return Artifact({"values": values}, picture)
+
+
+def _figures(metric: Metric, returned: Any) -> dict[str, float]:
+    """Check what a metric returned."""
+    if not isinstance(returned, dict) or set(returned) != set(metric.columns):
+        got = sorted(map(str, returned)) if isinstance(returned, dict) else type(returned).__name__
+        raise MetricUnavailable(f"returned {got}, not {sorted(metric.columns)}")
+    values = {name: float(value) for name, value in returned.items()}
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise MetricUnavailable(f"{', '.join(bad)} is not a finite number")
+    return values
+
+
+def _checked(picture: Any) -> dict[str, Tensor]:
+    """Check the picture of a metric; it may have none."""
+    if picture is None:
+        return {}
+    is_image = isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.dim() == 3
+    if not is_image:
+        raise MetricUnavailable("its picture is no uint8 tensor [C, H, W]")
+    return {"picture": picture.detach().cpu()}
 
 
 def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Artifact) -> None:

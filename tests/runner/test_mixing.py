@@ -63,8 +63,8 @@ def test_scores_by_two_evaluators_are_never_in_one_row(
         delete("references")
     otherwise(monkeypatch)
     second, _ = run()
-    assert (second.status, second.metrics.get("fid")) == ("failed", None)
-    assert "run the same command again" in (second.reason or "")
+    assert "fid" not in second.metrics
+    assert "run the same command again" in (second.reason or second.unavailable["fid"])
     third, stages = run()
     assert third.status == "ok"
     assert "score" in stages and "generator" not in stages
@@ -86,7 +86,7 @@ def test_a_generator_is_never_decoded_by_a_model_that_it_was_not_trained_on(
 
     monkeypatch.setattr(fake_plugins.LinearModel, "fit", fits)
     second, stages = run()
-    assert stages == ["public", "score"]
+    assert set(stages) == {"public", "score"}
     assert second.status == "failed"
     assert "was made of another public/" in (second.reason or "")
     third, stages = run()
