@@ -57,9 +57,7 @@ def labelled_state_survives(subject: GeneratorSubject) -> None:
 
 @checking("generator")
 def replays_with_labels(subject: GeneratorSubject) -> Figures:
-    """With labels, too, all that leaves a fit follows from its recorded releases."""
-    if not subject.cls.conditional:
-        raise NotRun("it is not conditional: the harness trains it class by class")
+    """Labels leave a fit by its releases alone, and a record joins the sums of one class."""
     if _labelled(subject).session.ledger.trust == "self-declared":
         raise NotRun("it asks for the latents themselves and adds its own noise")
     found = replay(

@@ -70,7 +70,10 @@ TABLE: list[tuple[type[PrivateGenerator], str, str]] = [
     (bugs.OneNoiseForAll, "replays", "noise"),  # RP: noise used again
     (bugs.IgnoresLabels, "samples-follow-their-labels", "two classes"),
     (bugs.KeepsOneClass, "labelled-state-survives", "class 1"),
-    (bugs.CountsClasses, "replays-with-labels", "mean"),  # JP: private metadata
+    (bugs.OneLatentAClass, "samples-follow-their-labels", "shape"),
+    (bugs.BuysEachClass, "samples-follow-their-labels", "spent epsilon"),
+    (bugs.CountsClasses, "replays-with-labels", "state"),  # JP: private metadata
+    (bugs.DividesByClasses, "replays-with-labels", "mean"),
 ]
 ON_CUDA = "computes-where-it-is-told"
 
@@ -100,7 +103,7 @@ def test_every_check_has_a_bug() -> None:
     assert caught == {each.name for each in CHECKS["generator"]}
 
 
-@pytest.mark.parametrize("cls", [bugs.Honest, bugs.HonestDeclared, bugs.ByClass])
+@pytest.mark.parametrize("cls", [bugs.Honest, bugs.HonestByClass, bugs.HonestDeclared])
 def test_honest_generators_raise_no_alarm(cls: type[PrivateGenerator]) -> None:
     report = check(cls)
     assert report.ok, str(report)
