@@ -19,7 +19,7 @@ GAP = 18.0
 
 @dataclass(frozen=True)
 class Dot:
-    """A figure of the row ``name``, of one of the kinds that the plot's key names, if it has any."""
+    """A figure of the row ``name``; ``kind`` is a number of the plot's key, where it has one."""
 
     name: str
     value: float
