@@ -18,7 +18,7 @@ from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
 from dpbench.cli.strip import strip
-from dpbench.leaderboard.words import duration
+from dpbench.leaderboard.words import duration, significant
 from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.prepare import Prepared
@@ -115,7 +115,10 @@ class LiveView:
         if self._store and (self._shown is None or self._shown[0] != key):
             self._shown = key, strip(self._store, key, self.console.width)
         if self._shown and self._shown[1]:
-            yield Text(f"samples of {row['method']} at ε = {row['epsilon']}", style="dim")
+            yield Text(
+                f"samples of {row['method']} at ε = {significant(float(row['epsilon'] or 'inf'))}",
+                style="dim",
+            )
             yield self._shown[1]
 
     def _table(self, progress: Progress) -> Table:

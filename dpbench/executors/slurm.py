@@ -7,7 +7,10 @@ what it returns is a file again. What is ready at once goes out as one job array
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 import shutil
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,6 +27,8 @@ __all__ = ["SlurmExecutor", "SlurmParams", "SlurmUnavailable"]
 
 #: States of a job that its machine, or the cluster's policy, is to blame for.
 NOT_ITS_FAULT = ("NODE_FAIL", "PREEMPTED", "REQUEUED", "REVOKED", "SUSPENDED", "BOOT_FAIL")
+#: Seconds between two looks at the queue.
+ASK_EVERY = 5.0
 #: Where submitit keeps what it writes, below the store.
 FOLDER = "slurm"
 
@@ -63,6 +68,51 @@ class SlurmParams(Params):
     cluster: str = "slurm"
 
 
+class NoQueue:
+    """What is known of jobs where submitit knows it all."""
+
+    def holds(self, job: Any) -> bool:
+        """Say whether a job may still run."""
+        return True
+
+    def state(self, job: Any) -> str:
+        """Return what became of a job, in SLURM's words."""
+        return str(job.state).upper()
+
+
+class Queue(NoQueue):
+    """What `squeue` and `scontrol` say: they need no accounting, which many clusters lack."""
+
+    def __init__(self) -> None:
+        self._asked = -math.inf
+        self._listed: set[str] | None = None
+        self._first_seen: dict[str, float] = {}
+
+    def holds(self, job: Any) -> bool:
+        now = time.monotonic()
+        if now - self._asked > ASK_EVERY:
+            self._asked = now
+            told = _told("squeue", "--me", "--noheader", "--array", "--format=%i")
+            self._listed = None if told is None else set(told.split())
+        # A job that was just submitted may be listed only by the next look.
+        young = now - self._first_seen.setdefault(job.job_id, now) < 2 * ASK_EVERY
+        return self._listed is None or young or job.job_id in self._listed
+
+    def state(self, job: Any) -> str:
+        told = _told("scontrol", "show", "job", job.job_id, "--oneliner") or ""
+        found = re.search(r"JobState=(\w+)", told)
+        return found.group(1) if found else "UNKNOWN"
+
+
+def _told(*command: str) -> str | None:
+    """Return what a command prints; ``None`` where it fails, as a busy cluster's do."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
 class SlurmExecutor(RemoteExecutor):
     """Job arrays of a SLURM cluster, submitted from a machine that has `sbatch`.
 
@@ -95,6 +145,7 @@ class SlurmExecutor(RemoteExecutor):
         self._waiting: dict[str, Order] = {}
         self._jobs: dict[str, Any] = {}
         self._submitter: Any = None
+        self._queue = Queue() if params.cluster == "slurm" else NoQueue()
 
     def __enter__(self) -> Self:
         import submitit
@@ -148,10 +199,14 @@ class SlurmExecutor(RemoteExecutor):
         self._submit_waiting()
         deadline = time.monotonic() + seconds
         while True:
-            done = {handle for handle in handles if self._jobs[handle].done()}
+            done = {handle for handle in handles if self._ended(self._jobs[handle])}
             if done or time.monotonic() >= deadline:
                 return done
             time.sleep(min(0.2, max(deadline - time.monotonic(), 0)))
+
+    def _ended(self, job: Any) -> bool:
+        """Say whether a job ended; submitit alone cannot on clusters that keep no accounts."""
+        return job.paths.result_pickle.exists() or job.done() or not self._queue.holds(job)
 
     def _submit_waiting(self) -> None:
         """Submit what was launched since, as arrays of at most ``array`` tasks."""
@@ -176,10 +231,12 @@ class SlurmExecutor(RemoteExecutor):
 
         job = self._jobs.pop(handle)
         try:
+            if not job.paths.result_pickle.exists():
+                raise UncompletedJobError(f"{job.job_id} left nothing")
             ended: Ended = job.result()
             return ended
         except (UncompletedJobError, FailedJobError) as problem:
-            state = str(job.state).upper()
+            state = self._queue.state(job)
             if state.startswith(NOT_ITS_FAULT):
                 raise NodeDied from problem
             if state.startswith("TIMEOUT"):

@@ -5,13 +5,16 @@ A made-up cluster answers in the fast tests; submitit's local one runs processes
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import psutil
@@ -40,7 +43,13 @@ class Job:
 
     def __init__(self, fate: Any) -> None:
         self.fate = fate
+        self.job_id = "1"
         self.cancelled = False
+
+    @property
+    def paths(self) -> Any:
+        left = not isinstance(self.fate, str) or self.fate == "FAILED"
+        return SimpleNamespace(result_pickle=Path(__file__) if left else Path("/nowhere"))
 
     @property
     def state(self) -> str:
@@ -156,13 +165,15 @@ def test_leaving_cancels_what_runs(start: Start) -> None:
     assert [job.cancelled for job in cluster.jobs] == [True]
 
 
-def test_a_cluster_that_takes_nothing_ends_the_run_in_one_line(start: Start) -> None:
+def test_a_cluster_that_takes_nothing_ends_the_run_in_one_line(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster = Cluster()
 
     def refuse(*_: Any) -> list[Job]:
         raise RuntimeError("sbatch: error: invalid partition specified: gpu")
 
-    cluster.map_array = refuse  # type: ignore[method-assign]
+    monkeypatch.setattr(cluster, "map_array", refuse)
     with start(cluster) as executor:
         executor.submit("job", TASK)
         with pytest.raises(DpbenchError, match="invalid partition"):
@@ -194,15 +205,15 @@ seeds = [0, 1]
 """
 
 
-def kill_some(share: float, stop: threading.Event, rng: random.Random) -> None:
-    """Kill a share of the processes that do tasks, each some time after it started."""
+def kill_some(stop: threading.Event, rng: random.Random) -> None:
+    """Kill a third of the first processes that do tasks, each some time after it started."""
     seen: set[int] = set()
     while not stop.wait(0.2):
-        for process in psutil.Process().children(recursive=True):
-            if process.pid in seen or "submitit" not in " ".join(_line(process)):
+        for process in psutil.process_iter():
+            if process.pid in seen or "submitit.core._submit" not in _line(process):
                 continue
             seen.add(process.pid)
-            if rng.random() < share:
+            if len(seen) % 3 == 1 and len(seen) < 10:
                 threading.Timer(rng.uniform(1, 6), _kill, [process.pid]).start()
 
 
@@ -214,10 +225,8 @@ def _line(process: psutil.Process) -> list[str]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.mark.slow
@@ -225,8 +234,17 @@ def _kill(pid: int) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        "local",
+        pytest.param(
+            "slurm", marks=pytest.mark.skipif(not shutil.which("sbatch"), reason="no SLURM here")
+        ),
+    ],
+)
 def test_with_processes_killed_the_results_are_the_same(
-    prepare: Callable[..., Prepared], tmp_path: Path
+    prepare: Callable[..., Prepared], tmp_path: Path, cluster: str
 ) -> None:
     def run(name: str, **options: Any) -> list[Result]:
         prepared = prepare(SWEEP, grids=("sweep",))
@@ -237,10 +255,10 @@ def test_with_processes_killed_the_results_are_the_same(
 
     expected = run("local", workers=2)
     stop = threading.Event()
-    killer = threading.Thread(target=kill_some, args=(0.3, stop, random.Random(0)), daemon=True)
+    killer = threading.Thread(target=kill_some, args=(stop, random.Random(0)), daemon=True)
     killer.start()
     try:
-        found = run("slurm", cluster="local", workers=2)
+        found = run("slurm", cluster=cluster, workers=4, memory_gib=2)
     finally:
         stop.set()
     assert [(r.identity_key, r.status, r.metrics) for r in found] == [
