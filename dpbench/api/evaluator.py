@@ -41,6 +41,8 @@ class Evaluator(Plugin, ABC):
         batch_size: images per forward pass; fixed, since features shift
             slightly with it.
         network: what :meth:`to` moves, in evaluation mode.
+        test_accuracy: of one that is trained: the share of test images that it labels
+            correctly. Where it is set and near chance, the harness refuses the evaluator.
     """
 
     kind = "evaluator"
@@ -49,6 +51,7 @@ class Evaluator(Plugin, ABC):
     classes: int
     batch_size: int
     network: nn.Module
+    test_accuracy: float
     device: torch.device = torch.device("cpu")
 
     def __init__(self, params: Any) -> None:

@@ -10,13 +10,13 @@ from rich.console import Console
 from dpbench.api import Executor
 from dpbench.cli.console import command_line
 from dpbench.cli.interrupt import Interrupts
-from dpbench.cli.live import LiveView
+from dpbench.cli.live import LiveView, say
 from dpbench.leaderboard import Leaderboard, load
 from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared
-from dpbench.runner.scheduler import Progress
+from dpbench.runner.scheduler import Progress, warnings_of
 from dpbench.runner.status import Reporter
 
 __all__ = ["carry_out", "exit_code"]
@@ -48,6 +48,9 @@ def carry_out(
             last = progress
             report(progress)
             view.update(progress, job)
+            if job is not None and job.id in progress.done:
+                for warning in warnings_of(job, prepared.store):
+                    say(console, f"warning: {job.title}: {warning}")
             interrupts.check()
 
         with directory.lock(prepared.patience):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,14 +75,16 @@ def _pair(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _quiet() -> Any:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep what a plugin prints from the table."""
-    import os
+    import tempfile
     from pathlib import Path
 
     from dpbench.executors.log import printed_to
 
-    return printed_to(Path(os.devnull))
+    with tempfile.TemporaryDirectory() as folder, printed_to(Path(folder) / "printed.txt"):
+        yield
 
 
 def _record(entry: Registered, report: Report) -> dict[str, Any]:

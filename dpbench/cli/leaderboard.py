@@ -10,7 +10,6 @@ from dpbench.cli.options import method_option, runs_option
 
 __all__ = ["command"]
 
-HINT = "more: --detail, --by clip|seed|AXIS; one trial: dpbench show METHOD@ε; page: dpbench open"
 FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 
 
@@ -64,7 +63,7 @@ def command(
     """Print methods by ε on one screen, best first; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.live import HINT, say
     from dpbench.leaderboard import (
         View,
         load,
@@ -81,7 +80,7 @@ def command(
         in_full = by or ("method" if detail else None)
         print_leaderboard(board, console, in_full, view, width, quiet)
         if not (in_full or quiet):
-            say(console, HINT)
+            say(console, f"page: dpbench open; {HINT}")
     else:
         click.echo(render(board, style, by or "method"), nl=False)
         for file in board.set_aside:  # for a table, a part of it

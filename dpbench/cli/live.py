@@ -18,17 +18,19 @@ from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
 from dpbench.cli.strip import strip
-from dpbench.leaderboard.words import duration
+from dpbench.leaderboard.words import duration, significant
 from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
 from dpbench.stages import STAGES
 
-__all__ = ["LiveView", "plural", "print_end", "print_plan", "say"]
+__all__ = ["HINT", "LiveView", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
+#: Where else to look; a line of its own under a table.
+HINT = "one trial: dpbench show METHOD@ε; more: dpbench leaderboard --detail, --by clip|seed"
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
@@ -113,7 +115,10 @@ class LiveView:
         if self._store and (self._shown is None or self._shown[0] != key):
             self._shown = key, strip(self._store, key, self.console.width)
         if self._shown and self._shown[1]:
-            yield Text(f"samples of {row['method']} at ε = {row['epsilon']}", style="dim")
+            yield Text(
+                f"samples of {row['method']} at ε = {significant(float(row['epsilon'] or 'inf'))}",
+                style="dim",
+            )
             yield self._shown[1]
 
     def _table(self, progress: Progress) -> Table:
@@ -153,6 +158,14 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
         say(console, f"{result.status}: {where}: {result.reason}")
     if len(bad) > MOST_FAILURES:
         say(console, f"and {len(bad) - MOST_FAILURES} more: dpbench leaderboard --detail")
+    if bad:
+        say(console, "the same command tries them again, and nothing else")
+    say(console, f"page: dpbench open{_runs(written.parent)}; {HINT}")
+
+
+def _runs(runs: Path) -> str:
+    """Return the option that names a runs directory, where it is not the usual one."""
+    return "" if runs == Path("runs") else f" --runs {runs}"
 
 
 def _fate(job: Job, progress: Progress) -> str:

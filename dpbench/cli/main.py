@@ -34,6 +34,7 @@ VERBS = (
     "data",
     "config",
     "plugins",
+    "new",
     "check",
 )
 

@@ -17,6 +17,7 @@ __all__ = ["command"]
 @executor_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and what is cached; compute nothing.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, cached or not.")
+@click.option("--quiet", is_flag=True, help="Say nothing but the leaderboard.")
 @click.option("--controls/--no-controls", default=True, help="Score the four controls as well.")
 def command(
     chosen: Chosen,
@@ -24,6 +25,7 @@ def command(
     dry_run: bool,
     fresh: bool,
     controls: bool,
+    quiet: bool,
 ) -> None:
     """Train and score every trial of a grid, then print its leaderboard.
 
@@ -42,7 +44,7 @@ def command(
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
 
-    console = Console(stderr=False)
+    shown, console = Console(), Console(quiet=quiet)
     started = time.monotonic()
     config, directory = load_config(chosen.config, registry()), RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
@@ -74,9 +76,9 @@ def command(
     if dry_run:
         return
     board = carry_out(prepared, executor, console, started)
-    print_leaderboard(board, console)
+    print_leaderboard(board, shown, quiet=quiet)
     written = write_leaderboard(directory.root, directory.leaderboard)
     if notice := private_notice(written):
-        say(console, notice)
+        say(shown, notice)
     print_end(console, board.results, time.monotonic() - started, directory.leaderboard)
     raise SystemExit(exit_code(board.results))

@@ -72,11 +72,15 @@ def shorten(path: Path) -> None:
 
 
 def drop_empty(path: Path) -> bool:
-    """Remove a log that nothing was written to; return whether there is none."""
+    """Remove a log that nothing was written to; return whether there is none.
+
+    What is no file, such as ``/dev/null``, is never removed.
+    """
     with contextlib.suppress(OSError):
         if path.stat().st_size:
             return False
-        path.unlink()
+        if path.is_file():
+            path.unlink()
     return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dpbench.api import Executor
 from dpbench.executors.local import LocalExecutor
 from dpbench.executors.ray import RayExecutor
+from dpbench.executors.slurm import SlurmExecutor
 from dpbench.hookspecs import hookimpl
 
 
@@ -14,3 +15,4 @@ from dpbench.hookspecs import hookimpl
 def register_executors(register: Callable[[type[Executor]], None]) -> None:
     register(LocalExecutor)
     register(RayExecutor)
+    register(SlurmExecutor)

@@ -22,6 +22,7 @@ from dpbench.hookspecs import hookimpl
 from dpbench.metrics.by_class import ByClassMetric
 from dpbench.metrics.classes import class_shares
 from dpbench.metrics.downstream import Accuracy, downstream_accuracy
+from dpbench.metrics.field import FieldLiteMetric, FieldMetric
 from dpbench.metrics.frechet import frechet_distance
 from dpbench.metrics.inception_score import inception_score
 from dpbench.metrics.kid import kernel_distance
@@ -291,6 +292,8 @@ def register_metrics(register: Callable[[type[Metric]], None]) -> None:
         ClassMetric,
         DownstreamMetric,
         LeakageMetric,
+        FieldMetric,
+        FieldLiteMetric,
         ByClassMetric,
     ):
         register(metric)

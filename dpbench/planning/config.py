@@ -50,9 +50,13 @@ class Latents(Strict):
 
 
 class Limits(Strict):
-    """What one job may use; beyond ``seconds`` and ``memory_gib`` it is stopped (null: never).
+    """What one job may use; one that goes beyond its time or memory is stopped.
 
-    ``threads`` decides the last digits of what is computed, so it is a part of every key.
+    Attributes:
+        seconds: time of one job; not set: no limit.
+        memory_gib: memory of one job; not set: 80% of its machine's.
+        threads: of one job. They decide the last digits of what is computed, and are a
+            part of every key.
     """
 
     seconds: float | None = Field(default=None, gt=0)
@@ -63,7 +67,22 @@ class Limits(Strict):
 class GridConfig(Strict):
     """A named set of trials: the product of its axes over the methods that match.
 
-    A grid that ``extends`` another has what that one has, but for what it says itself.
+    Attributes:
+        extends: a grid of which this one has everything that it does not say itself.
+        methods: names, globs or components, with hyperparameters in brackets.
+        dataset: a configured data set; not set: the file's.
+        epsilon: targets, each with delta; ``inf`` is the non-private row.
+        noise_multiplier: noise in place of a target; epsilon is then what it comes to.
+        clip: norms to which what a record contributes is clipped.
+        seeds: of the private stage; figures of one trial are averaged over them.
+        labels: whether labels are a part of private records.
+        delta: not set: the file's.
+        protocols: ways to score; not set: the file's ``default_protocols``.
+        axes: lists of values by hyperparameter, ``"generators.vae.hidden" = [[64], [128]]``.
+        latents: how latents are standardised; not set: the file's.
+        public: hyperparameters of public models in this grid alone, by name.
+        extractors: the same of extractors.
+        generators: the same of private generators.
     """
 
     extends: str | None = None
@@ -92,14 +111,22 @@ class GridConfig(Strict):
 class ConfigFile(Strict):
     """The file as it stands; plugin tables are checked against the registry later.
 
-    ``select`` says which trial stands for a method at a target: the best by exact private
-    ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the clip
-    named here (rules that cost nothing), or the winner of a ``noisy`` count, paid for.
+    Attributes:
+        packaged: lay the file over the one that comes with dpbench.
+        dataset: of grids that name none.
+        delta: of grids that give none; below 1/N.
+        executor: where tasks run: ``local``, ``ray`` or a plugin's.
+        default_protocols: of grids that name none.
+        secure_rng: noise and samples from the system's randomness, for releases.
+        select: which trial stands for a method at a target: the best by exact private
+            ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the
+            clip given here (rules that cost nothing), or the winner of a ``noisy`` count,
+            paid for.
+        latents: how latents are standardised.
+        limits: what one job may use.
     """
 
-    packaged: bool = Field(
-        default=True, description="lay the file over the one that comes with dpbench"
-    )
+    packaged: bool = True
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
     executor: str = "local"

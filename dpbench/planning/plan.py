@@ -58,12 +58,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """A task with a name for readers and a guess at its cost in seconds."""
+    """A task with a name for readers and a guess at its cost in seconds.
+
+    ``after`` are artifacts that it does not read, and without which it is not to run.
+    """
 
     id: str
     title: str
     task: Task
     cost: float
+    after: tuple[ArtifactId, ...] = ()
+
+    @property
+    def needs(self) -> list[ArtifactId]:
+        """The artifacts that must be there before it runs."""
+        return [*self.task.reads(), *self.after]
 
     def parts(self) -> list[Job]:
         """Return the jobs to try after this one failed as a whole; none if it has no parts."""
@@ -74,6 +83,7 @@ class Job:
                 f"{self.title} ({number} of {len(tasks)}, alone)",
                 task,
                 self.cost / len(tasks),
+                self.after,
             )
             for number, task in enumerate(tasks, 1)
         ]
@@ -147,7 +157,7 @@ class Plan:
             job = writers.get(queue.pop())
             if job is not None and job.id not in found:
                 found[job.id] = job
-                queue += job.task.reads()
+                queue += job.needs
         return {job_id: job for job_id, job in self.jobs.items() if job_id in found}
 
 
@@ -201,6 +211,7 @@ class _Planner:
         self.methods: dict[str, str] = {}
         self.replays: dict[str, str] = {}
         self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
+        self.judges: dict[str, dict[ArtifactId, None]] = {}
         self.againsts: dict[tuple[str, str], _Against] = {}
         self.measures: dict[str, list[_Measure]] = {}
         self.controlled: set[tuple[str, str, str, str]] = set()
@@ -208,6 +219,8 @@ class _Planner:
     def plan(self, trials: list[Trial]) -> Plan:
         protocols = self.config.file.protocols
         trained = [self.train(trial) for trial in trials]
+        for trial, key in zip(trials, trained, strict=True):
+            self.judge(trial, key)
         self.add_groups()
         self.add_replays()
         for trial, key in zip(trials, trained, strict=True):
@@ -218,6 +231,14 @@ class _Planner:
                 for name in trial.protocols:
                     self.controls(trial, protocols[name])
         return self.result
+
+    def judge(self, trial: Trial, trained: str) -> None:
+        """Note the evaluators that are to be judged before a trial learns anything private."""
+        for name in trial.protocols:
+            evaluator = self.config.file.protocols[name].evaluator
+            against = self.against(trial.dataset.name, evaluator)
+            for key in (against.evaluator, against.labeller):
+                self.judges.setdefault(trained, {})[ArtifactId("evaluator", key)] = None
 
     def code(self, component: Component) -> str:
         """Name what computes: a component's code, and the threads that it has."""
@@ -259,9 +280,11 @@ class _Planner:
             self.store.outdated(*slot)
         )
 
-    def add(self, task: Task, key: str, title: str, cost: float) -> None:
+    def add(
+        self, task: Task, key: str, title: str, cost: float, after: Iterable[ArtifactId] = ()
+    ) -> None:
         job_id = f"{task.stage}/{key}"
-        self.result.jobs.setdefault(job_id, Job(job_id, title, task, cost))
+        self.result.jobs.setdefault(job_id, Job(job_id, title, task, cost, tuple(after)))
 
     def evaluator(self, dataset: str, name: str) -> str:
         """Return the key of an evaluator."""
@@ -360,7 +383,8 @@ class _Planner:
         for task in group_lanes(missing, self.config.file.secure_rng):
             count, first = len(task.lanes), task.lanes[0].key
             title = f"{self.methods[first]}, {count} trial{'s' * (count > 1)}"
-            self.add(task, first, title, self.cost(task.generator) * (0.5 + 0.1 * count))
+            after = {name: None for lane in task.lanes for name in self.judges.get(lane.key, ())}
+            self.add(task, first, title, self.cost(task.generator) * (0.5 + 0.1 * count), after)
 
     def replayed(self, candidate: Candidate) -> bool:
         """Say whether a trial is replayed in a run: strangers' private ones are."""

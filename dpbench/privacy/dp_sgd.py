@@ -168,7 +168,7 @@ class PrivateGradient:
         self._labelled = labelled
         session = self._session
         self._rows = self._view(self._beside(session.latents, session.labels))
-        self._counter = InclusionCounter(private.size, [sampling_rate])
+        self._counter = InclusionCounter(len(session.table), [sampling_rate])
         self._mechanism = Mechanism(
             name=name,
             noise_multiplier=private.noise_multiplier(sampling_rate, steps),
@@ -202,7 +202,7 @@ class PrivateGradient:
             known = ~self._use.evidence.planted[picked].to(batch.device)
             background = _sum(gradients, clip, present * known)
             self._align(self._use.evidence, noisy - background)
-        self._write(noisy / (self._mechanism.sampling_rate * len(self._rows)))
+        self._write(noisy / (self._mechanism.sampling_rate * self._session.size))
 
     def _picked(self) -> Tensor:
         """Return the records of the next batch, drawn a block of steps at a time."""

@@ -62,7 +62,7 @@ def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mecha
     total: Tensor | None = None
     background = torch.zeros(())
     for rows in _chunks(session, contribution):
-        latents = session.latents[rows]
+        latents = session.rows(rows)
         weights, values = _rows(contribution, latents, mechanism.name)
         if total is None:
             _check_per_record(contribution, latents, weights, values, mechanism.name)
@@ -100,8 +100,8 @@ def gaussian(name: str, noise_multiplier: float, clip: float, classes: int = 1) 
 
 
 def _chunks(session: PrivateSession, contribution: Grouped) -> Iterator[slice]:
-    size = len(session.latents)
-    width = contribution(session.latents[:1])[1].shape[1:].numel() if size else 1
+    size = len(session.table)
+    width = contribution(session.rows(slice(1)))[1].shape[1:].numel() if size else 1
     rows = min(_ROWS, max(1, _NUMBERS // max(1, width)))
     return (slice(start, start + rows) for start in range(0, size, rows))
 

@@ -84,13 +84,17 @@ class PrivateLatents:
 
     @property
     def size(self) -> int:
-        """Number of records N, null records included; public (it sets sampling rates)."""
-        return self._session.latents.shape[0]
+        """Number of records N, null records included; public (it sets sampling rates).
+
+        In a view of one class it is N over the number of classes, since how many records
+        a class has is private: it is off by as much as classes are unequal.
+        """
+        return self._session.size
 
     @property
     def dim(self) -> int:
         """Latent size d."""
-        return self._session.latents.shape[1]
+        return self._session.table.shape[1]
 
     @property
     def classes(self) -> int:
@@ -100,7 +104,7 @@ class PrivateLatents:
     @property
     def device(self) -> torch.device:
         """Where contributions find their latents."""
-        return self._session.latents.device
+        return self._session.table.device
 
     @property
     def budget(self) -> Budget:
@@ -214,8 +218,7 @@ class PrivateLatents:
         """Return one handle for each class, in which all other records are null records.
 
         What is done with each of them is accounted once (parallel composition): a record
-        is in one class. They must meet the same mechanisms. ``size`` still counts all
-        records, for the number in a class is private. Without labels it is this handle.
+        is in one class. They must meet the same mechanisms. Without labels it is this handle.
         """
         return [session.handle for session in self._session.by_class()]
 

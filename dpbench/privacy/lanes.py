@@ -184,7 +184,7 @@ class DPSGDLanes:
         steps = [schedule.steps for schedule in schedules]
         if steps != sorted(steps, reverse=True):
             raise ValueError("lanes must be ordered by falling number of steps")
-        sizes = {private.size for private in privates}
+        sizes = {len(private._session.table) for private in privates}
         if len(sizes) != 1 or len(privates) != len(schedules):
             raise ValueError("every lane needs one schedule and equally many records")
         self.size = sizes.pop()
@@ -195,12 +195,14 @@ class DPSGDLanes:
         self._noise = torch.empty_like(params.flat[0])  # one lane's: it stays in the cache
         self._clip = torch.tensor([s.clip for s in schedules], device=device).unsqueeze(1)
         self._batch = torch.tensor(
-            [s.sampling_rate * self.size for s in schedules], device=device
+            [s.sampling_rate * p.size for s, p in zip(schedules, privates, strict=True)],
+            device=device,
         ).unsqueeze(1)
         self._labelled = labelled and self._privates[0].classes > 1
         self._source, self._offsets = self._records(view, device)
         present = [private._session.present for private in privates]
         self._present = torch.stack(present).to(device)
+        self._shared = any(private._session.shared for private in privates)
         self._canaries = self._watched(view, device)
         self._fixed = fixed
         self._may_wait = device.type == "cpu" and not fixed
@@ -297,7 +299,10 @@ class DPSGDLanes:
         batch = self._source.index_select(0, picks.reshape(-1)).view(lanes, width, -1)
         ranks = torch.arange(width, device=batch.device)
         included = ranks < self._drawn.unsqueeze(1)
-        weight = (included & self._present[:lanes].gather(1, own)).to(batch.dtype)
+        present = self._present[:lanes].gather(1, own)
+        if self._offsets is None and self._shared:
+            batch = batch.masked_fill(~present.unsqueeze(2), 0)
+        weight = (included & present).to(batch.dtype)
         grads = self._grads.head(lanes)
         with fast_products(batch.device):
             found = traces(batch)
@@ -384,11 +389,11 @@ class DPSGDLanes:
         """Gather what batches are picked from: one table for all lanes, or one each."""
         sessions = [private._session for private in self._privates]
         first = sessions[0]
-        alike = all(one.latents is first.latents for one in sessions)
+        alike = all(one.table is first.table for one in sessions)
         if alike and self._labelled:
             alike = all(torch.equal(one.labels, first.labels) for one in sessions)
         if view is None and alike:
-            return self._beside(first.latents, first.labels).to(device), None
+            return self._beside(first.table, first.labels).to(device), None
         tables = [self._beside(one.latents, one.labels) for one in sessions]
         seen: Tensor | None = None
         for lane, table in enumerate(tables):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,12 +42,14 @@ class PrivateSession:
         classes: number of classes, public.
 
     Attributes:
-        latents: ``[N, d]``, null records as zeros.
+        table: ``[N, d]``; where :attr:`shared`, rows of null records are not zero yet.
         labels: ``[N]``, -1 for null records; all 0 without labels.
         present: ``[N]``, False for null records.
         evidence: what an audit gathers; None outside audits.
         handle: the generator's side.
     """
+
+    shared: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -72,17 +75,31 @@ class PrivateSession:
         self.present &= (labels >= 0) & (labels < classes)
         self.labels = labels.masked_fill(~self.present, -1)
         whole = bool(self.present.all())  # then lanes share one table: the tensor itself
-        self.latents = latents if whole else latents.masked_fill(~self.present[:, None], 0)
+        keep = whole or self.shared
+        self.table = latents if keep else latents.masked_fill(~self.present[:, None], 0)
         self.secure_rng = secure_rng
-        self.evidence = (
-            None if canaries is None else Evidence(canaries, self.latents, canary_labels)
-        )
+        self.evidence = None if canaries is None else Evidence(canaries, self.table, canary_labels)
         self.handle = PrivateLatents(self)
         self._noise_seed = noise_seed
         self._mechanisms = Ledger(rng=self.rng_mode)
         self._uses: list[tuple[int, GaussianUse]] = []
         self._streams: Counter[str] = Counter()
         self._divisions: list[list[_ClassSession]] = []
+
+    @property
+    def size(self) -> int:
+        """How many records there are, for all that is public."""
+        return len(self.table)
+
+    @property
+    def latents(self) -> Tensor:
+        """The latents ``[N, d]``, null records as zeros."""
+        return self.rows(slice(None))
+
+    def rows(self, rows: slice) -> Tensor:
+        """Return some of the latents, null records as zeros."""
+        latents = self.table[rows]
+        return latents.masked_fill(~self.present[rows, None], 0) if self.shared else latents
 
     @property
     def rng_mode(self) -> RngMode:
@@ -133,7 +150,7 @@ class PrivateSession:
         """Enter ``mechanism`` into the ledger and return its only use."""
         use = GaussianUse(
             mechanism,
-            len(self.latents),
+            len(self.table),
             self.source(mechanism.name),
             self.source(f"sampling:{mechanism.name}"),
             self.evidence,
@@ -162,23 +179,33 @@ class PrivateSession:
 
 
 class _ClassSession(PrivateSession):
-    """One class of a session: its budget and streams, a ledger and a tape of its own."""
+    """One class of a session: its budget and streams, a ledger and a tape of its own.
+
+    The table is the whole's, for a table a class would take as much again for each.
+    """
+
+    shared = True
 
     def __init__(
         self, whole: PrivateSession, number: int, turn: int, held: list[Mechanism]
     ) -> None:
         self._whole, self._before, self._name = whole, held, f"class {number}, {turn}"
         super().__init__(
-            whole.latents.masked_fill((whole.labels != number)[:, None], torch.nan),
+            whole.table,
             whole.budget,
             whole.clip,
             replace(whole.context, seed=derive_seed(whole.context.seed, self._name)),
             noise_seed=0,  # all streams are the whole's
             secure_rng=whole.secure_rng,
+            labels=torch.where(whole.labels == number, 0, -1),
             tape=None if whole.tape is None else whole.tape.part(turn, number),
         )
         if whole.evidence is not None:
             self.evidence = whole.evidence.of_class(number)
+
+    @property
+    def size(self) -> int:
+        return max(1, round(len(self.table) / self._whole.classes))
 
     @property
     def held(self) -> list[Mechanism]:

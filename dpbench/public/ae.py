@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Literal
 
 import torch
@@ -17,6 +18,11 @@ from dpbench.public.training import average_into, initialise, robust_error, warm
 __all__ = ["Autoencoder", "AutoencoderParams"]
 
 
+#: With no ``epochs`` given: as many as make this many updates, within the bounds.
+UPDATES = 2000
+EPOCHS, MOST_EPOCHS = 14, 400
+
+
 class AutoencoderParams(Params):
     """Hyperparameters of :class:`Autoencoder`.
 
@@ -27,7 +33,9 @@ class AutoencoderParams(Params):
         hidden: width of the linear layers beside the convolutions.
         layers: widths of the hidden layers of ``fc``.
         loss: ``robust`` (see :func:`robust_error`) or ``squared``, summed over an image.
-        epochs, batch, learning_rate, betas, weight_decay: of Adam.
+        epochs: passes over the images; by default 14, and more where that makes fewer
+            than 2,000 updates.
+        batch, learning_rate, betas, weight_decay: of Adam.
         schedule: ``cosine`` to 0 after a warm-up, or ``constant`` (the paper).
         noise: standard deviation of noise on the latent while training.
         prior: weight of half the squared norm of the latent, which keeps it
@@ -42,7 +50,7 @@ class AutoencoderParams(Params):
     hidden: int = Field(default=256, ge=1)
     layers: tuple[int, ...] = (128,)
     loss: Literal["robust", "squared"] = "robust"
-    epochs: int = Field(default=14, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     batch: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
@@ -52,6 +60,12 @@ class AutoencoderParams(Params):
     prior: float = Field(default=0.06, ge=0)
     average: float = Field(default=0.995, ge=0, lt=1)
     augmentation: Augmentation | Literal["none"] = Augmentation()
+
+    def epochs_for(self, updates: int) -> int:
+        """Return the number of passes, given how many updates one makes."""
+        if self.epochs is not None:
+            return self.epochs
+        return min(MOST_EPOCHS, max(EPOCHS, math.ceil(UPDATES / updates)))
 
 
 class Autoencoder(PublicModel):
@@ -89,9 +103,9 @@ class Autoencoder(PublicModel):
             self.parameters(), p.learning_rate, betas=p.betas, weight_decay=p.weight_decay
         )
         batch = min(p.batch, len(images))
-        total = p.epochs * (len(images) // batch)
-        step = 0
-        for _ in range(p.epochs):
+        epochs = p.epochs_for(len(images) // batch)
+        total, step = epochs * (len(images) // batch), 0
+        for _ in range(epochs):
             order = torch.randperm(len(images), generator=rng)
             for chosen in order[: len(images) // batch * batch].split(batch):
                 if p.schedule == "cosine":

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from dpbench.api import Executor, Outcome
 from dpbench.planning.plan import Job
-from dpbench.store import ArtifactId
+from dpbench.store import ArtifactId, Store
 
-__all__ = ["Count", "Loss", "Progress", "run_jobs"]
+__all__ = ["Count", "Loss", "Progress", "run_jobs", "warnings_of"]
 
 TICK = 0.25
 
@@ -102,6 +102,12 @@ class Progress:
 OnChange = Callable[[Progress, Job | None], None]
 
 
+def warnings_of(job: Job, store: Store) -> list[str]:
+    """Return what a job that is done found fault with, in what it made."""
+    found = (store.meta(*artifact).get("warning", "") for artifact in job.task.writes())
+    return [warning for warning in found if warning]
+
+
 def run_jobs(
     jobs: dict[str, Job], executor: Executor, on_change: OnChange = lambda _p, _j: None
 ) -> Progress:
@@ -141,7 +147,7 @@ class _Run:
 
     def add(self, job: Job) -> None:
         self.progress.jobs[job.id] = job
-        missing = set(filter(self.progress.pending, job.task.reads()))
+        missing = set(filter(self.progress.pending, job.needs))
         self.missing[job.id] = missing
         for artifact in missing:
             self.readers.setdefault(artifact, []).append(job.id)
@@ -214,7 +220,7 @@ def _chain_lengths(jobs: dict[str, Job]) -> dict[str, float]:
     writers = {artifact: job.id for job in jobs.values() for artifact in job.task.writes()}
     followers: dict[str, set[str]] = {job_id: set() for job_id in jobs}
     for job in jobs.values():
-        for artifact in job.task.reads():
+        for artifact in job.needs:
             if artifact in writers:
                 followers[writers[artifact]].add(job.id)
 

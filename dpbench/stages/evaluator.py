@@ -14,6 +14,7 @@ from dpbench.api import Context, Evaluator
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.stages.data import load_part, part_id
+from dpbench.stages.judge import judge_evaluator
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
@@ -49,9 +50,12 @@ class EvaluatorTask(Task):
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
         evaluator = _make(self.evaluator.plugin, self.evaluator.params)
+        warning = ""
         if self.weights is None:
             labelling, test = load_part(store, self.labelling), load_part(store, self.test)
             evaluator.fit(labelling, test, self.private_classes, context)
+            if (accuracy := getattr(evaluator, "test_accuracy", None)) is not None:
+                warning = judge_evaluator(accuracy, test.labels)
         else:
             evaluator.load(self.weights)  # refuses what are not the released weights
         _require_ready(evaluator)
@@ -60,6 +64,7 @@ class EvaluatorTask(Task):
             "params": self.evaluator.params,
             "weights": None if self.weights is None else str(self.weights),
             "described": evaluator.describe(),
+            "warning": warning,
         }
         tensors = evaluator.state() if self.weights is None else {}
         store.save(self.stage, self.key, Artifact(meta, tensors))

@@ -15,6 +15,7 @@ from dpbench.api import Context, PublicModel, to_uint8
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.stages.data import load_part, part_id
+from dpbench.stages.judge import judge_public_model, unexplained
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
@@ -46,7 +47,13 @@ class PublicTask(Task):
         model.fit(images, context)
         state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
         require_finite(state.values(), f"public model {self.model.name!r}")
-        meta = {"model": self.model.name, "image_shape": list(images.shape[1:])}
+        share = unexplained(model.eval(), images, context.device)
+        meta = {
+            "model": self.model.name,
+            "image_shape": list(images.shape[1:]),
+            "unexplained": share,
+            "warning": judge_public_model(share),
+        }
         store.save(self.stage, self.key, Artifact(meta, state))
         return {}
 

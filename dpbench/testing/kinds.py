@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dpbench.testing import audits, every_kind, generator_privacy, generators  # they fill CHECKS
+from dpbench.testing import (  # they fill CHECKS
+    audits,
+    every_kind,
+    generator_labels,
+    generator_privacy,
+    generators,
+)
 from dpbench.testing.datasets import DatasetSubject
 from dpbench.testing.evaluators import EvaluatorSubject
 from dpbench.testing.executors import ExecutorSubject
@@ -14,7 +20,7 @@ from dpbench.testing.subject import Subject
 
 __all__ = ["SUBJECTS"]
 
-_FILLED = (every_kind, generators, generator_privacy, audits)
+_FILLED = (every_kind, generators, generator_privacy, generator_labels, audits)
 
 SUBJECTS: dict[str, type[Subject]] = {
     "dataset": DatasetSubject,

@@ -32,6 +32,7 @@ Verdict = Literal["ok", "note", "wrong"]
 EXTRAS = {
     "randomgen": ("secure", "secret noise, which releases need"),
     "ray": ("ray", "the executor `ray`"),
+    "submitit": ("slurm", "the executor `slurm`"),
 }
 
 

@@ -254,3 +254,16 @@ def test_a_run_prints_its_own_rows_alone(dpbench: Run) -> None:
     dpbench("run", "--no-controls", "--epsilon", 1)
     result = dpbench("run", "--no-controls", "--epsilon", 10)
     assert "ε = 10" in result.output and "ε = 1 " not in result.output
+
+
+def test_a_quiet_run_says_nothing_but_its_leaderboard(dpbench: Run) -> None:
+    lines = dpbench("run", "--no-controls", "--quiet").output.splitlines()
+    assert lines[0].startswith("tiny") and lines[3].startswith("linear-look-MEAN")
+    assert len(lines) == 4
+
+
+def test_a_run_ends_on_one_screen_and_says_how_to_go_on(dpbench: Run) -> None:
+    lines = dpbench("run").output.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("tiny, default settings"))
+    assert len(lines) - first <= 24
+    assert "dpbench open" in lines[-1] and "dpbench show METHOD@ε" in lines[-1]

@@ -59,8 +59,7 @@ def test_a_method_that_failed_is_in_no_legend() -> None:
     failed = trial("x-GAN", fid=None, status="failed", reason="boom")
     found = section([*grid(seeds=1), failed])
     for svg in (over_epsilon(found, "fid"), best_clips(found)):
-        assert "x-GAN" not in names(svg)
-    assert "x-GAN" not in texts(over_epsilon(found, "fid"))
+        assert "x-GAN" not in names(svg) and "x-GAN" not in texts(svg)
 
 
 @pytest.mark.parametrize("generators", [1, 4, 13])
@@ -88,8 +87,8 @@ def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
     rows = [trial(clip=0.5, audit=audit(2.0)), trial(clip=1.0), trial("b-GAN", epsilon=math.inf)]
     root = drawn(four_epsilons(section(rows)))
     titles = {node.text for node in root.iter("title")}
-    assert {"ae-enc-GAN: ε claimed 10", "ae-enc-GAN: ε accounted by the ledger 9.95",
-            "ae-enc-GAN: ε with selection ∞", "ae-enc-GAN: ε audited: at least this 2",
+    assert {"ae-enc-GAN: ε claimed 10", "ae-enc-GAN: ε accounted 9.95",
+            "ae-enc-GAN: ε with selection ∞", "ae-enc-GAN: ε audited, at least 2",
             } <= titles  # fmt: skip
     assert four_epsilons(section([trial("b-GAN", epsilon=math.inf)])) is None
 

@@ -169,3 +169,13 @@ def test_files_that_cannot_be_read_are_named() -> None:
 
 def test_a_page_of_one_data_set_is_small() -> None:
     assert len(text_of(grid(seeds=5, generators=("GAN", "VAE", "Mixture"))).encode()) < 300_000
+
+
+def test_accuracy_is_drawn_over_epsilon_where_it_was_measured() -> None:
+    rows = [
+        trial(epsilon=epsilon, metrics={"fid": 9.0, "accuracy_cnn": 0.5 + epsilon / 40})
+        for epsilon in (1.0, 10.0)
+    ]
+    titles = [text for tag, text in page(rows).texts if tag == "figcaption"]
+    assert "accuracy, CNN over ε" in titles
+    assert "accuracy, CNN over ε" not in [t for _, t in page(grid(seeds=1)).texts]

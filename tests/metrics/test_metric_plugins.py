@@ -16,19 +16,25 @@ from dpbench.metrics.views import References, View
 
 METRICS: list[type[Metric]] = []
 register_metrics(METRICS.append)
-SMALL: dict[str, dict[str, Any]] = {"kid": {"subset_size": 50}}
+SHORT = {"epochs": 1, "batch": 64}
+SMALL: dict[str, dict[str, Any]] = {
+    "kid": {"subset_size": 50},
+    "field-lite-accuracy": {"cnn": SHORT, "wrn": SHORT},
+}
+#: One takes too long here; tests/metrics/test_field.py has its rules.
+QUICK = [metric for metric in METRICS if metric.name != "field-accuracy"]
 
 
 def compute(name: str, images: Tensor, references: References) -> dict[str, float]:
     cls = next(metric for metric in METRICS if metric.name == name)
     metric = cls(cls.Params(**SMALL.get(name, {})))
     generated = View(images, references.private_train.evaluator)
-    if name == "by-class":  # of labelled samples
+    if name in ("by-class", "field-lite-accuracy"):  # of labelled samples
         generated.labels = references.label(generated)
     return metric.compute(generated, references, Context(0))
 
 
-@pytest.mark.parametrize("cls", METRICS, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("cls", QUICK, ids=lambda cls: cls.name)
 def test_returns_its_columns_in_their_range(
     cls: type[Metric], fresh_images: Tensor, references: References
 ) -> None:
@@ -40,7 +46,7 @@ def test_returns_its_columns_in_their_range(
     assert compute(cls.name, fresh_images, references) == first
 
 
-@pytest.mark.parametrize("cls", METRICS, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("cls", QUICK, ids=lambda cls: cls.name)
 def test_fails_with_a_reason_or_not_at_all(cls: type[Metric], references: References) -> None:
     for images in (torch.zeros(1, 1, 12, 12), torch.full((400, 1, 12, 12), 128)):
         try:

@@ -13,8 +13,11 @@ from torch import Tensor
 from dpbench.api import Context, Params, PrivateGenerator
 from dpbench.errors import DpbenchError
 from dpbench.privacy.by_class import balanced_labels, class_indices, draw, make_generator
+from dpbench.privacy.dp_sgd import PrivateGradient
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
+from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
 from dpbench.privacy.ledger import Mechanism, check_inclusions
 from dpbench.privacy.session import PrivateSession
 
@@ -118,10 +121,11 @@ def test_a_record_with_an_undeclared_label_is_a_null_record() -> None:
 
 def test_a_view_of_one_class_holds_null_records_for_all_others() -> None:
     views = session().handle.by_class()
-    assert [view.size for view in views] == [SIZE] * CLASSES
+    assert [view.size for view in views] == [SIZE // CLASSES] * CLASSES
     for number, view in enumerate(views):
         assert torch.equal(view._session.present, LABELS.eq(number))
         assert not view._latents[LABELS.ne(number)].any()
+        assert view._session.table is Z  # however many classes, one table
     together = torch.cat([sums(view) for view in views])
     assert torch.equal(together, sums(session().handle))
 
@@ -250,10 +254,10 @@ def test_snapshots_of_classes_make_one_picture() -> None:
 
 
 def test_samples_of_dp_sgd_are_checked_class_by_class() -> None:
-    from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
-    from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule
-
     def traces(batch: Tensor) -> Sequence[LinearTrace]:
+        for number, rows in enumerate(batch):
+            known = torch.cat([Z[LABELS.eq(number)], torch.zeros(1, DIM)])
+            assert torch.cdist(rows, known).amin(1).max() < 1e-3  # no other class is to be seen
         return [LinearTrace(0, batch, torch.ones(*batch.shape[:2], 1))]
 
     whole = session()
@@ -271,3 +275,25 @@ def test_samples_of_dp_sgd_are_checked_class_by_class() -> None:
 def test_places_of_labels_among_the_private_classes() -> None:
     assert class_indices(torch.tensor([4, 0, 2, 9]), (0, 4, 2)).tolist() == [1, 0, 2, -1]
     assert balanced_labels(5, 2).tolist() == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("engine", ["lanes", "functorch"])
+def test_a_gradient_of_one_class_is_a_mean_over_as_many_records_as_it_should_have(
+    engine: str,
+) -> None:
+    view = session(epsilon=math.inf).handle.by_class()[1]
+    expected = Z[LABELS.eq(1)].mean(0)
+    if engine == "lanes":
+        params = LaneBuffer.zeros([(DIM, 1)], 1)
+        lanes = DPSGDLanes(params, [view], [LaneSchedule(1.0, 1, 100.0, 0.0)])
+        ones = torch.ones(1, SIZE, 1)
+        found = lanes.gradient(lambda batch: [LinearTrace(0, batch, ones)]).flat[0, :DIM]
+    else:
+        module = torch.nn.Linear(DIM, 1, bias=False)
+        gradient = PrivateGradient(
+            view, module, lambda net, z: net(z).sum(-1), sampling_rate=1.0, steps=1, clip=100.0
+        )
+        gradient.step()
+        assert module.weight.grad is not None
+        found = module.weight.grad[0]
+    torch.testing.assert_close(found, expected)

@@ -494,3 +494,51 @@ class OneNoiseForAll(Honest):
                 lambda z: z, clip=1.0, noise_multiplier=sigma, name=f"turn {turn}"
             )
         self.mean = total / private.size
+
+
+class HonestByClass(Honest):
+    """A mean for each class."""
+
+    conditional = True
+
+    def __init__(self, params, latent_dim, classes=1):
+        super().__init__(params, latent_dim)
+        self.classes = classes
+        self.mean = torch.zeros(classes, latent_dim)
+
+    def learn(self, private, public, context):
+        self.mean = torch.stack([noisy_mean(view) for view in private.by_class()])
+
+    def sample(self, count, rng, labels=None):
+        own = torch.zeros(count, dtype=torch.int64) if labels is None else labels
+        return self.mean[own] + 0.3 * torch.randn(count, self.latent_dim, generator=rng)
+
+
+class OneLatentAClass(HonestByClass):
+    """Samples one latent a class, however many are asked for."""
+
+    def sample(self, count, rng, labels=None):
+        made = super().sample(count, rng, labels)
+        return made if labels is None else made[: self.classes]
+
+
+class BuysEachClass(HonestByClass):
+    """Spends all of the budget for each class, on sums in which all records are."""
+
+    def learn(self, private, public, context):
+        sigma, means = private.noise_multiplier(), []
+        for _ in range(self.classes):
+            total = private.release_sum(
+                lambda z: z, clip=private.clip, noise_multiplier=sigma, name="mean"
+            )
+            means.append(total / private.size)
+        self.mean = torch.stack(means)
+
+
+class CountsClasses(HonestByClass):
+    """Keeps how many records each class has."""
+
+    def learn(self, private, public, context):
+        super().learn(private, public, context)
+        counts = (private._session.labels + 1).bincount(minlength=self.classes + 1)
+        self.extra = counts.float()

@@ -49,6 +49,9 @@ TABLE: list[tuple[type[PrivateGenerator], str, str]] = [
     (bugs.AlwaysNoisy, "without-noise", "adds noise"),
     (bugs.IgnoresTheGivenNoise, "with-a-given-noise", "asked for noise of 1.5"),
     (bugs.LogOfACount, "next-to-nothing-to-spend", "NaN"),
+    (bugs.OneLatentAClass, "samples-by-class", "shape"),
+    (bugs.BuysEachClass, "samples-by-class", "spent epsilon"),
+    (bugs.CountsClasses, "replays-with-labels", "state"),
     (bugs.LearnsNothing, "keeps-its-budget", "without any mechanism"),
     (bugs.LearnsNothing, "another-seed-is-another-fit", "same state"),
     (bugs.WantsTheSeed, "releases-in-secure-mode", "generator"),
@@ -97,8 +100,8 @@ def test_every_check_has_a_bug() -> None:
     assert caught == {each.name for each in CHECKS["generator"]}
 
 
-@pytest.mark.parametrize("cls", [bugs.Honest, bugs.HonestDeclared])
+@pytest.mark.parametrize("cls", [bugs.Honest, bugs.HonestByClass, bugs.HonestDeclared])
 def test_honest_generators_raise_no_alarm(cls: type[PrivateGenerator]) -> None:
     report = check(cls)
     assert report.ok, str(report)
-    assert len(report.skipped) <= 3, str(report)
+    assert len(report.skipped) <= 5, str(report)  # latents in hand, the most

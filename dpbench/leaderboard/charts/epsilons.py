@@ -13,7 +13,7 @@ from dpbench.leaderboard.words import significant
 
 __all__ = ["four_epsilons"]
 
-KINDS = ("claimed", "accounted by the ledger", "with selection", "audited: at least this")
+KINDS = ("claimed", "accounted", "with selection", "audited, at least")
 MOST_PANELS = 4
 
 

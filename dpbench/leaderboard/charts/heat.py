@@ -29,18 +29,19 @@ def best_clips(section: Section) -> str | None:
     clips = {target: _clips(section, target) for target in section.targets}
     swept = [target for target in section.targets if len(clips[target]) > 1]
     across = sum(len(clips[target]) for target in swept)
-    if not 0 < across <= MOST_ACROSS:
+    methods = [m for m in section.methods if any(section.chosen(m, t) for t in swept)]
+    if not methods or across > MOST_ACROSS:
         return None
-    left = max(map(len, section.methods)) * LETTER + 14
+    left = max(map(len, methods)) * LETTER + 14
     wide = min((WIDTH - left - GAP * len(swept)) / across, 46.0)
     parts = [
         text(method, left - 8, HEAD + HIGH * (number + 0.5) + 4, class_="end")
-        for number, method in enumerate(section.methods)
+        for number, method in enumerate(methods)
     ]
     for target in swept:
-        parts += _block(section, target, clips[target], left, wide)
+        parts += _block(section, target, methods, left, wide)
         left += wide * len(clips[target]) + GAP
-    bottom = HEAD + HIGH * len(section.methods)
+    bottom = HEAD + HIGH * len(methods)
     label = f"FID by clip on {section.dataset}: the darker, the nearer to the best clip of its row"
     return drawing(label, parts, WIDTH, bottom + 8)
 
@@ -50,13 +51,14 @@ def _clips(section: Section, target: Target) -> list[float]:
 
 
 def _block(
-    section: Section, target: Target, clips: Sequence[float], left: float, wide: float
+    section: Section, target: Target, methods: Sequence[str], left: float, wide: float
 ) -> Iterator[str]:
+    clips = _clips(section, target)
     middle = left + wide * len(clips) / 2
     yield text(section.target_text(target), middle, 12, class_="mid strong")
     for number, clip in enumerate(clips):
         yield text(f"{clip:g}", left + wide * (number + 0.5), HEAD - 9, class_="mid quiet")
-    for row, method in enumerate(section.methods):
+    for row, method in enumerate(methods):
         best = section.chosen(method, target)
         for number, clip in enumerate(clips):
             candidate = _at_clip(section, method, target, clip)

@@ -75,7 +75,7 @@ def _rows(section: Section, key: str, points: dict[str, Point]) -> str:
     sign = 1 if figures.column(key).better == "lower" else -1
     names = sorted(points, key=lambda method: sign * points[method].y)
     dots = tuple(
-        Dot(name, p.y, p.label, p.row, 0, p.low, p.high)
+        Dot(name, p.y, p.label, p.row, None, p.low, p.high)
         for name, p in ((name, points[name]) for name in names)
     )
     log = sign == 1 and all(dot.value > 0 for dot in dots)

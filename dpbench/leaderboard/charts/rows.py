@@ -19,13 +19,13 @@ GAP = 18.0
 
 @dataclass(frozen=True)
 class Dot:
-    """A figure of the row ``name``, of one of the kinds that the plot's key names."""
+    """A figure of the row ``name``; ``kind`` is a number of the plot's key, where it has one."""
 
     name: str
     value: float
     label: str
     row: str
-    kind: int = 0
+    kind: int | None = None
     low: float | None = None
     high: float | None = None
 
@@ -89,16 +89,20 @@ def _dot(dot: Dot, axis: Axis, left: float, width: float, level: float) -> str:
         shapes.append(element("path", d=bar, class_="bar"))
     shapes.append(_mark(dot.kind, at, level))
     inner = link(dot.row, dot.label, *shapes)
-    return element("g", inner, class_=f"series c{dot.kind}", data_m=dot.name)
+    return element("g", inner, class_=f"series c{dot.kind or 0}", data_m=dot.name)
 
 
-def _mark(kind: int, at: float, level: float) -> str:
-    hollow = "hollow" if kind == 2 else None  # it may stand around another
-    return marker((0, 3, 0, 2)[kind % 4], at, level, 6.0 if hollow else 4.0, class_=hollow)
+def _mark(kind: int | None, at: float, level: float) -> str:
+    """Draw a dot, or the marker of a kind: several may stand on one place and be seen."""
+    if kind == 0:
+        return element("path", d=f"M{at - 1:.1f} {level - 8:.1f}h2v16h-2Z")
+    hollow = "hollow" if kind == 2 else None
+    shape = 0 if kind is None else (0, 3, 0, 2)[kind % 4]
+    return marker(shape, at, level, 6.0 if hollow else 4.0, class_=hollow)
 
 
 def _key(kinds: Sequence[str], left: float, level: float) -> Iterator[str]:
     for number, kind in enumerate(kinds):
         shapes = _mark(number, left + 6, level - 4), text(kind, left + 17, level)
         yield element("g", *shapes, class_=f"series c{number}")
-        left += len(kind) * LETTER + 40
+        left += len(kind) * LETTER + 30

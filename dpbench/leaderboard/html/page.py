@@ -25,8 +25,9 @@ from dpbench.store import Store
 
 __all__ = ["Page", "make_page", "standalone"]
 
-#: Figures that are drawn over epsilon, those of the first table before the others.
-DRAWN = ("fid", "is", "accuracy_cnn", "accuracy_logistic")
+#: Figures that are drawn over epsilon; the first accuracies are, too.
+DRAWN = ("fid", "is")
+ACCURACIES = 2
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,11 @@ def _section(part: Part, anchor: str, shown: Gallery) -> dict[str, Any]:
 
 
 def _charts(section: Section) -> list[Chart]:
-    title = Figures(section).title
+    figures = Figures(section)
+    accuracies = [k for k in figures.extra() if _is_accuracy(figures, k)]
     drawn: list[tuple[str, str, str | None]] = [
-        (key, f"{title(key)} over ε", over_epsilon(section, key)) for key in DRAWN
+        (key, f"{figures.title(key)} over ε", over_epsilon(section, key))
+        for key in (*DRAWN, *accuracies[:ACCURACIES])
     ]
     others: dict[str, tuple[str, Callable[[Section], str | None]]] = {
         "clips": ("Clip: FID, best framed", best_clips),
@@ -153,3 +156,8 @@ def _charts(section: Section) -> list[Chart]:
         if svg := draw(section):
             found.append(Chart(key, name, Markup(svg)))
     return found
+
+
+def _is_accuracy(figures: Figures, key: str) -> bool:
+    """Say whether a figure is of a classifier that learnt from samples, over all classes."""
+    return figures.column(key).better == "higher" and figures.title(key).startswith("accuracy")

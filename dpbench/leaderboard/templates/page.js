@@ -96,8 +96,7 @@ class Part {
       else this.section.querySelector(".panels").append(panel);
     }
     for (const chart of this.section.querySelectorAll(".lead .chart"))
-      chart.hidden = metric === "overview" ? !["fid", "is"].includes(chart.dataset.key)
-        : chart.dataset.key !== metric;
+      chart.hidden = metric !== "overview" && chart.dataset.key !== metric;
   }
 
   update() {

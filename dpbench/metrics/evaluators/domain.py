@@ -56,12 +56,28 @@ def _to_input(images: Tensor) -> Tensor:
     return to_float(images).contiguous(memory_format=torch.channels_last)
 
 
-class DomainParams(Params):
-    """How it is trained; see :func:`fit_classifier`."""
+#: With no ``epochs`` given: as many as this many updates take, within the bounds.
+UPDATES = 1250
+EPOCHS = (8, 300)
 
-    epochs: int = Field(default=8, ge=1)
+
+class DomainParams(Params):
+    """How it is trained; see :func:`fit_classifier`.
+
+    Attributes:
+        epochs: by default 8, and more where there are fewer than 20,000 images.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+
+    def epochs_for(self, images: int) -> int:
+        """Return the number of passes over so many images."""
+        if self.epochs is not None:
+            return self.epochs
+        least, most = EPOCHS
+        return min(most, max(least, math.ceil(UPDATES / math.ceil(images / self.batch_size))))
 
 
 class DomainEvaluator(Evaluator):
@@ -97,7 +113,14 @@ class DomainEvaluator(Evaluator):
             )
         labels = torch.cat([labelling.labels, test.labels])
         classes = max(int(labels.max()), *private_classes) + 1
-        network = fit_classifier(labelling, classes, context, **self.params.model_dump())
+        network = fit_classifier(
+            labelling,
+            classes,
+            context,
+            epochs=self.params.epochs_for(len(labelling)),
+            batch_size=self.params.batch_size,
+            learning_rate=self.params.learning_rate,
+        )
         self.use(network, context.seed).to(context.device)
         _, logits = evaluate(self, test.images)
         self.test_accuracy = (logits.argmax(1) == test.labels).float().mean().item()

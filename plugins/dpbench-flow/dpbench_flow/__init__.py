@@ -41,7 +41,7 @@ class Flow(PrivateGenerator):
     Params: ClassVar[type[Params]] = FlowParams
     conditional = True
     lane_params = frozenset({"batch", "steps", "learning_rate"})
-    cost = 60.0
+    cost = 10.0
     params: FlowParams
 
     def __init__(self, params: FlowParams, latent_dim: int, classes: int = 1) -> None:
