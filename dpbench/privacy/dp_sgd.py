@@ -143,6 +143,7 @@ class PrivateGradient:
             losses that need noise: ``[B, k + randomness]``.
         labelled: put each record's class beside its latents, one column a class, before
             ``view``; without labels there is none.
+        share: the part of what is left of the budget that the steps use up.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class PrivateGradient:
         view: Callable[[Tensor], Tensor] | None = None,
         randomness: int = 0,
         labelled: bool = False,
+        share: float = 1.0,
     ) -> None:
         self._session, self._module, self._loss, self._engine = (
             private._session, module, loss, engine,
@@ -171,7 +173,7 @@ class PrivateGradient:
         self._counter = InclusionCounter(len(session.table), [sampling_rate])
         self._mechanism = Mechanism(
             name=name,
-            noise_multiplier=private.noise_multiplier(sampling_rate, steps),
+            noise_multiplier=private.noise_multiplier(sampling_rate, steps, share),
             sampling_rate=sampling_rate,
             count=steps,
             sensitivity=private.clip if clip is None else clip,
