@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,21 @@ def test_a_release_has_labels_in_every_form(dpbench) -> None:
 def test_labels_can_be_chosen_on_the_command_line(dpbench) -> None:
     assert dpbench("run", "--no-controls", "--labels", "private").exit_code == 0
     assert [result.labels for result in load_results(Path("runs"))] == ["private"]
+
+
+@pytest.mark.parametrize("kind", ["many-run", "one-run", "replay"])
+def test_an_audit_of_labelled_trials_is_kept_beside_them(dpbench, kind: str) -> None:
+    done = dpbench(
+        "audit", "--kind", kind, "--labels", "private", "--trainings", 16, "--canaries", 10,
+        "--records", 40, "--format", "json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout[done.stdout.index("[\n") :])
+    assert len(found) == 1
+    if kind == "replay":
+        assert found[0]["verdict"] == "passed"
+        return
+    assert 0 < found[0]["epsilon_claimed"] <= 10 and "private labels" in found[0]["trial"]
+    assert dpbench("run", "--no-controls", extra=GRID).exit_code == 0
+    audited = {row.labels: row.audit is not None for row in load_results(Path("runs"))}
+    assert audited == {"none": False, "private": True}

@@ -11,12 +11,14 @@ import click
 from dpbench.cli.options import (
     config_option,
     device_option,
+    labels_axis_option,
     method_option,
     patterns,
     runs_option,
 )
 
 if TYPE_CHECKING:
+    from dpbench.results.identity import Labels
     from dpbench.runner.prepare import Prepared
 
 __all__ = ["command"]
@@ -29,6 +31,7 @@ __all__ = ["command"]
 @click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--dataset", help="Data set, instead of the grid's.")
+@labels_axis_option
 @click.option(
     "--kind",
     type=click.Choice(["many-run", "one-run", "replay"]),
@@ -52,6 +55,7 @@ def command(
     epsilon: tuple[float, ...],
     clip: tuple[float, ...],
     dataset: str | None,
+    labels: tuple[Labels, ...],
     kind: str,
     trainings: int,
     canaries: int,
@@ -97,7 +101,14 @@ def command(
     directory = RunDirectory(runs)
     prepared = prepare(
         load_config(config, registry()),
-        Request((grid or "all",), dataset, epsilon, clip=clip, methods=patterns(method, methods)),
+        Request(
+            (grid or "all",),
+            dataset,
+            epsilon,
+            clip=clip,
+            methods=patterns(method, methods),
+            labels=labels,
+        ),
         directory,
         Options(controls=False, replay_all=kind == "replay"),
     )

@@ -24,6 +24,7 @@ __all__ = [
     "device_option",
     "executor_options",
     "grid_options",
+    "labels_axis_option",
     "labels_option",
     "method_option",
     "patterns",
@@ -92,6 +93,12 @@ def patterns(method: str | None, methods: tuple[str, ...]) -> tuple[str, ...]:
     return (*([method] if method else []), *methods) or ("*",)
 
 
+labels_axis_option = click.option(
+    "--labels",
+    multiple=True,
+    type=click.Choice(LABELS),
+    help="Instead of the grid's: private records with their labels, or without.",
+)
 labels_option = click.option(
     "--labels", type=click.Choice(LABELS), help="Of trials with and without labels, these."
 )
@@ -167,12 +174,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--protocol", "protocols", multiple=True, help="Instead of the grid's; repeatable."
             ),
-            click.option(
-                "--labels",
-                multiple=True,
-                type=click.Choice(LABELS),
-                help="Instead of the grid's: private records with their labels, or without.",
-            ),
+            labels_axis_option,
             click.option(
                 "--inception-weights",
                 type=click.Path(path_type=Path, dir_okay=False),

@@ -100,7 +100,8 @@ def _attack(
 
 def _title(trial: Trial) -> str:
     target = f"epsilon {trial.epsilon:g}" if trial.epsilon else f"sigma {trial.noise_multiplier:g}"
-    return f"{trial.method.name} at {target}, clip {trial.clip:g}"
+    labelled = "" if trial.labels == "none" else ", private labels"
+    return f"{trial.method.name} at {target}, clip {trial.clip:g}{labelled}"
 
 
 def _latents(plan: Plan) -> Iterator[ArtifactId]:
