@@ -50,10 +50,10 @@ def environment(root: Path) -> Path:
 
 
 def edited(source: str, page: str) -> str:
-    """Return ``source`` with its methods replaced by those of the tutorial."""
-    (methods,) = re.findall(r"(?s)```python\n(.*?)```", page)
+    """Return ``source`` with its methods replaced by those of the tutorial's class."""
+    (code,) = re.findall(r"(?s)```python\nclass .*?\n(?:    #.*?\n)*(.*?)```", page)
     head, _, rest = source.partition("    def fit(")
-    return f"{head}{methods}\n\n@hookimpl{rest.partition('@hookimpl')[2]}"
+    return f"{head}{code}\n\n@hookimpl{rest.partition('@hookimpl')[2]}"
 
 
 def added(before: str, after: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,28 +25,21 @@ def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FILES_VARIABLE, "")
 
 
-def code_of(page: str) -> str:
-    """Return the Python of a page."""
-    (code,) = re.findall(r"(?s)```python\n(.*?)```", (DOCS / page).read_text())
-    return str(code)
-
-
-def with_methods(source: str, methods: str) -> str:
-    """Put a page's methods in place of those that a new package has."""
-    head, _, rest = source.partition("    def fit(")
-    return f"{head}{methods}\n\n@hookimpl{rest.partition('@hookimpl')[2]}"
-
-
 def require_kit(kind: str, name: str) -> None:
     report = check(plugins.registry().get(kind, name).cls)
     assert report.ok, report
     assert sum(result.outcome == "passed" for result in report.results) > 5
 
 
-def test_your_first_generator(dpbench: Run) -> None:
-    source = make_package("mine", "generator", Path()) / "dpbench_mine" / "__init__.py"
+def test_your_first_generator(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS.parent / "benchmarks")
+    steps = importlib.import_module("first_plugin")
+    root = make_package("mine", "generator", Path())
+    before = (root / "dpbench_mine" / "__init__.py").read_text()
+    after = steps.edited(before, (DOCS / "first-generator.md").read_text())
+    assert 10 < steps.added(before, after) <= steps.MOST_LINES
     plugin = Path("mine.py")
-    plugin.write_text(with_methods(source.read_text(), code_of("first-generator.md")))
+    plugin.write_text(after)
     grid = ("--grid", "linear-look-*", "--method", "mine", "--plugin", plugin)
     result = dpbench("run", *grid, "--epsilon", 10, "--epsilon", "inf")
     assert result.exit_code == 0, result.output
@@ -60,7 +54,8 @@ def test_your_first_generator(dpbench: Run) -> None:
 
 def test_your_first_metric(dpbench: Run) -> None:
     plugin = Path("ink.py")
-    plugin.write_text(code_of("first-metric.md"))
+    (code,) = re.findall(r"(?s)```python\n(.*?)```", (DOCS / "first-metric.md").read_text())
+    plugin.write_text(code)
     assert dpbench("run").exit_code == 0
     result = dpbench("score", "--metrics", "ink", "--plugin", plugin)
     assert result.exit_code == 0, result.output
