@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from fakes import TINY
 
 import dpbench
 from dpbench.errors import DpbenchError

@@ -5,12 +5,16 @@ Apart from :mod:`dpbench.api` only so that plugins of other kinds need not load 
 
 from dpbench.privacy.dp_sgd import PerSampleLoss, PrivateGradient, train
 from dpbench.privacy.handle import Budget, NotPerRecord, PrivateLatents
+from dpbench.privacy.parts import PartMoves, PartSum, release_part_sum
 
 __all__ = [
     "Budget",
     "NotPerRecord",
+    "PartMoves",
+    "PartSum",
     "PerSampleLoss",
     "PrivateGradient",
     "PrivateLatents",
+    "release_part_sum",
     "train",
 ]

@@ -32,10 +32,10 @@ def keeps_its_budget(subject: GeneratorSubject) -> None:
     """What the ledger comes to stays within epsilon, and something is learned through it."""
     for epsilon in (0.1, 1.0, 10.0):
         (fitted,) = subject.fit(Trial(epsilon))
-        _require_accounted(fitted, epsilon)
+        require_accounted(fitted, epsilon)
 
 
-def _require_accounted(fitted: Fitted, epsilon: float | None) -> None:
+def require_accounted(fitted: Fitted, epsilon: float | None) -> None:
     ledger, spent = fitted.session.ledger, fitted.session.spent.model_dump(mode="json")
     require(bool(ledger.mechanisms), "it learns without any mechanism of the handle")
     problem = privacy_problem(ledger.model_dump(mode="json"), spent, epsilon)
@@ -64,7 +64,7 @@ def with_a_given_noise(subject: GeneratorSubject) -> None:
     """A noise multiplier that the grid gives takes the place of one for epsilon."""
     with refusable():
         (fitted,) = subject.fit(Trial(math.inf, noise_multiplier=1.5))
-    _require_accounted(fitted, None)
+    require_accounted(fitted, None)
     multipliers = [m.noise_multiplier for m in fitted.session.ledger.mechanisms]
     require(1.5 in multipliers, f"asked for noise of 1.5 it takes {multipliers}")
     require(min(multipliers) > 0, "a release has no noise, though the trial has")
@@ -75,7 +75,7 @@ def next_to_nothing_to_spend(subject: GeneratorSubject) -> None:
     """At epsilon 0.01, a tiny and a large clip, samples are finite and the budget holds."""
     for trial in (Trial(0.01), Trial(clip=1e-3), Trial(clip=1e3)):
         (fitted,) = subject.fit(trial)
-        _require_accounted(fitted, trial.epsilon)
+        require_accounted(fitted, trial.epsilon)
         require_latents(fitted.sample(9), 9, subject.private.shape[1], "a sample")
 
 
@@ -86,7 +86,7 @@ def releases_in_secure_mode(subject: GeneratorSubject) -> None:
         (fitted,) = subject.fit(Trial(secure=True))
     except SecureUnavailable as missing:
         raise NotRun(str(missing)) from missing
-    _require_accounted(fitted, 1.0)
+    require_accounted(fitted, 1.0)
     require_latents(fitted.sample(3), 3, subject.private.shape[1], "a sample")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator
+from dpbench.privacy.by_class import make_generator, trained_as
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.mechanism import Tape
 from dpbench.privacy.replay.remembered import remembered
@@ -52,7 +53,9 @@ class Trial:
     secure: bool = False
     tape: Tape | None = None
 
-    def session(self, private: Tensor, context: Context) -> PrivateSession:
+    def session(
+        self, private: Tensor, context: Context, labels: Tensor | None, classes: int
+    ) -> PrivateSession:
         """Open this trial's access to ``private``."""
         return PrivateSession(
             private.to(context.device),
@@ -62,6 +65,8 @@ class Trial:
             noise_seed=self.noise_seed,
             secure_rng=self.secure,
             tape=self.tape,
+            labels=labels,
+            classes=classes,
         )
 
 
@@ -96,15 +101,23 @@ class GeneratorSubject(Subject):
         private: Tensor | None = None,
         public: Tensor | None = None,
         context: Context | None = None,
+        labels: Tensor | None = None,
+        classes: int = 1,
     ) -> list[Fitted]:
-        """Fit ``trials`` together, as the harness does."""
+        """Fit ``trials`` together, as the harness does, of labelled records by class."""
         private = self.private if private is None else private
         public = public_latents(PUBLIC, private.shape[1]) if public is None else public
-        sessions = [trial.session(private, context or Context(0)) for trial in trials]
-        generators = [self.cls(self.params, private.shape[1]) for _ in trials]
+        context = context or Context(0)
+        sessions = [trial.session(private, context, labels, classes) for trial in trials]
+        generators = [self.fresh(private.shape[1], classes) for _ in trials]
         remembered(self.cls).restore()
-        self.cls.fit_lanes(generators, _handles(sessions), public, [s.context for s in sessions])
+        contexts = [session.context for session in sessions]
+        trained_as(self.cls, classes).fit_lanes(generators, _handles(sessions), public, contexts)
         return [Fitted(*pair) for pair in zip(generators, sessions, strict=True)]
+
+    def fresh(self, dim: int, classes: int = 1) -> PrivateGenerator:
+        """Return one that has not been fitted."""
+        return make_generator(self.cls, self.params, dim, classes)
 
     @property
     def usual(self) -> Fitted:

@@ -496,6 +496,9 @@ class OneNoiseForAll(Honest):
         self.mean = total / private.size
 
 
+# Labels
+
+
 class HonestByClass(Honest):
     """A mean for each class."""
 
@@ -542,3 +545,22 @@ class CountsClasses(HonestByClass):
         super().learn(private, public, context)
         counts = (private._session.labels + 1).bincount(minlength=self.classes + 1)
         self.extra = counts.float()
+
+
+class IgnoresLabels(HonestByClass):
+    def sample(self, count, rng, labels=None):
+        return super().sample(count, rng)
+
+
+class KeepsOneClass(HonestByClass):
+    def state(self):
+        return {"mean": self.mean[:1].expand_as(self.mean), "extra": self.extra}
+
+
+class DividesByClasses(HonestByClass):
+    """Divides by how many records a class has."""
+
+    def learn(self, private, public, context):
+        super().learn(private, public, context)
+        counts = private._session.labels.clamp_min(0).bincount(minlength=private.classes)
+        self.mean = self.mean * private.size / counts.clamp_min(1)[:, None]

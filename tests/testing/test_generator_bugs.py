@@ -49,9 +49,6 @@ TABLE: list[tuple[type[PrivateGenerator], str, str]] = [
     (bugs.AlwaysNoisy, "without-noise", "adds noise"),
     (bugs.IgnoresTheGivenNoise, "with-a-given-noise", "asked for noise of 1.5"),
     (bugs.LogOfACount, "next-to-nothing-to-spend", "NaN"),
-    (bugs.OneLatentAClass, "samples-by-class", "shape"),
-    (bugs.BuysEachClass, "samples-by-class", "spent epsilon"),
-    (bugs.CountsClasses, "replays-with-labels", "state"),
     (bugs.LearnsNothing, "keeps-its-budget", "without any mechanism"),
     (bugs.LearnsNothing, "another-seed-is-another-fit", "same state"),
     (bugs.WantsTheSeed, "releases-in-secure-mode", "generator"),
@@ -71,6 +68,12 @@ TABLE: list[tuple[type[PrivateGenerator], str, str]] = [
     (bugs.SubtractsTheNoise, "replays", "noise is known"),
     (bugs.Memorises, "replays", "private record"),
     (bugs.OneNoiseForAll, "replays", "noise"),  # RP: noise used again
+    (bugs.IgnoresLabels, "samples-follow-their-labels", "two classes"),
+    (bugs.KeepsOneClass, "labelled-state-survives", "class 1"),
+    (bugs.OneLatentAClass, "samples-follow-their-labels", "shape"),
+    (bugs.BuysEachClass, "samples-follow-their-labels", "spent epsilon"),
+    (bugs.CountsClasses, "replays-with-labels", "state"),  # JP: private metadata
+    (bugs.DividesByClasses, "replays-with-labels", "mean"),
 ]
 ON_CUDA = "computes-where-it-is-told"
 
@@ -104,4 +107,4 @@ def test_every_check_has_a_bug() -> None:
 def test_honest_generators_raise_no_alarm(cls: type[PrivateGenerator]) -> None:
     report = check(cls)
     assert report.ok, str(report)
-    assert len(report.skipped) <= 5, str(report)  # latents in hand, the most
+    assert len(report.skipped) <= 6, str(report)
