@@ -14,7 +14,7 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.planning.layers import read_layers
 from dpbench.planning.violations import InvalidConfig, InvalidParams, explain, report, violations
 from dpbench.plugins import Registry
-from dpbench.results.identity import Labels
+from dpbench.results.identity import Labels, TrialIdentity
 
 __all__ = ["Config", "ConfigFile", "GridConfig", "InvalidConfig", "load_config"]
 
@@ -158,6 +158,16 @@ class Config:
         """Return all usable names of a section: configured ones and bare plugins."""
         configured = getattr(self.file, section)
         return sorted({*configured, *self.registry.classes[SECTIONS[section]]})
+
+    def unknown_parts(self, result: TrialIdentity) -> list[str]:
+        """Return the parts of a row's method that no installed plugin stands for."""
+        parts = {"public": result.public, "extractors": result.extractor,
+                 "generators": result.generator}  # fmt: skip
+        return [
+            f"{SECTIONS[section]} {name!r}"
+            for section, name in parts.items()
+            if name and name not in self.names(section)
+        ]
 
     def with_metrics(self, names: list[str]) -> Config:
         """Return a copy in which every protocol also reports the metrics ``names``.
