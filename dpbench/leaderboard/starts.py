@@ -47,12 +47,13 @@ def gains(section: Section) -> Iterator[Gain]:
 def _controls(section: Section, method: str) -> list[str]:
     """Name what ``method`` stands beside: ``ae-GAN+mixture (start)``, ``ae-Mixture``.
 
-    The latter where a release is a method of its own and the section has it.
+    The latter where a release is a method of its own and the section has it; it is the
+    control of ``ae-Mixture-SGD`` too, whose name goes on where its own ends.
     """
     latents, _, label = method.rpartition("-")
     trained, _, released = label.partition("+")
     alone = f"{latents}-{released}".lower() if released and trained else ""
-    named = [f"{method}{START}"]
+    named = [f"{method}{START}", latents]
     return [other for other in section.methods if other in named or other.lower() == alone]
 
 

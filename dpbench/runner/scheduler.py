@@ -103,8 +103,12 @@ OnChange = Callable[[Progress, Job | None], None]
 
 
 def warnings_of(job: Job, store: Store) -> list[str]:
-    """Return what a job that is done found fault with, in what it made."""
-    found = (store.meta(*artifact).get("warning", "") for artifact in job.task.writes())
+    """Return what a job that is done found fault with, in what it made.
+
+    Of a trial that diverged there is nothing to score, and no score is made.
+    """
+    made = (artifact for artifact in job.task.writes() if store.has(*artifact))
+    found = (store.meta(*artifact).get("warning", "") for artifact in made)
     return [warning for warning in found if warning]
 
 

@@ -11,6 +11,7 @@ def section(**figures: list[float]) -> Section:
         "start": "ae-GAN+mixture (start)",
         "alone": "ae-Mixture",
         "other": "wgan-Mixture",
+        "longer": "ae-Mixture-SGD",
     }
     results = [
         trial(names[which], fid=fid, seed=seed)
@@ -39,6 +40,11 @@ def test_a_method_stands_beside_its_start_and_the_release_alone() -> None:
 def test_seeds_are_paired_and_what_spreads_is_no_difference() -> None:
     shown = section(trained=[20.0, 31.0, 25.0], start=[22.0, 29.0, 25.5])
     assert verdicts(shown) == {"ae-GAN+mixture (start)": "no difference"}
+
+
+def test_what_extends_a_release_by_steps_stands_beside_it() -> None:
+    shown = section(longer=[15.0, 26.0, 19.5], alone=[18.0, 29.0, 23.5])
+    assert verdicts(shown) == {"ae-Mixture": "better"}
 
 
 def test_one_seed_decides_nothing() -> None:

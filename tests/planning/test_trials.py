@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpbench import plugins
+from dpbench.datasets.rule import PartitionRule
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config, Latents, load_config
 from dpbench.planning.plan import Options, Plan, make_plan
@@ -100,6 +101,27 @@ def test_the_six_methods_fall_out_of_capabilities(grid: Callable[..., Config]) -
 def test_the_packaged_grids_hold_the_six(name: str, grid: Callable[..., Config]) -> None:
     text = (Path(__file__).parents[2] / "benchmarks.toml").read_text()
     assert methods(grid(text), name) == SIX
+
+
+def test_the_packaged_priors_stand_beside_their_starts(grid: Callable[..., Config]) -> None:
+    text = (Path(__file__).parents[2] / "benchmarks.toml").read_text()
+    named = methods(grid(text), "priors")
+    starts = {name for name in named if name.endswith(" (start)")}
+    assert {f"{name} (start)" for name in named if name not in starts} == starts
+    assert {*SIX, "ae-grad-GAN+mixture", "wgan-VAE+gaussian"} <= set(named)
+
+
+def test_the_packaged_swapped_data_have_the_classes_the_other_way_round(
+    grid: Callable[..., Config],
+) -> None:
+    config = grid((Path(__file__).parents[2] / "benchmarks.toml").read_text())
+    for name in ("mnist", "fashion-mnist"):
+        swapped = config.component("datasets", f"{name}-swapped")
+        usual = PartitionRule(**config.component("datasets", name).params["partition"])
+        rule = PartitionRule(**swapped.params["partition"])
+        assert swapped.plugin == name
+        assert rule.classes(range(10)) == usual.classes(range(10))[::-1]
+        assert rule.labelling == usual.labelling
 
 
 def test_a_generator_adds_one_row_for_each_pair(

@@ -173,7 +173,7 @@ class DescentMixture(_Released):
         schedule = self._schedule(private, second / (1 - first))
         means = descend(private, base, count, schedule, f"{self.name}:descent")
         weights = means.new_full((count,), 1 / count)
-        around = Mixture(weights, means, 0.75 * base.factors.repeat(count, 1, 1))
+        around = Mixture(weights, means, 0.75 * base.factors.to(means).repeat(count, 1, 1))
         refinements = 1 if private.budget.private else 6
         last = MixtureRecipe(count, 0, refinements, private.noise_multiplier(steps=refinements))
         for turn in range(refinements):

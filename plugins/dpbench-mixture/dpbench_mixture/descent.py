@@ -75,9 +75,10 @@ def descend(
     They start as cluster centres of draws from ``base``. Gradients are averaged over steps and
     divided by the counts so far (Bottou and Bengio 1995), which makes a step a Newton step.
     """
-    descent = Descent.around(base)
-    drawn = base.sample(4096, private.context.generator(f"{name}:start"))
-    centres = descent.whiten(spread(drawn, count, private.context.generator(f"{name}:spread")))
+    descent = Descent.around(base.to(private.device))
+    drawn = base.to("cpu").sample(4096, private.context.generator(f"{name}:start"))
+    spread_out = spread(drawn, count, private.context.generator(f"{name}:spread"))
+    centres = descent.whiten(spread_out.to(private.device))
     buffer = LaneBuffer.zeros([(private.dim, count)], 1, private.device)
     engine = DPSGDLanes(buffer, [private], [schedule], name=name)
     counts, pulls = centres.new_full((count,), 1 / count), torch.zeros_like(centres)
