@@ -15,7 +15,7 @@ from dpbench.api.executor import Executor, Outcome, Workplace
 from dpbench.api.extractor import Extractor
 from dpbench.api.generator import PrivateGenerator
 from dpbench.api.images import LabelledImages, Partition, to_float, to_uint8
-from dpbench.api.metric import Column, Metric, MetricUnavailable
+from dpbench.api.metric import Column, Metric, MetricUnavailable, Unlabelled
 from dpbench.api.plugin import Params, Plugin
 from dpbench.api.public_model import Capability, PublicModel
 
@@ -36,6 +36,7 @@ __all__ = [
     "Plugin",
     "PrivateGenerator",
     "PublicModel",
+    "Unlabelled",
     "Weights",
     "Workplace",
     "derive_seed",

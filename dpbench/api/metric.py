@@ -15,7 +15,7 @@ from dpbench.errors import DpbenchError
 if TYPE_CHECKING:
     from dpbench.metrics.views import References, View
 
-__all__ = ["Column", "Metric", "MetricUnavailable"]
+__all__ = ["Column", "Metric", "MetricUnavailable", "Unlabelled"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class Column:
 
 class MetricUnavailable(DpbenchError):
     """A figure that cannot be computed here; the message becomes its reason."""
+
+
+class Unlabelled(MetricUnavailable):
+    """A figure of labelled samples, where samples have no labels."""
+
+    def __init__(self) -> None:
+        super().__init__('the samples have no labels: set labels = "private" in the grid')
 
 
 class Metric(Plugin, ABC):

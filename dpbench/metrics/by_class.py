@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dpbench.api import Column, Context, Metric, MetricUnavailable
+from dpbench.api import Column, Context, Metric, MetricUnavailable, Unlabelled
 from dpbench.metrics.frechet import Statistics, frechet_distance
 from dpbench.metrics.views import References, View
 
@@ -33,7 +33,7 @@ class ByClassMetric(Metric):
     ) -> dict[str, float]:
         labels, known = generated.labels, references.primary.labels
         if labels is None or known is None:
-            raise MetricUnavailable('samples have no labels: train with labels = "private"')
+            raise Unlabelled
         classes = [label for label in references.private_classes if bool((known == label).any())]
         called = references.label(generated)
         distances = {label: _distance(generated, references, label) for label in classes}

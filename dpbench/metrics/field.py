@@ -23,6 +23,7 @@ from dpbench.api import (
     Metric,
     MetricUnavailable,
     Params,
+    Unlabelled,
     derive_seed,
     to_float,
 )
@@ -163,7 +164,7 @@ def _labelled(generated: View, references: References) -> tuple[LabelledImages, 
     """
     held_out = references.private_test
     if generated.labels is None:
-        raise MetricUnavailable('the samples have no labels: set labels = "private" in the grid')
+        raise Unlabelled
     if held_out.labels is None:
         raise MetricUnavailable("the held-out images have no labels")
     few = min(len(generated), len(held_out), 100)
