@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DpbenchError", "UnknownName", "did_you_mean", "one_line", "told"]
+__all__ = ["DpbenchError", "UnknownName", "did_you_mean", "one_line", "printable", "told"]
 
 
 class DpbenchError(Exception):
@@ -40,19 +40,19 @@ def one_line(error: BaseException, most: int = 1000) -> str:
         text = str(error)
     except BaseException as problem:  # the message is a stranger's code as well
         text = f"its message cannot be read ({type(problem).__name__})"
-    line = _printable(text.strip()[: most + 1].split("\n", 1)[0].strip())
+    line = printable(text.strip()[: most + 1].split("\n", 1)[0].strip())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def told(error: BaseException) -> str:
     """Return why something failed: an expected error's message; else its kind and message."""
-    kind = _printable(type(error).__name__)
+    kind = printable(type(error).__name__)
     line = one_line(error)
     if isinstance(error, DpbenchError):
         return line or f"{kind} without a message"
     return f"{kind}: {line}" if line else kind
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Write out what a terminal would obey, or a file could not hold."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

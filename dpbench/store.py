@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ __all__ = [
     "Store",
     "StoreNotWritable",
     "content_key",
+    "read_file",
     "write_json",
 ]
 
@@ -95,7 +97,11 @@ class Store:
         return self.root / stage / key
 
     def has(self, stage: str, key: str) -> bool:
-        return (self.path(stage, key) / "meta.json").exists()
+        """Say whether an artifact seems to be there; where nobody may look there is none."""
+        try:
+            return (self.path(stage, key) / "meta.json").exists()
+        except OSError:
+            return False
 
     def save(self, stage: str, key: str, artifact: Artifact) -> None:
         """Write an artifact; whoever comes second with the same key changes nothing."""
@@ -111,10 +117,12 @@ class Store:
             meta["checksum"] = content_key(json.loads(_dump(meta)))  # as it is read back
             _write(scratch / "meta.json", _dump(meta))
             target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):  # the same key is already there
+            try:
                 scratch.rename(target)
-            if not self.has(stage, key):
-                raise OSError(f"{target} did not appear")
+            except OSError:
+                if not self.has(stage, key):  # what is there is the wreck of one
+                    target.rename(self.root / "tmp" / uuid.uuid4().hex)
+                    scratch.rename(target)
         except OSError as error:
             raise StoreNotWritable(
                 f"cannot write to {self.root} ({error.strerror or error}): free space, fix its "
@@ -198,7 +206,9 @@ class Store:
         directory = self.path(stage, key)
         try:
             yield directory
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (
+            OSError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError,
+        ) as error:  # fmt: skip
             raise CorruptArtifact(
                 f"artifact {stage}/{key} is corrupt ({error}): delete {directory} and run again"
             ) from error
@@ -218,7 +228,7 @@ class _Meta(NamedTuple):
 
 def _meta(directory: Path) -> _Meta:
     """Return an artifact's meta, checked."""
-    meta = json.loads((directory / "meta.json").read_text())
+    meta = json.loads(read_file(directory / "meta.json"))
     checksum = meta.pop("checksum", None)
     if checksum != content_key(meta):
         raise ValueError("checksum of meta.json differs")
@@ -260,8 +270,24 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _sha256(path: Path) -> str:
+    if not path.is_file():  # a pipe, say
+        raise OSError(f"{path.name} is not a regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_file(path: Path, most: int = 2**26) -> bytes:
+    """Return the bytes of a regular file; of anything else a reader might wait for ever.
+
+    Raises:
+        OSError: it cannot be read, is something else, or larger than ``most`` bytes.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path.name} is not a regular file")
+    if status.st_size > most:
+        raise OSError(f"{path.name} is of {status.st_size} bytes, more than {most}")
+    return path.read_bytes()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from click.testing import Result as Invoked
+from fakes import TINY
 
 from dpbench import plugins
 from dpbench.cli.main import cli
@@ -33,30 +34,6 @@ TESTS = Path(__file__).parent
 UNDER_TEST = Path(plugins.__file__).parents[1]
 ENTRY_POINTS = "[dpbench]\n{names}\n"
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-
-#: A grid of one method on a few hundred images; tests append to it.
-TINY = """
-packaged = false
-dataset = "tiny"
-delta = 1e-4
-executor = "in-process"
-default_protocols = ["tiny"]
-
-[latents]
-public_images = 100
-augment = false
-
-[datasets.tiny]
-
-[protocols.tiny]
-samples = 64
-metrics = ["fid", "brightness"]
-
-[grids.all]
-methods = ["linear-look-MEAN"]
-epsilon = [10]
-clip = [1.0]
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)

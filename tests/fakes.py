@@ -47,6 +47,30 @@ from dpbench.privacy.handle import PrivateLatents
 from dpbench.runner.directory import RunDirectory
 from dpbench.stages import Task
 
+#: A grid of one method on a few hundred images; tests append to it.
+TINY = """
+packaged = false
+dataset = "tiny"
+delta = 1e-4
+executor = "in-process"
+default_protocols = ["tiny"]
+
+[latents]
+public_images = 100
+augment = false
+
+[datasets.tiny]
+
+[protocols.tiny]
+samples = 64
+metrics = ["fid", "brightness"]
+
+[grids.all]
+methods = ["linear-look-MEAN"]
+epsilon = [10]
+clip = [1.0]
+"""
+
 SIDE = 16
 CLASSES = 4
 

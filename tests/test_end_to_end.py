@@ -110,17 +110,16 @@ def test_the_example_plugin_widens_the_grid_by_three_rows_a_generator_and_runs(
     assert after - before == {
         f"{space}-{label}"
         for space in ("ae-enc", "ae-grad", "wgan")
-        for label in ("Gaussian", "Mixture")
+        for label in ("Gaussian", "Mixture", "Mixture-SGD")
     }
 
     listed = json.loads(dpbench("plugins", "--format", "json").stdout)
-    assert [p["kind"] for p in listed["plugins"] if p["distribution"] == "dpbench-mixture"] == [
-        "generator",
-        "generator",
-    ]
+    kinds = [p["kind"] for p in listed["plugins"] if p["distribution"] == "dpbench-mixture"]
+    assert kinds == ["generator"] * 3
     result = dpbench("run", "--grid", "*-Gaussian", "--grid", "*-Mixture", "--no-controls")
     assert result.exit_code == 0, result.output
-    assert {one["method"] for one in trials()} == after - before
+    released = {name for name in after - before if not name.endswith("-SGD")}
+    assert {one["method"] for one in trials()} == released
     for one in trials():
         assert one["privacy"]["ledger"]["trust"] == "ledger"
         assert one["epsilon"] == "inf" or one["epsilon_spent"] <= 10

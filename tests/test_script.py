@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from fakes import TINY
 
 import dpbench
 import dpbench.api

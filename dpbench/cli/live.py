@@ -30,7 +30,7 @@ __all__ = ["HINT", "LiveView", "plural", "print_end", "print_plan", "say"]
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
 #: Where else to look; a line of its own under a table.
-HINT = "one trial: dpbench show METHOD@ε; more: dpbench leaderboard --detail, --by clip|seed"
+HINT = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}

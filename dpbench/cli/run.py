@@ -43,11 +43,15 @@ def command(
     from dpbench.runner.choices import stated_late
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
+    from dpbench.runner.protocols import automatic
 
     shown, console = Console(), Console(quiet=quiet)
     started = time.monotonic()
     config, directory = load_config(chosen.config, registry()), RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
+    config, missing = automatic(config, chosen.weights, executor.place.device)
+    if missing and not chosen.protocols:
+        say(console, missing)
     prepared = prepare(
         config,
         chosen.request,

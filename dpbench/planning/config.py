@@ -29,6 +29,7 @@ SECTIONS = {
 }
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Named = Annotated[list[str], Field(min_length=1)]
 PluginTables = dict[str, dict[str, Any]]
 
 
@@ -116,7 +117,8 @@ class ConfigFile(Strict):
         dataset: of grids that name none.
         delta: of grids that give none; below 1/N.
         executor: where tasks run: ``local``, ``ray`` or a plugin's.
-        default_protocols: of grids that name none.
+        default_protocols: of grids that name none; ``auto``: the default one, and
+            ``canonical`` (Inception) where there is a GPU and the weights are to be had.
         secure_rng: noise and samples from the system's randomness, for releases.
         select: which trial stands for a method at a target: the best by exact private
             ``scores`` (outside any finite epsilon), the ``first`` clip of its grid or the
@@ -130,7 +132,7 @@ class ConfigFile(Strict):
     dataset: str = "mnist"
     delta: float = Field(default=1e-6, gt=0, lt=1)
     executor: str = "local"
-    default_protocols: list[str] = Field(default=["default"], min_length=1)
+    default_protocols: Literal["auto"] | Named = ["default"]
     secure_rng: bool = False
     select: Literal["scores", "first", "noisy"] | Positive = "scores"
     latents: Latents = Latents()
@@ -158,6 +160,12 @@ class Config:
         """Return all usable names of a section: configured ones and bare plugins."""
         configured = getattr(self.file, section)
         return sorted({*configured, *self.registry.classes[SECTIONS[section]]})
+
+    @property
+    def default_protocols(self) -> tuple[str, ...]:
+        """Return the protocols of grids that name none; ``auto`` is the default one until asked."""
+        named = self.file.default_protocols
+        return ("default",) if named == "auto" else tuple(named)
 
     def with_metrics(self, names: list[str]) -> Config:
         """Return a copy in which every protocol also reports the metrics ``names``.

@@ -198,7 +198,7 @@ def _dataset_name(config: Config, grid: GridConfig, request: Request) -> str:
 
 
 def _protocols(config: Config, grid: GridConfig, request: Request) -> tuple[str, ...]:
-    names = request.protocols or tuple(grid.protocols or config.file.default_protocols)
+    names = request.protocols or tuple(grid.protocols or config.default_protocols)
     for name in names:
         if name not in config.file.protocols:
             raise DpbenchError(

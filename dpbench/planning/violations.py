@@ -81,7 +81,7 @@ def violations(config: Config) -> Iterator[Violation]:
         yield from _public_violations(config, name)
     yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
     yield from _unknown(file.executor, config.names("executors"), ("executor",))
-    for index, protocol in enumerate(file.default_protocols):
+    for index, protocol in enumerate(config.default_protocols):
         yield from _unknown(protocol, file.protocols, ("default_protocols", index))
     for name, table in file.protocols.items():
         at = ("protocols", name, "evaluator")

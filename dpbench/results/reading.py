@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, printable, told
+from dpbench.store import read_file
 
 __all__ = ["SetAside", "Unreadable", "explain", "read_each", "read_json", "to_json"]
 
@@ -55,10 +56,14 @@ def read_json(path: Path) -> Any:
         Unreadable: the file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = read_file(path)
+        content = json.loads(data)
+        if b"\\u" in data:  # JSON can spell half a character, which cannot be shown
+            json.dumps(content, ensure_ascii=False).encode()
+        return content
     except OSError as error:
         raise Unreadable(f"cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise Unreadable("not text: its bytes are damaged") from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not JSON ({error})") from error
@@ -71,15 +76,15 @@ def read_each(paths: Iterable[Path], read: Callable[[Path], T]) -> tuple[list[T]
     for path in paths:
         try:
             found.append(read(path))
-        except (Unreadable, ValidationError) as error:
-            left.append(SetAside(f"{path.parent.name}/{path.name}", explain(error)))
+        except Exception as error:  # whatever damage does to older versions' rows
+            left.append(SetAside(printable(f"{path.parent.name}/{path.name}"), explain(error)))
     return found, left
 
 
-def explain(error: Unreadable | ValidationError) -> str:
+def explain(error: Exception) -> str:
     """Return the reason as one line; of several violations, the first and their number."""
-    if isinstance(error, Unreadable):
-        return str(error)
+    if not isinstance(error, ValidationError):
+        return told(error)
     first, *more = error.errors(include_url=False, include_context=False, include_input=False)
     where = ".".join(map(str, first["loc"]))
     rest = f" (and {len(more)} more)" if more else ""

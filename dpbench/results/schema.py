@@ -57,14 +57,14 @@ class Choice(Strict):
 class _Scored(BaseModel):
     """The fields of a protocol that readers rely on, where it has them."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     name: str
     evaluator: str = ""
     samples: int = 0
     reference: str = ""
     weights_sha256: str | None = None
-    test_accuracy: float = 0.0
+    test_accuracy: float = Field(default=0.0, allow_inf_nan=False)
 
 
 class Result(TrialIdentity):
@@ -133,6 +133,6 @@ class Run(Strict):
 
     command: str
     versions: dict[str, str]
-    wall_seconds: float = Field(ge=0)
+    wall_seconds: float = Field(ge=0, allow_inf_nan=False)
     finished: str
     jobs: int | None = None

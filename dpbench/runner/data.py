@@ -16,7 +16,7 @@ from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
 from dpbench.planning.trials import Trial
 
-__all__ = ["cache_directory", "load_dataset", "make_dataset", "with_weights"]
+__all__ = ["cache_directory", "load_dataset", "make_dataset", "released", "with_weights"]
 
 
 def cache_directory() -> Path:
@@ -68,12 +68,17 @@ def with_weights(config: Config, trials: list[Trial], options: Options) -> Optio
     found = {
         name: weights
         for name in sorted({LABELLER, *needed, *options.weights})
-        if (weights := _released(config, name, options)) is not None
+        if (weights := released(config, name, options)) is not None
     }
     return replace(options, released=found)
 
 
-def _released(config: Config, name: str, options: Options) -> Weights | None:
+def released(config: Config, name: str, options: Options) -> Weights | None:
+    """Find an evaluator's released weights, fetching them where need be; ``None`` if it has none.
+
+    Raises:
+        DpbenchError: they cannot be had, or are not the released ones.
+    """
     component = config.component("evaluators", name)
     cls = config.registry.get("evaluator", component.plugin).cls
     params = cls.Params.model_validate(component.params)

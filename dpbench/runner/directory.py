@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import platform
 import shutil
 import tempfile
@@ -15,11 +14,13 @@ from typing import Any
 import filelock
 import psutil
 import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dpbench import __version__
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.results import Run, append_history
+from dpbench.results.reading import Unreadable, read_json
 from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
@@ -27,6 +28,17 @@ __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
 
 #: What generators spent that were made again with new secret noise.
 RELEASES = "releases.json"
+LOCK = ".lock"
+
+
+class _Release(BaseModel):
+    """A generator that was made again, and what it had spent."""
+
+    generator: str
+    ledger: Ledger | None = None
+
+
+_RELEASES = TypeAdapter(list[_Release])
 
 
 class DirectoryInUse(DpbenchError):
@@ -50,7 +62,7 @@ class RunDirectory:
         self.store = Store(root / "artifacts")
         self.logs = root / "logs"
         self.leaderboard = root / "leaderboard"
-        self._lock = filelock.FileLock(root / ".lock")
+        self._lock = filelock.FileLock(root / LOCK)
 
     def require_writable(self) -> None:
         """Raise :class:`StoreNotWritable` unless files can be made here."""
@@ -73,12 +85,19 @@ class RunDirectory:
         """
         self.require_writable()
         try:
+            if (self.root / LOCK).is_symlink():  # what it names may be somebody's
+                raise OSError("it is a symbolic link")
             self._lock.acquire(timeout=patience)
         except filelock.Timeout:
             raise DirectoryInUse(
                 f"another run is using {self.root}: wait for it, or name another directory "
                 "with --runs"
             ) from None
+        except OSError as error:
+            raise StoreNotWritable(
+                f"{self.root / LOCK} cannot be locked ({error.strerror or error}): remove it if it "
+                "is no file of dpbench's"
+            ) from error
         try:
             if self._lock.lock_counter == 1:
                 self._sweep()
@@ -116,8 +135,9 @@ class RunDirectory:
         if not path.exists():
             return []
         try:
-            entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            entries: list[dict[str, Any]] = read_json(path)
+            _RELEASES.validate_python(entries)
+        except (Unreadable, ValidationError):
             raise DpbenchError(
                 f"{path} cannot be read: it says what was released before; mend it, or "
                 "remove it if those releases were destroyed"

@@ -45,7 +45,7 @@ class Standing(BaseModel):
         running: the fraction done of each task at work, by its title.
         failures: a line for each task that failed, at most :data:`MOST`.
         seconds_left: an estimate; ``None`` at first.
-        ended: the run came to its end, with failures or without.
+        ended: the run came to its end, with failures or without, or was interrupted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +60,11 @@ class Standing(BaseModel):
     failures: list[str] = []
     seconds_left: float | None = None
     ended: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many artifacts are neither there nor lost."""
+        return sum(count.left for count in self.stages.values())
 
     @property
     def silent(self) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import Result
-from conftest import TINY
+from fakes import TINY
 
 ROOT = Path(__file__).parents[2]
 WAITS = """

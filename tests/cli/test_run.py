@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 from click.testing import Result
-from conftest import TINY
+from fakes import TINY
 from leaderboard.fabricate import audit
 
 from dpbench.leaderboard import Written

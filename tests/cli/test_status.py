@@ -54,8 +54,12 @@ def test_a_run_says_what_is_done_runs_failed_and_is_left(tmp_path: Path) -> None
 
 def test_the_end_and_a_silent_end_are_told_apart(tmp_path: Path) -> None:
     report = Reporter(tmp_path, "dpbench run")
-    report(half_way(), ended=True)
+    done = half_way()
+    done.written = done.expected
+    report(done, ended=True)
     assert call("--runs", tmp_path).output.startswith("ended after 0 s")
+    report(half_way(), ended=True)
+    assert call("--runs", tmp_path).output.startswith("stopped after 0 s; the same command goes on")
     standing = read_standing(tmp_path)
     assert standing is not None
     quiet = standing.model_copy(update={"ended": False, "updated": time.time() - 120})

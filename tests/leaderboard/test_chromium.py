@@ -15,7 +15,7 @@ import pytest
 from dpbench.leaderboard import Leaderboard
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.report import make_report
-from dpbench.results import Result
+from dpbench.results import Result, Run
 from leaderboard.chromium import Chromium, find_chromium
 from leaderboard.fabricate import INCEPTION, audit, grid, trial
 
@@ -25,6 +25,12 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine"),
 ]
+RUN = Run(
+    command="dpbench run",
+    versions={"dpbench": "1"},
+    wall_seconds=3.0,
+    finished="2026-01-02T03:04:05",
+)
 FIRST = "document.querySelector('section.part')"
 NAMES = "[...{}.querySelectorAll('table.{} tbody tr')].map(row => row.dataset.m)"
 
@@ -37,7 +43,9 @@ def browser() -> Iterator[Chromium]:
 
 
 def write(path: Path, results: list[Result]) -> Path:
-    path.write_text(make_page(make_report(Leaderboard(tuple(results)))).text, encoding="utf-8")
+    path.write_text(
+        make_page(make_report(Leaderboard(tuple(results), history=(RUN,)))).text, encoding="utf-8"
+    )
     return path
 
 

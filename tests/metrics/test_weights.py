@@ -22,7 +22,7 @@ def refuse(url: str) -> bytes:
 @pytest.fixture(autouse=True)
 def known_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let GENUINE pass for the release: its real bytes are 92 MB."""
-    monkeypatch.setattr(module, "SHA256_PREFIX", hashlib.sha256(GENUINE).hexdigest()[:8])
+    monkeypatch.setattr(module, "SHA256", hashlib.sha256(GENUINE).hexdigest())
 
 
 def test_fetches_once_into_the_cache(tmp_path: Path) -> None:
@@ -51,6 +51,17 @@ def test_a_named_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     mine = tmp_path / "mine.pth"
     mine.write_bytes(b"something else")
     with pytest.raises(WeightsError, match=r"not the released Inception weights.*--inception-w"):
+        module.inception_weights_file(mine, tmp_path, get=refuse)
+
+
+def test_the_first_digits_of_the_hash_are_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(b"forged")
+    sha256 = hashlib.sha256(b"forged").hexdigest()
+    monkeypatch.setattr(module, "SHA256", sha256[:8] + "0" * 56)
+    with pytest.raises(WeightsError, match="not the released Inception weights"):
         module.inception_weights_file(mine, tmp_path, get=refuse)
 
 
@@ -102,7 +113,7 @@ def test_loads_the_network_from_what_it_fetched(
     buffer = io.BytesIO()
     torch.save(fid_inception().state_dict(), buffer)
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
-    monkeypatch.setattr(module, "SHA256_PREFIX", sha256[:8])
+    monkeypatch.setattr(module, "SHA256", sha256)
     path, _ = module.inception_weights_file(None, tmp_path, get=lambda _: buffer.getvalue())
     params = InceptionEvaluator.Params()
     assert InceptionEvaluator.weights(params, None, tmp_path) == (path, sha256)
@@ -116,7 +127,7 @@ def test_loads_the_network_from_what_it_fetched(
 def test_a_file_of_other_tensors_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.ones(2)}, path)
-    monkeypatch.setattr(module, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(module, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(DpbenchError, match="cannot be read as weights") as caught:
         InceptionEvaluator(InceptionEvaluator.Params()).load(path)
     assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result as Invoked
-from conftest import TINY
+from fakes import TINY
 from torchvision.datasets import ImageFolder
 
 import dpbench as package

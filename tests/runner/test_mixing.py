@@ -10,7 +10,7 @@ from typing import Any
 import fakes as fake_plugins
 import pytest
 import torch
-from conftest import TINY
+from fakes import TINY
 
 from dpbench.results import Result
 

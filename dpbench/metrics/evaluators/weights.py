@@ -25,8 +25,8 @@ WEIGHTS_NAME = "pt_inception-2015-12-05-6726825d.pth"
 WEIGHTS_URL = (
     f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{WEIGHTS_NAME}"
 )
-SHA256_PREFIX = "6726825d"
-"""The release carries the first eight digits of its SHA-256 in its name."""
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the released file, which carries its first eight digits in its name."""
 
 Fetch = Callable[[str], bytes]
 
@@ -68,10 +68,9 @@ def inception_weights_file(
             f"the Inception weights cannot be fetched ({error}): {_by_hand()}"
         ) from error
     sha256 = hashlib.sha256(data).hexdigest()
-    if not sha256.startswith(SHA256_PREFIX):
+    if sha256 != SHA256:
         raise WeightsError(
-            f"{WEIGHTS_URL} served something else (SHA-256 {sha256[:8]}..., "
-            f"not {SHA256_PREFIX}...): {_by_hand()}"
+            f"{WEIGHTS_URL} served something else (SHA-256 {sha256}, not {SHA256}): {_by_hand()}"
         )
     try:
         _write_atomically(cached, data)
@@ -90,10 +89,10 @@ def _verified(path: Path, remedy: str) -> str:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
-    if not sha256.startswith(SHA256_PREFIX):
+    if sha256 != SHA256:
         raise WeightsError(
-            f"{path} is not the released Inception weights (SHA-256 {sha256[:8]}..., "
-            f"not {SHA256_PREFIX}...): {remedy}"
+            f"{path} is not the released Inception weights (SHA-256 {sha256}, "
+            f"not {SHA256}): {remedy}"
         )
     return sha256
 
