@@ -19,11 +19,11 @@ class DpbenchError(Exception):
 class UnknownName(DpbenchError):
     """A name that is not registered or configured; suggests the nearest ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], note: str = "") -> None:
         choices = sorted(known)
         super().__init__(
             f"unknown {kind} {name!r}{did_you_mean(name, choices)} "
-            f"(known: {', '.join(choices) or 'none'})"
+            f"(known: {', '.join(choices) or 'none'}){note}"
         )
 
 
@@ -54,5 +54,9 @@ def told(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Write out what a terminal would obey, or a file could not hold."""
+    r"""Write out what a terminal would obey, or a file could not hold.
+
+    >>> printable("red: \x1b[31m")
+    'red: \\x1b[31m'
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

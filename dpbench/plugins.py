@@ -84,7 +84,13 @@ class Registry:
         try:
             return self.classes[kind][name]
         except KeyError:
-            raise UnknownName(f"{kind} plugin", name, self.classes[kind]) from None
+            raise UnknownName(
+                f"{kind} plugin", name, self.classes[kind], self._left_out()
+            ) from None
+
+    def _left_out(self) -> str:
+        """Name what could not be loaded: the plugin that is looked for may be among it."""
+        return "".join(f"; {item}" for item in self.broken)
 
     def named(self, name: str, kind: str | None = None) -> list[Registered]:
         """Return all plugins called ``name``, or all that a distribution of that name brings.
@@ -102,7 +108,7 @@ class Registry:
             if item.distribution == name:
                 raise Refused(str(item))
         known = {entry.cls.name for entry in entries} | {entry.distribution for entry in entries}
-        raise UnknownName("plugin or distribution", name, known)
+        raise UnknownName("plugin or distribution", name, known, self._left_out())
 
     def __iter__(self) -> Iterator[Registered]:
         for by_name in self.classes.values():

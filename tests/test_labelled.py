@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dpbench import load
 from dpbench.results import Result, load_results
 from dpbench.store import Store
 
@@ -53,6 +54,14 @@ def test_labels_change_neither_key_nor_numbers_of_trials_without(both, carry_out
 def test_one_word_stands_for_a_list_of_one(carry_out) -> None:
     results, _ = carry_out('labels = "private"\n')
     assert [result.labels for result in results] == ["private"]
+
+
+def test_the_samples_of_a_board_have_labels(both, tmp_path) -> None:
+    board = load(tmp_path / "runs")
+    shown = board.trial("linear-look-MEAN", labels="private")
+    assert shown.labels is not None and len(shown.labels) == len(shown.samples)
+    assert shown.labels.tolist() == [0, 2] * 32
+    assert board.trial("linear-look-MEAN", labels="none").labels is None
 
 
 def test_an_unknown_kind_of_labels_is_refused(configure) -> None:

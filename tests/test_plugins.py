@@ -178,6 +178,50 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
             "Both.fit does not take (self, labelling, test, private_classes, context); "
             "Unbound.weights does not take (params, given, cache)",
         ),
+        (
+            """
+            from dpbench import hookimpl
+            from dpbench.api import Column
+            from fakes import Brightness, LookExtractor, MeanGenerator
+            class Ink(Brightness):
+                name, columns = "ink", ("ink_gap",)
+            class Gap(Brightness):
+                name = "gap"
+                columns = {"gap": Column("up"), "low": Column("none", low=2, high=1),
+                           "red": Column("none", title="<script>")}
+            class Wanting(LookExtractor):
+                name, label, requires = "wanting", "wanting", ("encode",)
+            class Contextless(MeanGenerator):
+                name, label, conditional = "contextless", "\\x1b[31m<script>", "yes"
+                expected_failures = {"replays": ""}
+                def fit(self, private, public): ...
+            class Renamed(MeanGenerator):
+                name, label = "renamed", "RENAMED"
+                @classmethod
+                def label_of(cls, params):
+                    return "a b"
+            @hookimpl
+            def register_metrics(register):
+                register(Ink)
+                register(Gap)
+            @hookimpl
+            def register_extractors(register):
+                register(Wanting)
+            @hookimpl
+            def register_generators(register):
+                register(Contextless)
+                register(Renamed)
+            """,
+            "Wanting.requires is ('encode',): give a frozenset of encode, decode, prior, pixels; "
+            "Contextless.label is '\\x1b[31m<script>': use letters, digits and -_.+; "
+            "Contextless.expected_failures is not a dict of reasons by the name of a check; "
+            "Contextless.conditional is 'yes': give True or False; "
+            "Contextless.fit does not take (self, private, public, context); "
+            "Renamed.label_of gives what is 'a b': use letters, digits and -_.+; "
+            "Ink.columns is not a dict of dpbench.api.Column by name; "
+            "Gap.columns has faults: gap: better is 'higher', 'lower' or 'none', "
+            "low: low is above high, red: title is one plain line",
+        ),
         ("raise SystemExit(0)", "SystemExit: 0"),
         (GENERATOR.format(name="gan"), "the generator name 'gan' is already taken"),
         (GENERATOR.format(name="Gan"), "the generator label 'GAN' is already taken"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from dpbench.api.metric import Column
@@ -34,6 +34,7 @@ def class_problems(cls: Any, base: type[Plugin]) -> Iterator[str]:
         elif required:
             yield f"{label} lacks the class attribute `{attribute}`"
     yield from _lane_params(cls, label)
+    yield from _label_of(cls, label)
     yield from _conditional(cls, label)
     yield from _halves(cls, base, label)
     for name in sorted({*getattr(base, "__abstractmethods__", ()), *_written(cls, base)}):
@@ -72,12 +73,38 @@ def _columns(value: Any) -> str | None:
     fine = isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(column, Column) for name, column in value.items()
     )
-    return None if fine and value else "is not a dict of dpbench.api.Column by name"
+    if not fine or not value:
+        return "is not a dict of dpbench.api.Column by name"
+    faults = [f"{name}: {fault}" for name, column in value.items() if (fault := _column(column))]
+    return f"has faults: {', '.join(faults)}" if faults else None
+
+
+def _column(column: Column) -> str | None:
+    if column.better not in ("higher", "lower", "none"):
+        return "better is 'higher', 'lower' or 'none'"
+    if not column.low <= column.high:
+        return "low is above high"
+    if type(column.digits) is not int or column.digits < 0:
+        return "digits is a number of decimals"
+    plain = isinstance(column.title, str) and column.title.isprintable()
+    return None if plain and not set(column.title) & set("<>|`") else "title is one plain line"
 
 
 def _params(value: Any) -> str | None:
     fine = inspect.isclass(value) and issubclass(value, Params)
     return None if fine else "is not a subclass of dpbench.api.Params"
+
+
+def _check_params(value: Any) -> str | None:
+    fine = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+    return None if fine else "is not a dict of hyperparameters"
+
+
+def _expected(value: Any) -> str | None:
+    fine = isinstance(value, Mapping) and all(
+        isinstance(part, str) and part.strip() for pair in value.items() for part in pair
+    )
+    return None if fine else "is not a dict of reasons by the name of a check"
 
 
 #: How each class attribute is checked, in the order in which faults are told.
@@ -91,6 +118,8 @@ ATTRIBUTES: dict[str, Callable[[Any], str | None]] = {
     "version": _name,
     "cost": _cost,
     "Params": _params,
+    "check_params": _check_params,
+    "expected_failures": _expected,
 }
 ALWAYS = ("name",)
 REQUIRED = {
@@ -119,6 +148,18 @@ def _conditional(cls: Any, label: str) -> Iterator[str]:
             parameters = inspect.signature(getattr(cls, method)).parameters
             if argument not in parameters:
                 yield f"{label}.{method} does not take {argument}, which conditional = True needs"
+
+
+def _label_of(cls: Any, label: str) -> Iterator[str]:
+    """Look at the label under default hyperparameters, where there are such."""
+    if not hasattr(cls, "label_of"):
+        return
+    try:
+        found = cls.label_of(cls.Params())
+    except Exception:  # no defaults, or another fault, which is told by itself
+        return
+    if found != cls.label and (problem := _name(found)):
+        yield f"{label}.label_of gives what {problem}"
 
 
 def _written(cls: Any, base: type[Plugin]) -> set[str]:

@@ -98,6 +98,4 @@ def _is_uninstalled(row: Result) -> bool:
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
 
-    config = load_config(None, registry())
-    parts = {"public": row.public, "extractors": row.extractor, "generators": row.generator}
-    return any(name and name not in config.names(section) for section, name in parts.items())
+    return bool(load_config(None, registry()).unknown_parts(row))

@@ -44,13 +44,26 @@ class FinishedTrial:
         Raises:
             DpbenchError: there are none, with the reason.
         """
+        return self._kept()["preview"]
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The classes of :attr:`samples`, ``int64`` ``[N]``; ``None`` where they have none.
+
+        Raises:
+            DpbenchError: there are no samples, with the reason.
+        """
+        kept = self._kept()
+        return kept["labels"][: len(kept["preview"])] if "labels" in kept else None
+
+    def _kept(self) -> dict[str, Tensor]:
         key = self.result.artifacts.get("features")
         store = Store(self.runs / "artifacts") if self.runs else None
         if store is None or not key or not store.has("features", key):
             reason = self.result.reason or "its artifacts are not in the runs directory"
             raise DpbenchError(f"no samples of {self.result.method} are kept ({reason})")
         try:
-            return store.load("features", key).tensors["preview"]
+            return store.load("features", key).tensors
         except CorruptArtifact as error:
             raise DpbenchError(f"{error}: the same run makes it again") from error
 

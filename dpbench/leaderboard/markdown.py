@@ -31,12 +31,12 @@ def _part(part: Part) -> str:
 
 
 def _listed(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {_no_html(line)}" for line in lines)
 
 
 def markdown_table(table: Table) -> str:
     """Return ``table`` as a GitHub table; a group stands above its columns' titles."""
-    heads = [_escape(c.title if not c.group else f"{c.group}<br>{c.title}") for c in table.columns]
+    heads = ["<br>".join(map(_escape, filter(None, (c.group, c.title)))) for c in table.columns]
     rows = [
         [
             f"**{_escape(cell)}**" if (number, index) in table.bold else _escape(cell)
@@ -49,4 +49,9 @@ def markdown_table(table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return _no_html(text).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+
+
+def _no_html(text: str) -> str:
+    """Show what a stranger's label, or an error, may hold as it is."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")

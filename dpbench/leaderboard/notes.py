@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dpbench.errors import DpbenchError
 from dpbench.leaderboard.sections import PRIMARY, SCORED, Candidate, Section
 from dpbench.leaderboard.words import count_text, delta_text
 from dpbench.results import Result
@@ -53,7 +54,7 @@ def notes(section: Section) -> list[str]:
     if disagreeing:
         trials = count_text(disagreeing, "trial")
         found.append(f"The two accountants differ by over 2% in {trials}.")
-    return found + _not_replayed(section) + _missing_figures(section)
+    return found + _not_installed(section) + _not_replayed(section) + _missing_figures(section)
 
 
 def _by_scores(section: Section, chosen: Candidate) -> bool:
@@ -63,6 +64,22 @@ def _by_scores(section: Section, chosen: Candidate) -> bool:
 
 def _disagrees(result: Result) -> bool:
     return result.privacy is not None and result.privacy.spent.disagrees
+
+
+def _not_installed(section: Section) -> list[str]:
+    """Say which rows cannot be made again here, because a plugin is gone."""
+    from dpbench.planning.config import load_config
+    from dpbench.plugins import registry
+
+    try:
+        config = load_config(None, registry())
+    except DpbenchError:  # the results stand, whatever is wrong with a configuration
+        return []
+    gone = {(r.method, part) for r in section.trials for part in config.unknown_parts(r)}
+    return [
+        f"{method}: plugin not installed: {part}; `dpbench clean --uninstalled` removes its rows"
+        for method, part in sorted(gone)
+    ]
 
 
 def _not_replayed(section: Section) -> list[str]:

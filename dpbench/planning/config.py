@@ -14,7 +14,7 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.planning.layers import read_layers
 from dpbench.planning.violations import InvalidConfig, InvalidParams, explain, report, violations
 from dpbench.plugins import Registry
-from dpbench.results.identity import Labels
+from dpbench.results.identity import Labels, TrialIdentity
 
 __all__ = ["Config", "ConfigFile", "GridConfig", "InvalidConfig", "load_config"]
 
@@ -166,6 +166,16 @@ class Config:
         """Return the protocols of grids that name none; ``auto`` is the default one until asked."""
         named = self.file.default_protocols
         return ("default",) if named == "auto" else tuple(named)
+
+    def unknown_parts(self, result: TrialIdentity) -> list[str]:
+        """Return the parts of a row's method that no installed plugin stands for."""
+        parts = {"public": result.public, "extractors": result.extractor,
+                 "generators": result.generator}  # fmt: skip
+        return [
+            f"{SECTIONS[section]} {name!r}"
+            for section, name in parts.items()
+            if name and name not in self.names(section)
+        ]
 
     def with_metrics(self, names: list[str]) -> Config:
         """Return a copy in which every protocol also reports the metrics ``names``.

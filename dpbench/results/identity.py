@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dpbench.store import content_key
 
@@ -59,6 +59,13 @@ class TrialIdentity(BaseModel):
     clip: float | None = Field(default=None, gt=0)
     seed: int | None = None
     axes: dict[str, Any] = {}
+
+    @field_validator("method", "public", "extractor", "generator", "dataset", "settings")
+    @classmethod
+    def _is_printable(cls, name: str | None) -> str | None:
+        if name is not None and not name.isprintable():
+            raise ValueError("holds characters that no name may have")
+        return name
 
     @property
     def identity(self) -> TrialIdentity:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dpbench.errors import printable
 from dpbench.privacy.accounting import Spent
 from dpbench.privacy.audit.result import AuditResult
 from dpbench.privacy.ledger import Ledger
@@ -104,6 +105,16 @@ class Result(TrialIdentity):
     protocol: dict[str, Any]
     seconds: dict[str, float] = Field(default_factory=dict)
     artifacts: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("reason")
+    @classmethod
+    def _reason_is_printable(cls, reason: str | None) -> str | None:
+        return None if reason is None else printable(reason)
+
+    @field_validator("unavailable")
+    @classmethod
+    def _reasons_are_printable(cls, reasons: dict[str, str]) -> dict[str, str]:
+        return {printable(metric): printable(reason) for metric, reason in reasons.items()}
 
     @field_validator("protocol")
     @classmethod

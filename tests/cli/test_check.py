@@ -74,7 +74,7 @@ def test_a_declared_failure_is_counted_and_one_that_is_gone_fails(
     [
         ("expected_failures = {'returns-its-columns': 'who knows'}", "drop the declaration"),
         ("expected_failures = {'stays-in-range': 'x'}", "did you mean 'stays-in-its-range'?"),
-        ("expected_failures = {'stays-in-its-range': ' '}", "has no reason: say why"),
+        ("expected_failures = {'stays-in-its-range': ' '}", "is not a dict of reasons"),
     ],
 )
 def test_declarations_that_are_not_true_fail(
