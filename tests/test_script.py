@@ -41,6 +41,9 @@ def test_a_run_returns_its_board(place: Path, capsys: pytest.CaptureFixture[str]
     assert entry["command"].startswith("dpbench.run(grid='all', epsilon=[1, 10], seed=range(0, 2)")
 
     trial = board.trial("linear-look-MEAN", epsilon=10, seed=1)
+    assert trial == board.trial("linear-look-MEAN@10", seed=1)
+    with pytest.raises(DpbenchError, match="'ten' is no epsilon"):
+        board.trial("linear-look-MEAN@ten")
     assert trial.metrics == trial.result.metrics
     assert trial.samples.shape == (64, 1, 16, 16) and str(trial.samples.dtype) == "torch.uint8"
     assert board.trial("control:real").samples.shape[1:] == (1, 16, 16)
