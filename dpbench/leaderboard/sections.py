@@ -47,10 +47,6 @@ class Target:
         return (float(self.noise_multiplier is not None), -epsilon, self.noise_multiplier or 0.0)
 
 
-#: Protocols whose tables come first: the one to cite, then the one that always is there.
-_FIRST = ("canonical", "default")
-
-
 @dataclass(frozen=True)
 class Candidate:
     """One method at one target, clip and setting of the other axes; a result per seed."""
@@ -180,7 +176,7 @@ class Section:
             (self.dataset != FIRST_DATASET, self.dataset),
             (self.settings != "default", self.settings),
             self.labels,
-            (_FIRST.index(name) if name in _FIRST else len(_FIRST), name),
+            (name != "default", name),
             -len(self.trials),
         )
 

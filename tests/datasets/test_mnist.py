@@ -14,7 +14,8 @@ from dpbench.datasets.sources import Source
 def test_built_ins_register_themselves() -> None:
     registered: list[type[Dataset]] = []
     plugin.register_datasets(registered.append)
-    assert [d.name for d in registered] == ["mnist", "fashion-mnist", "npz", "folder"]
+    names = ["mnist", "fashion-mnist", "glyphs", "garments", "npz", "folder"]
+    assert [d.name for d in registered] == names
 
 
 def test_order_of_sources() -> None:
