@@ -13,7 +13,15 @@ from types import ModuleType
 
 from dpbench.errors import DpbenchError, one_line
 
-__all__ = ["FILES_VARIABLE", "BadPluginFile", "file_hash", "load_file", "plugin_files", "use_files"]
+__all__ = [
+    "FILES_VARIABLE",
+    "BadPluginFile",
+    "file_hash",
+    "load_file",
+    "plugin_files",
+    "title",
+    "use_files",
+]
 
 #: Files that every process of a run loads, separated as in ``PATH``; ``--plugin`` adds to them.
 FILES_VARIABLE = "DPBENCH_PLUGIN_FILES"
@@ -40,7 +48,7 @@ def load_file(path: Path) -> ModuleType:
     Raises:
         BadPluginFile: with the reason.
     """
-    stem = re.sub(r"\W", "_", path.stem)
+    stem = re.sub(r"\W", "_", title(path).removesuffix(".py"))
     name = f"dpbench_file_{stem}_{file_hash(path)}"
     if name in sys.modules:
         return sys.modules[name]
@@ -56,6 +64,11 @@ def load_file(path: Path) -> ModuleType:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise BadPluginFile(f"plugin file {path} cannot be imported: {reason}") from error
     return module
+
+
+def title(path: Path) -> str:
+    """Return a file's name; that of its folder too where it is a package's."""
+    return f"{path.parent.name}/{path.name}" if path.stem == "__init__" else path.name
 
 
 def file_hash(path: Path) -> str:

@@ -18,7 +18,7 @@ from dpbench import __version__, api, hookspecs
 from dpbench.api.checks import class_problems
 from dpbench.broken import Broken, listeners
 from dpbench.errors import DpbenchError, UnknownName, did_you_mean, one_line
-from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files
+from dpbench.plugin_files import BadPluginFile, file_hash, load_file, plugin_files, title
 
 __all__ = ["Broken", "Listener", "Refused", "Registered", "Registry", "registry"]
 
@@ -208,7 +208,7 @@ def load(registry: Registry) -> Registry:
     for path in plugin_files():
         module = load_file(path)
         try:
-            registry.add(module, path.name, file_hash(path))
+            registry.add(module, title(path), file_hash(path))
         except Refused as error:
             raise BadPluginFile(f"plugin file {path}: {error}") from error
     return registry

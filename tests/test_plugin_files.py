@@ -79,6 +79,11 @@ def test_every_verb_takes_it(dpbench: Run, mine: Path) -> None:
     listed = json.loads(dpbench("plugins", "--format", "json", "--plugin", mine).stdout)
     (row,) = [row for row in listed["plugins"] if row["name"] == "mine"]
     assert (row["distribution"], len(row["distribution_version"])) == ("my plugin.py", 12)
+    package = mine.parent / "package" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text(CODE.replace("mine", "other").replace("MINE", "Other"))
+    listed = json.loads(dpbench("plugins", "--format", "json", "--plugin", package).stdout)
+    assert "package/__init__.py" in {row["distribution"] for row in listed["plugins"]}
     for verb in ("run", "leaderboard", "score", "audit", "statement", "data", "config"):
         assert "--plugin FILE.py" in dpbench(verb, "--help").output
     assert "--plugin FILE.py" in dpbench("config", "show", "--help").output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from fakes import TINY
 
 import dpbench
+import dpbench.api
 from dpbench.errors import DpbenchError
 from dpbench.plugins import Registry
 
@@ -39,6 +41,9 @@ def test_a_run_returns_its_board(place: Path, capsys: pytest.CaptureFixture[str]
     assert entry["command"].startswith("dpbench.run(grid='all', epsilon=[1, 10], seed=range(0, 2)")
 
     trial = board.trial("linear-look-MEAN", epsilon=10, seed=1)
+    assert trial == board.trial("linear-look-MEAN@10", seed=1)
+    with pytest.raises(DpbenchError, match="'ten' is no epsilon"):
+        board.trial("linear-look-MEAN@ten")
     assert trial.metrics == trial.result.metrics
     assert trial.samples.shape == (64, 1, 16, 16) and str(trial.samples.dtype) == "torch.uint8"
     assert board.trial("control:real").samples.shape[1:] == (1, 16, 16)
@@ -97,6 +102,17 @@ def test_importing_dpbench_is_quick() -> None:
     code = "import sys, dpbench; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_stable_names_are_in_the_reference() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+    for name in dpbench.__all__:
+        if not name.startswith("__"):
+            assert f"`dpbench.{name}`" in page, name
+    shown = set(re.findall(r"^::: ([\w.]+)", page, re.MULTILINE))
+    for name in dpbench.api.__all__:
+        module = getattr(getattr(dpbench.api, name), "__module__", "dpbench.api.public_model")
+        assert module in shown or module == "typing", f"{name} of {module}"
 
 
 def test_stable_names_are_there() -> None:

@@ -95,11 +95,18 @@ class Leaderboard:
     ) -> FinishedTrial:
         """Return the one trial or control of this name that has what is given.
 
+        ``"ae-enc-VAE@10"`` names epsilon as well.
+
         Raises:
             DpbenchError: there is none, or there are several; the message says in what
                 these differ.
         """
         names = sorted({result.method for result in self.results})
+        method, _, target = method.partition("@")
+        try:
+            epsilon = float(target) if target else epsilon
+        except ValueError:
+            raise DpbenchError(f"{target!r} is no epsilon: write METHOD@EPSILON") from None
         rows = [result for result in self.results if result.method.lower() == method.lower()]
         if not rows:
             raise UnknownName("method", method, names)

@@ -62,6 +62,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_of_every_kind_passes_as_it_is_written(kind: str, tmp_path: Path) -> None:
     """Install it, run its tests, check it, and look at it with the tools its makers use."""
