@@ -136,7 +136,8 @@ def test_references_too_large_to_hold_score_as_if_they_were_held(
     part = figures(store)
     for exact in ("fid", "fid_test", "is", "private_share"):  # statistics are of all images
         assert part[exact] == pytest.approx(whole[exact], rel=1e-9), exact
-    assert part["kid"] == pytest.approx(whole["kid"], rel=0.1)
+    # KID is of the 900 that are held: as far off as 900 of so many may be.
+    assert part["kid"] == pytest.approx(whole["kid"], rel=0.5)
     kept = store.load("references", "references").tensors
     assert kept["private_train.features"].shape == (900, 128)
     _, references = load_references(
