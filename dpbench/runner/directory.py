@@ -21,7 +21,7 @@ from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.results import Run, append_history
 from dpbench.results.reading import Unreadable, read_json
-from dpbench.store import CorruptArtifact, Store, StoreNotWritable, write_json
+from dpbench.store import ArtifactId, CorruptArtifact, Store, StoreNotWritable, write_json
 
 __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
 
@@ -112,18 +112,36 @@ class RunDirectory:
             for scratch in (self.root / folder).glob(".*.json.*"):
                 scratch.unlink(missing_ok=True)
 
-    def keep_release(self, key: str) -> None:
-        """Note what a generator spent that is about to be made again with new noise.
+    def discard(self, artifact: ArtifactId, released: bool) -> None:
+        """Remove an artifact, but not what a released generator spent: that adds up.
 
-        Both were learnt from the same images: what they spent adds up.
+        Another one under its key is learnt from the same images with other noise.
+
+        Args:
+            released: whether a generator of that key was learnt with secret noise, should the
+                artifact itself no longer tell.
+
+        Raises:
+            DpbenchError: what a released generator spent cannot be known any more.
         """
-        path = self.root / RELEASES
+        if artifact.stage == "generator":
+            self._note_release(artifact.key, released)
+        self.store.remove(*artifact)
+
+    def _note_release(self, key: str, released: bool) -> None:
         try:
             meta = self.store.meta("generator", key)
         except CorruptArtifact:
+            if released:
+                raise DpbenchError(
+                    f"generator {key} was released, and what it spent can no longer be read: put "
+                    f"{self.store.path('generator', key)} back from a copy, or use a new directory "
+                    "(--runs) and add up what both releases spend"
+                ) from None
             return
-        released = {name: meta[name] for name in ("spent", "ledger") if name in meta}
-        write_json(path, [*self._released(), {"generator": key, **released}])
+        if meta.get("rng") == "secure":
+            kept = {name: meta[name] for name in ("spent", "ledger") if name in meta}
+            write_json(self.root / RELEASES, [*self._released(), {"generator": key, **kept}])
 
     def releases(self, key: str) -> list[Ledger]:
         """Return what a generator did to private data each time before it was made again."""

@@ -71,7 +71,7 @@ def _run_jobs(
         announcer.changed(progress, job, results)
         on_change(progress, job)
 
-    prepared.remove_stale(prepared.plan.stale)
+    prepared.make_room([*prepared.plan.stale, *prepared.plan.writers()])
     with executor:
         return run_jobs(prepared.plan.jobs, executor, changed)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Plan, make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
+from dpbench.results import load_results
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
 from dpbench.stages import DataKeys, save_partition
@@ -38,15 +39,26 @@ class Prepared:
     def store(self) -> Store:
         return self.directory.store
 
-    def remove_stale(self, among: Iterable[ArtifactId]) -> None:
+    def make_room(self, among: Iterable[ArtifactId]) -> None:
         """Remove those artifacts that are damaged, or to be made again.
 
-        What a released generator spent is noted: its successor learns from the same images.
+        Raises:
+            DpbenchError: a released generator is to be made again, and what it spent is lost.
         """
-        for stage, key in set(among).intersection(self.plan.stale):
-            if stage == "generator" and self.config.file.secure_rng:
-                self.directory.keep_release(key)
-            self.store.remove(stage, key)
+        gone = {*self.plan.stale, *self._lost_releases()}
+        for artifact in gone.intersection(among):
+            self.directory.discard(artifact, released=self.config.file.secure_rng)
+
+    def _lost_releases(self) -> Iterator[ArtifactId]:
+        """Yield the generators that rows show as released, which are neither there nor noted."""
+        if not self.config.file.secure_rng:
+            return
+        for row in load_results(self.directory.root):
+            artifact = ArtifactId("generator", row.artifacts.get("generator", ""))
+            if row.secure and row.privacy and not self.store.has(*artifact):
+                noted = self.directory.releases(artifact.key)
+                if sum(len(one.mechanisms) for one in noted) < len(row.privacy.ledger.mechanisms):
+                    yield artifact
 
 
 def prepare(

@@ -28,7 +28,7 @@ def compute(
     jobs = prepared.plan.towards(wanted)
     if not jobs:
         return
-    prepared.remove_stale(artifact for job in jobs.values() for artifact in job.task.writes())
+    prepared.make_room(artifact for job in jobs.values() for artifact in job.task.writes())
 
     def say(progress: Progress, job: Job | None) -> None:
         if job is not None:

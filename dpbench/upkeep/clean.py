@@ -65,6 +65,8 @@ def select(
 def remove(directory: RunDirectory, leftovers: Leftovers) -> None:
     """Remove what was selected, rows first: a row never stands on what is gone.
 
+    What released generators spent stays noted.
+
     Raises:
         DirectoryInUse: a run is using the directory.
     """
@@ -72,7 +74,7 @@ def remove(directory: RunDirectory, leftovers: Leftovers) -> None:
         for row in leftovers.rows:
             row.unlink(missing_ok=True)
         for artifact in leftovers.artifacts:
-            directory.store.remove(*artifact)
+            directory.discard(artifact, released=False)
 
 
 def published_keys(table: Path) -> frozenset[str]:

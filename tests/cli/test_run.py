@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,29 @@ def test_a_second_secure_release_may_be_more_than_the_budget(dpbench: Run) -> No
     (row,) = load_results(Path("runs"))
     assert row.status == "over-budget"
     assert row.reason is not None and "in 2 releases" in row.reason
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_release_whose_spending_is_lost_is_not_made_again(dpbench: Run, how: str) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    assert dpbench("run", "--no-controls", base=secure).exit_code == 0
+    (generator,) = Path("runs/artifacts/generator").iterdir()
+    if how == "gone":
+        shutil.rmtree(generator)
+    else:
+        (generator / "meta.json").write_text("{}")
+    refused = dpbench("run", "--no-controls")
+    assert refused.exit_code == 2
+    assert "what it spent can no longer be read" in refused.output
+
+
+def test_a_release_that_is_cleaned_away_still_counts(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    assert dpbench("run", "--no-controls", base=secure).exit_code == 0
+    assert "removed 1 rows" in dpbench("clean", "--method", "*").output
+    assert dpbench("run", "--no-controls").exit_code == 0
+    (row,) = load_results(Path("runs"))
+    assert row.privacy is not None and len(row.privacy.ledger.mechanisms) == 2
 
 
 def test_a_failed_trial_is_1_and_named(dpbench: Run) -> None:

@@ -103,6 +103,16 @@ def test_a_second_release_is_of_the_same_generator(run: Run) -> None:
     assert epsilons[0] == epsilons[1]
 
 
+def test_a_release_after_cleaning_adds_up(run: Run) -> None:
+    release(run)
+    once = json.loads(Path("shared/privacy.json").read_text())
+    assert "artifacts" in run("clean", "--unreachable").output
+    assert release(run, "again").exit_code == 0
+    both = json.loads(Path("again/privacy.json").read_text())
+    assert len(both["ledger"]["mechanisms"]) == 2 * len(once["ledger"]["mechanisms"])
+    assert both["epsilon"] > 1.2 * once["epsilon"]
+
+
 def test_no_private_image_seed_or_key_is_in_it(run: Run) -> None:
     release(run)
     keys = {path.name for path in Path("runs/artifacts").glob("*/*")}
