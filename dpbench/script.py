@@ -103,6 +103,7 @@ def run(
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.executors import make_executor
     from dpbench.runner.prepare import prepare
+    from dpbench.runner.protocols import automatic
 
     console, started = Console(quiet=not progress), time.monotonic()
     _use(plugins)
@@ -121,6 +122,10 @@ def run(
         methods=_several(method),
         labels=_several(labels),
     )
+    if not request.protocols:
+        settings, missing = automatic(settings, {}, device)
+        if missing:
+            say(console, missing)
     options = Options(controls=controls, fresh=fresh)
     prepared = prepare(settings, request, directory, options, notice=partial(say, console))
     print_plan(prepared, console)

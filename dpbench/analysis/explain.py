@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.starts import gains
 from dpbench.metrics.uncertainty import compare_pairs
 from dpbench.results import CONTROL, Result
 
@@ -181,25 +182,12 @@ def _bounds(section: Section) -> Iterator[str]:
 
 def _starts(section: Section) -> Iterator[str]:
     """Say whether training improves on a released start, where both stand in the table."""
-    for method in section.methods:
-        start = f"{method} (start)"
-        if start not in section.methods:
-            continue
-        for target in section.targets:
-            both = section.chosen(method, target), section.chosen(start, target)
-            if both[0] is None or both[1] is None:
-                continue
-            (pair,) = compare_pairs(
-                [((method, start), both[0].seeds(PRIMARY), both[1].seeds(PRIMARY))], 1
-            )
-            ratio = _mean(both[0]) / _mean(both[1])
-            verdict = "one seed: untested"
-            if pair.p is not None:
-                verdict = "surely" if pair.surely else "not surely another"
-            yield (
-                f"At {section.target_text(target)} {method} has {ratio:.0%} of the FID of "
-                f"its start ({verdict})."
-            )
+    for gain in gains(section):
+        ratio = gain.score.mean / gain.control_score.mean
+        yield (
+            f"At {section.target_text(gain.target)} {gain.method} has {ratio:.0%} of the FID of "
+            f"{gain.control} ({gain.verdict})."
+        )
 
 
 def _mean(candidate: Candidate) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.analysis.compare import protocol_differences
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load
-from dpbench.results import Result, append_history, load_results, read_history, save_result
+from dpbench.results import Choice, Result, append_history, load_results, read_history, save_result
 from dpbench.runner.directory import RELEASES, RunDirectory
 from dpbench.store import Store
 
@@ -41,7 +42,7 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
         DpbenchError: protocols of one name differ, a source has no results, or it holds
             releases: whether two releases are one is not for a program to say.
     """
-    _require_no_releases(sources)
+    _require_no_releases([*sources, target])
     boards = [load(source) for source in (*([target] if _has_results(target) else []), *sources)]
     for number, board in enumerate(boards[1:], 1):
         for earlier in boards[:number]:
@@ -57,7 +58,10 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
             _copy_files(source / "audits", target / "audits")
             for run in read_history(source)[0]:
                 append_history(target, run)
-        return _add_rows(sources, target)
+        merged = _add_rows(sources, target)
+        for result in _chosen_twice(load_results(target)):
+            save_result(target, result.model_copy(update={"choice": Choice()}))
+        return merged
 
 
 def _add_rows(sources: Sequence[Path], target: Path) -> Merged:
@@ -77,17 +81,42 @@ def _add_rows(sources: Sequence[Path], target: Path) -> Merged:
     return Merged(added, same, tuple(unlike))
 
 
+def _chosen_twice(results: Iterable[Result]) -> Iterator[Result]:
+    """Yield the rows of cells of which several directories chose unlike trials.
+
+    Each was stated before its own scores, but between them whoever sees both chooses.
+    """
+    cells: dict[str, list[Result]] = {}
+    for result in results:
+        cells.setdefault(result.cell.identity_key, []).append(result)
+    for rows in cells.values():
+        if len({row.candidate.identity_key for row in rows if row.choice.chosen}) > 1:
+            yield from rows
+
+
 def _has_results(runs: Path) -> bool:
     return any((runs / "results").glob("*.json"))
 
 
 def _require_no_releases(sources: Sequence[Path]) -> None:
     for source in sources:
-        if (source / RELEASES).exists() or any(r.secure for r in load_results(source)):
+        if (source / RELEASES).exists() or any(map(_is_release, _generators(source))):
             raise DpbenchError(
                 f"{source} holds releases (secure mode): what was spent twice adds up, so each "
                 "stays in its own directory"
             )
+
+
+def _generators(source: Path) -> Iterator[Path]:
+    return (source / "artifacts" / "generator").glob("*/meta.json")
+
+
+def _is_release(meta: Path) -> bool:
+    """Say whether a generator was learnt with secret noise; a damaged one may have been."""
+    try:
+        return bool(json.loads(meta.read_text(encoding="utf-8")).get("rng") == "secure")
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 def _copy_artifacts(source: Path, store: Store) -> None:

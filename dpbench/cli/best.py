@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 from dpbench.leaderboard.words import number, significant
-from dpbench.results.reading import Unreadable, read_json
+from dpbench.results import Result
+from dpbench.results.files import read_result
+from dpbench.results.reading import read_each
 
 __all__ = ["BestSoFar"]
 
@@ -23,7 +25,7 @@ class BestSoFar:
         self._folder, self._looked = runs / "results", 0.0
         self._seen: dict[Path, float] = {}
         self._best: dict[tuple[str, str], dict[float, tuple[float, str]]] = {}
-        self.latest: dict[str, Any] | None = None
+        self.latest: Result | None = None
 
     def look(self) -> None:
         """Take in what is new, unless that was done a moment ago."""
@@ -32,25 +34,21 @@ class BestSoFar:
             return
         self._looked = now
         for path in self._folder.glob("*.json"):
-            try:
+            with contextlib.suppress(OSError):  # it may just have been replaced
                 changed = path.stat().st_mtime
-                if self._seen.get(path) == changed:
-                    continue
-                row = read_json(path)
-            except (OSError, Unreadable):
-                continue
-            self._seen[path] = changed
-            self._take(row)
+                if self._seen.get(path) != changed:
+                    self._seen[path] = changed
+                    for row in read_each([path], read_result)[0]:
+                        self._take(row)
 
-    def _take(self, row: dict[str, Any]) -> None:
-        fid = row.get("metrics", {}).get("fid")
-        if row.get("status") != "ok" or fid is None or row["method"].startswith("control:"):
+    def _take(self, row: Result) -> None:
+        fid = row.metrics.get("fid")
+        if row.status != "ok" or fid is None or row.is_control:
             return
         self.latest = row
-        place = (row["dataset"], row["protocol"]["name"])
-        epsilon = math.inf if row["epsilon"] in (None, "inf") else row["epsilon"]
-        leaders = self._best.setdefault(place, {})
-        leaders[epsilon] = min(leaders.get(epsilon, (math.inf, "")), (fid, row["method"]))
+        leaders = self._best.setdefault((row.dataset, row.protocol["name"]), {})
+        epsilon = math.inf if row.epsilon is None else row.epsilon
+        leaders[epsilon] = min(leaders.get(epsilon, (math.inf, "")), (fid, row.method))
 
     def lines(self) -> list[str]:
         """Return a line for each data set and protocol, least private first."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dpbench.cli.options import runs_option
+from dpbench.cli.options import config_option, method_option, runs_option
 
 if TYPE_CHECKING:
     from dpbench.results import Result
@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 @click.command("clean", short_help="Remove rows and artifacts that are no longer wanted.")
 @runs_option
-@click.option("--method", "methods", multiple=True, help="Rows of this method; a glob.")
+@method_option
 @click.option("--grid", "grids", multiple=True, help="Rows that only this grid mentioned.")
 @click.option("--made-with", "plugins", multiple=True, metavar="PLUGIN", help="Rows made with it.")
 @click.option("--uninstalled", is_flag=True, help="Rows of plugins that are not installed.")
@@ -32,6 +32,7 @@ __all__ = ["command"]
 )
 @click.option("--even-published", is_flag=True, help="Do not keep it.")
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@config_option
 def command(
     runs: Path,
     methods: tuple[str, ...],
@@ -43,11 +44,15 @@ def command(
     published: Path,
     even_published: bool,
     dry_run: bool,
+    config: Path | None,
 ) -> None:
     """Remove the rows that all given options choose, and the artifacts that only they need.
 
     What a committed leaderboard refers to stays, unless told otherwise.
     """
+    from dpbench.leaderboard import load
+    from dpbench.planning.config import load_config
+    from dpbench.plugins import registry
     from dpbench.runner.directory import RunDirectory
     from dpbench.upkeep.clean import published_keys, remove, select
 
@@ -58,9 +63,21 @@ def command(
             "--unreachable"
         )
     directory = RunDirectory(runs)
+    known = load_config(config, registry()) if uninstalled else None
+    named = {r.key for r in load(runs).filter(methods=methods).results} if methods else None
+
+    def chosen(row: Result) -> bool:
+        parts = {row.public, row.extractor, row.generator}
+        return narrowed and (
+            (named is None or (row.key in named and not row.is_control))
+            and (not grids or (bool(row.grids) and set(row.grids) <= set(grids)))
+            and (not plugins or not parts.isdisjoint(plugins))
+            and (known is None or bool(known.unknown_parts(row)))
+        )
+
     found = select(
         directory,
-        lambda row: narrowed and _chosen(row, methods, grids, plugins, uninstalled),
+        chosen,
         older_than=older_than,
         unreachable=unreachable,
         published=frozenset() if even_published else published_keys(published),
@@ -73,29 +90,7 @@ def command(
         f"{found.size / 1024**2:.1f} MiB"
     )
     if found.kept:
-        click.echo(f"kept {found.kept} rows that {published} refers to (--even-published)")
-
-
-def _chosen(
-    row: Result,
-    methods: tuple[str, ...],
-    grids: tuple[str, ...],
-    plugins: tuple[str, ...],
-    uninstalled: bool,
-) -> bool:
-    from fnmatch import fnmatchcase
-
-    parts = {row.public, row.extractor, row.generator} - {None}
-    return (
-        (not methods or any(fnmatchcase(row.method, pattern) for pattern in methods))
-        and (not grids or (bool(row.grids) and set(row.grids) <= set(grids)))
-        and (not plugins or not parts.isdisjoint(plugins))
-        and (not uninstalled or _is_uninstalled(row))
-    )
-
-
-def _is_uninstalled(row: Result) -> bool:
-    from dpbench.planning.config import load_config
-    from dpbench.plugins import registry
-
-    return bool(load_config(None, registry()).unknown_parts(row))
+        click.echo(
+            f"kept {found.kept} rows: {published} refers to them (--even-published), or a row that "
+            "stays was chosen among them"
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -109,14 +109,14 @@ class LiveView:
         if self._best.latest and self.console.height >= TALL:
             yield from self._samples(self._best.latest)
 
-    def _samples(self, row: dict[str, Any]) -> Iterator[RenderableType]:
+    def _samples(self, row: Result) -> Iterator[RenderableType]:
         """Yield a strip of samples in half blocks; read again only for another trial."""
-        key = row["artifacts"].get("features", "")
+        key = row.artifacts.get("features", "")
         if self._store and (self._shown is None or self._shown[0] != key):
             self._shown = key, strip(self._store, key, self.console.width)
         if self._shown and self._shown[1]:
             yield Text(
-                f"samples of {row['method']} at ε = {significant(float(row['epsilon'] or 'inf'))}",
+                f"samples of {row.method} at ε = {significant(row.epsilon or math.inf)}",
                 style="dim",
             )
             yield self._shown[1]

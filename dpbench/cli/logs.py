@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dpbench.cli.options import runs_option
+from dpbench.cli.options import labels_option, runs_option
 
 __all__ = ["command"]
 
@@ -15,8 +16,9 @@ __all__ = ["command"]
 @click.argument("trial", metavar="METHOD@EPSILON")
 @click.option("--clip", type=float, help="Of several clips, this one.")
 @click.option("--dataset", help="Of several data sets, this one.")
+@labels_option
 @runs_option
-def command(trial: str, clip: float | None, dataset: str | None, runs: Path) -> None:
+def command(trial: str, clip: float | None, dataset: str | None, labels: Any, runs: Path) -> None:
     """Print the logs of a trial's tasks: public model, latents, generator, scores.
 
     A task that printed nothing leaves none.
@@ -27,7 +29,7 @@ def command(trial: str, clip: float | None, dataset: str | None, runs: Path) -> 
     from dpbench.upkeep.logs import logs_of
 
     results = load_results(runs)
-    chosen = find_trial(results, trial, clip=clip, dataset=dataset)
+    chosen = find_trial(results, trial, clip=clip, dataset=dataset, labels=labels)
     found = list(logs_of(RunDirectory(runs).logs, chosen, results))
     if not found:
         click.echo(f"{trial}: no task of it printed anything", err=True)

@@ -20,12 +20,13 @@ def command(sources: tuple[Path, ...], to: Path) -> None:
     Refused where protocols of one name differ, and in what they differ is said.
     """
     from dpbench.analysis.merge import merge
+    from dpbench.results.find import trial_name
 
     done = merge(sources, to)
     click.echo(f"{to}: {done.added} rows added, {done.same} were there")
     for result in done.unlike:
         click.echo(
-            f"note: {result.method} at epsilon {result.epsilon:g}, clip {result.clip}, seed "
-            f"{result.seed} was there with other figures, which stay",
+            f"note: {trial_name(result)}, clip {result.clip}, seed {result.seed} was there with "
+            "other figures, which stay",
             err=True,
         )

@@ -57,6 +57,7 @@ def command(
     from dpbench.executors.device import choose_device
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
+    from dpbench.privacy.statement import in_short
     from dpbench.release.release import release
     from dpbench.runner.directory import RunDirectory
 
@@ -76,4 +77,4 @@ def command(
         creator=creator,
         notice=lambda line: say(console, line),
     )
-    click.echo(f"{count} images, epsilon {made.epsilon:.4g} at delta {made.delta:g}: {to}")
+    click.echo(f"{count} images, {in_short(made)}: {to}")

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dpbench.cli.options import MakeExecutor, config_option, executor_options, runs_option
+from dpbench.cli.options import (
+    MakeExecutor,
+    config_option,
+    executor_options,
+    labels_option,
+    runs_option,
+)
 
 __all__ = ["command"]
 
@@ -15,6 +22,7 @@ __all__ = ["command"]
 @click.argument("trial", metavar="METHOD@EPSILON")
 @click.option("--clip", type=float, help="Of several clips, this one.")
 @click.option("--dataset", help="Of several data sets, this one.")
+@labels_option
 @click.option("--whole", is_flag=True, help="Make public model, latents and evaluator again, too.")
 @config_option
 @runs_option
@@ -23,6 +31,7 @@ def command(
     trial: str,
     clip: float | None,
     dataset: str | None,
+    labels: Any,
     whole: bool,
     config: Path | None,
     runs: Path,
@@ -43,7 +52,7 @@ def command(
     from dpbench.upkeep.reproduce import reproduce
 
     notes = Console(stderr=True)
-    chosen = find_trial(load_results(runs), trial, clip=clip, dataset=dataset)
+    chosen = find_trial(load_results(runs), trial, clip=clip, dataset=dataset, labels=labels)
     found = reproduce(
         load_config(config, registry()),
         chosen,

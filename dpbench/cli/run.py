@@ -49,9 +49,10 @@ def command(
     started = time.monotonic()
     config, directory = load_config(chosen.config, registry()), RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
-    config, missing = automatic(config, chosen.weights, executor.place.device)
-    if missing and not chosen.protocols:
-        say(console, missing)
+    if not chosen.protocols:
+        config, missing = automatic(config, chosen.weights, executor.place.device)
+        if missing:
+            say(console, missing)
     prepared = prepare(
         config,
         chosen.request,

@@ -32,6 +32,7 @@ def command(
     from dpbench.plugins import registry
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import keep_trained, prepare
+    from dpbench.runner.protocols import automatic
 
     console = Console()
     started = time.monotonic()
@@ -39,6 +40,8 @@ def command(
     config = load_config(chosen.config, registry()).with_metrics(names)
     directory = RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
+    if not chosen.protocols:  # those that a run had
+        config, _ = automatic(config, chosen.weights, executor.place.device)
     prepared = prepare(
         config,
         chosen.request,

@@ -52,7 +52,8 @@ def command(
     from dpbench.privacy.statement import make_statement
     from dpbench.results import rivals, to_json
 
-    board = load(runs).filter(
+    everything = load(runs)
+    board = everything.filter(
         dataset=dataset, settings=settings, methods=patterns(method, methods), grid=grid
     )
     found = {
@@ -65,8 +66,11 @@ def command(
     }
     if not found:
         raise click.UsageError("no finished trial matches: see `dpbench leaderboard --by clip`")
+    # What is not asked for was chosen among all the same.
     made = [
-        make_statement(result, sum(r.privacy is not None for r in rivals(board.results, result)))
+        make_statement(
+            result, sum(r.privacy is not None for r in rivals(everything.results, result))
+        )
         for result in found.values()
     ]
     statements = [statement for statement in made if statement]

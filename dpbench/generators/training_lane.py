@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
+from pydantic import model_validator
 from torch import Tensor
 
 from dpbench.api import Context, PrivateGenerator
@@ -30,8 +31,14 @@ _SNAPSHOTS = 5
 class TrainingParams(PriorParams, StepParams):
     """What a generator starts from, and how it is trained.
 
-    ``steps = 0`` is the start alone: the control of what DP-SGD adds.
+    ``steps = 0`` with a released prior is the start alone: the control of what DP-SGD adds.
     """
+
+    @model_validator(mode="after")
+    def _no_steps_need_a_start(self) -> TrainingParams:
+        if self.steps == 0 and not self.released:
+            raise ValueError("steps = 0 needs a released prior")
+        return self
 
 
 class LaneGenerator(PrivateGenerator):

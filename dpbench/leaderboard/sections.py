@@ -262,8 +262,11 @@ class Section:
     def with_selection(self, chosen: Candidate) -> float | None:
         """Return the epsilon of publishing ``chosen`` as the one chosen among its rivals.
 
-        Infinite where exact private scores chose: one image can turn that choice.
+        Infinite where exact private scores chose: one image can turn that choice. ``None``
+        where it is not the one chosen.
         """
+        if chosen is not self.chosen(chosen.method, chosen.target):
+            return None
         among = self.among(chosen.method, chosen.target)
         picked = [c for c in among if c.choice.chosen] or among
         if len(picked) > 1:

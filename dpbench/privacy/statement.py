@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dpbench.privacy.accounting import Spent
     from dpbench.results import Result
 
-__all__ = ["Statement", "make_statement"]
+__all__ = ["Statement", "in_short", "make_statement", "rounded_up"]
 
 FLAVOUR = "approximate differential privacy, (epsilon, delta), in the central model"
 UNIT = "one private image"
@@ -89,6 +89,12 @@ class Statement(BaseModel):
     unprotected: list[str]
     ledger: Ledger
 
+    @property
+    def epsilon_released(self) -> float:
+        """Of publishing this trial as it was chosen: never less than :attr:`epsilon`."""
+        chosen = self.epsilon_with_selection
+        return self.epsilon if chosen is None else max(self.epsilon, chosen)
+
     def markdown(self) -> str:
         """Return the statement as a page."""
         sections = {
@@ -125,6 +131,20 @@ class Statement(BaseModel):
             self.epsilon_audited,
         )
         yield "| " + " | ".join("–" if f is None else _figure(f) for f in figures) + " |"
+
+
+def in_short(statement: Statement) -> str:
+    """Return what is guaranteed of a release in a few words; its epsilon is rounded up."""
+    epsilon = statement.epsilon_released
+    if math.isinf(epsilon):
+        return "not differentially private at any finite epsilon"
+    return f"({rounded_up(epsilon)}, {statement.delta:g})-differentially private"
+
+
+def rounded_up(epsilon: float) -> str:
+    """Return four digits of a positive figure, never less than it is."""
+    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 3) if epsilon > 0 else 1.0
+    return f"{math.ceil(epsilon / unit) * unit:.4g}"
 
 
 def make_statement(result: Result, candidates: int = 1) -> Statement | None:

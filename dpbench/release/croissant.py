@@ -1,4 +1,4 @@
-"""A release described in Croissant 1.1, with its responsible-AI fields, for data catalogues.
+"""A release described in Croissant 1.0, with its responsible-AI fields, for data catalogues.
 
 Croissant: https://docs.mlcommons.org/croissant/docs/croissant-spec.html; the fields
 ``rai:``: https://docs.mlcommons.org/croissant/docs/croissant-rai-spec.html.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dpbench.privacy.statement import Statement
+from dpbench.privacy.statement import Statement, in_short
 from dpbench.release.images import ARCHIVE, INDEX
 
 __all__ = ["croissant"]
@@ -55,10 +56,17 @@ _CONTEXT = {
 
 
 def croissant(
-    folder: Path, name: str, count: int, statement: Statement, licence: str, creator: str
+    folder: Path,
+    count: int,
+    statement: Statement,
+    *,
+    licence: str,
+    creator: str,
+    objections: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Describe the ``count`` images that lie in ``folder``, as JSON-LD."""
-    guarantee = f"({statement.epsilon:.4g}, {statement.delta:g})-differentially private"
+    name = statement.title
+    guarantee = in_short(statement)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -86,7 +94,7 @@ def croissant(
                 "field": [_field("path", "PNG file"), _field("label", "class, or `all`")],
             }
         ],
-        **_responsible(statement, guarantee),
+        **_responsible(statement, guarantee, objections),
     }
 
 
@@ -114,16 +122,19 @@ def _field(column: str, description: str) -> dict[str, Any]:
     }
 
 
-def _responsible(statement: Statement, guarantee: str) -> dict[str, Any]:
+def _responsible(statement: Statement, guarantee: str, objections: Sequence[str]) -> dict[str, Any]:
     return {
-        "rai:dataCollection": "Sampled from a generative model; no image shows a real record. "
-        + statement.data_domain,
+        "rai:dataCollection": f"Sampled from a generative model of {statement.data_domain}",
         "rai:dataCollectionType": ["Software Collection"],
         "rai:dataManipulationProtocol": " ".join(statement.composition),
         "rai:personalSensitiveInformation": [
-            f"The generator is {guarantee} for {statement.unit}, by {statement.adjacency}."
+            f"The generator, as it was chosen, is {guarantee} for {statement.unit}, by "
+            f"{statement.adjacency}."
         ],
-        "rai:dataLimitations": statement.unprotected,
+        "rai:dataLimitations": [
+            *(f"Released against advice: {objection}" for objection in objections),
+            *statement.unprotected,
+        ],
         "rai:dataBiases": [
             "Rare kinds of images are lost first, and the more so the smaller epsilon is.",
             "The public model can draw only what resembles its public images.",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dpbench.results import Result
 
 __all__ = ["objections"]
 
 
-def objections(result: Result, rivals: int) -> Iterator[str]:
+def objections(result: Result, rivals: Sequence[Result]) -> Iterator[str]:
     """Yield each reason not to share what a trial makes, each with its remedy.
 
-    ``rivals`` counts the trained trials of its method and target, itself among them.
+    ``rivals`` are the trained trials of its method and target, itself among them.
     """
     if result.privacy is None or math.isinf(result.privacy.spent.epsilon):
         yield "it has no privacy (epsilon = infinity): choose a trial with a finite epsilon"
@@ -38,18 +38,22 @@ def _distrust(result: Result) -> Iterator[str]:
         yield f"its replay failed: {replay.reason}"
 
 
-def _choice(result: Result, rivals: int) -> Iterator[str]:
-    if rivals < 2:
+def _choice(result: Result, rivals: Sequence[Result]) -> Iterator[str]:
+    candidates = {rival.candidate.identity_key: rival for rival in rivals}
+    own = [r.seed or 0 for r in rivals if r.candidate == result.candidate]
+    if result.seed is not None and own and result.seed != min(own):
+        yield f"it is one of {len(own)} seeds, and not the first: take the first, by its name"
+    if len(candidates) < 2:
         return
-    choice = result.choice
-    if choice.rule == "scores":
+    choice, among = result.choice, len(candidates)
+    if choice.rule == "scores" or sum(one.choice.chosen for one in candidates.values()) > 1:
         yield (
-            f"it is one of {rivals} trials of its method and target, and exact private scores "
+            f"it is one of {among} trials of its method and target, and exact private scores "
             'choose among them: state a choice first (`select = 1.0`, a clip, or "first"), then '
             "run again in a new directory"
         )
     elif not choice.chosen:
-        yield f"the rule that was stated ({choice.rule}) chose another of its {rivals} trials"
+        yield f"the rule that was stated ({choice.rule}) chose another of its {among} trials"
     elif choice.rule == "noisy" and not result.secure:
         yield (
             "it was chosen by a noisy count among seeded trainings: run with `secure_rng = true` "

@@ -73,7 +73,8 @@ def recompute(uses: Uses, delta: float) -> float:
 
 
 def agrees(stated: float, found: float) -> bool:
-    return stated == found or abs(stated - found) <= TOLERANCE * found
+    close = math.isfinite(found) and abs(stated - found) <= TOLERANCE * found
+    return stated == found or close
 
 
 def main(paths: list[str]) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
-from dpbench.privacy.statement import Statement, make_statement
+from dpbench.privacy.statement import Statement, make_statement, rounded_up
 from dpbench.release.objections import objections
 from dpbench.release.train import train
-from dpbench.release.write import write_release
+from dpbench.release.write import require_empty, write_release
 from dpbench.results import Result, load_results, rivals
 from dpbench.results.find import find_trial
 from dpbench.results.identity import Labels
@@ -45,16 +45,16 @@ def release(
         NotReleased: there are objections, and no ``force``.
         UnknownTrial: no trial has this name, or several have.
     """
-    if to.exists() and any(to.iterdir()):
-        raise DpbenchError(f"{to} is not empty: name another directory with --to")
+    require_empty(to)
     results = load_results(directory.root)
     chosen = find_trial(results, trial, clip=clip, dataset=dataset, labels=labels)
     trained = [r for r in rivals(results, chosen) if r.privacy is not None]
-    among = len({result.candidate.identity_key for result in trained})
-    _object(list(objections(chosen, among)), force, notice)
-    made = train(config, chosen, directory, device, notice)
-    against = list(objections(made.result, among))
+    against = list(objections(chosen, trained))
     _object(against, force, notice)
+    made = train(config, chosen, directory, device, notice)
+    more = [line for line in objections(made.result, trained) if line not in against]
+    _object(more, force, notice)
+    among = len({result.candidate.identity_key for result in trained})
     statement = _statement(made.result, among)
     write_release(
         to,
@@ -64,7 +64,7 @@ def release(
         device=device,
         licence=licence,
         creator=creator,
-        objections=against,
+        objections=[*against, *more],
     )
     return statement
 
@@ -80,5 +80,6 @@ def _statement(result: Result, among: int) -> Statement:
     made = make_statement(result, among)
     assert made is not None  # it was trained
     # The seed of what protects nothing is nobody's business.
-    title = f"Synthetic {result.dataset} by {result.method}, epsilon {made.epsilon:.3g}"
+    epsilon = rounded_up(made.epsilon_released)
+    title = f"Synthetic {result.dataset} by {result.method}, epsilon {epsilon}"
     return made.model_copy(update={"title": title})

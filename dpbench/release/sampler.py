@@ -13,13 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dpbench import plugins
-from dpbench.api import PrivateGenerator, PublicModel
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.privacy.by_class import draw, make_generator
-from dpbench.stages.public import decode, make_public_model, require_finite
+from dpbench.privacy.by_class import draw
+from dpbench.stages.public import decode, public_model_of, require_finite
 from dpbench.stages.standardise import Standardiser
+from dpbench.stages.trained import generator_of
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "BadRelease", "Sampler", "load_release"]
 
@@ -68,11 +67,14 @@ class Sampler:
         There are as many of each class: how many there were of the private is not known.
         """
         rng = torch.Generator().manual_seed(secrets.randbits(63) if seed is None else seed)
-        latents, places = draw(self._generator(), count, rng, max(1, len(self.classes)))
+        classes = max(1, len(self.classes))
+        generator = generator_of(self._state("generator"), self.generator, self.latent_dim, classes)
+        latents, places = draw(generator, count, rng, classes)
         require_finite([latents], f"samples of generator {self.generator.name!r}")
         standardiser = Standardiser.from_state(self._state("standardiser"))
         target = torch.device(device)
-        images = decode(self._model().to(target), standardiser.invert(latents), target)
+        model = public_model_of(self._state("public"), self.public, self.image_shape).to(target)
+        images = decode(model, standardiser.invert(latents), target)
         return images, None if places is None else torch.tensor(self.classes)[places]
 
     def save(self, folder: Path) -> None:
@@ -92,18 +94,6 @@ class Sampler:
         prefix = f"{part}."
         named = self.tensors.items()
         return {k.removeprefix(prefix): v for k, v in named if k.startswith(prefix)}
-
-    def _generator(self) -> PrivateGenerator:
-        cls = plugins.registry().get("generator", self.generator.plugin).cls
-        params = cls.Params.model_validate(self.generator.params)
-        generator = make_generator(cls, params, self.latent_dim, max(1, len(self.classes)))
-        generator.restore(self._state("generator"))
-        return generator
-
-    def _model(self) -> PublicModel:
-        model = make_public_model(self.public, self.image_shape)
-        model.load_state_dict(self._state("public"))
-        return model.eval().requires_grad_(False)
 
 
 def load_release(folder: str | Path) -> Sampler:

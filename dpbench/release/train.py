@@ -17,7 +17,7 @@ from dpbench.runner.prepare import Prepared, prepare
 from dpbench.runner.scheduler import Progress
 from dpbench.runner.upstream import compute
 from dpbench.stages.standardise import Standardiser
-from dpbench.stages.trained import SNAPSHOTS
+from dpbench.stages.trained import trained_state
 from dpbench.store import ArtifactId, Store
 
 __all__ = ["Released", "train"]
@@ -67,20 +67,18 @@ def _row(prepared: Prepared, chosen: Result) -> Row:
             return row
     raise DpbenchError(
         f"the configuration has no trial like this {chosen.method} any more: name the "
-        "configuration that the run had with --config"
+        "configuration that the run had with --config; hyperparameters in brackets must stand in it"
     )
 
 
 def _sampler(row: Row, store: Store) -> Sampler:
     assert row.trial is not None and row.trained is not None
     public = store.load("public", row.artifacts["public"])
-    state = dict(store.load("generator", row.trained).tensors)
-    state.pop(SNAPSHOTS, None)
     latents = store.load("latents", row.artifacts["latents"]).tensors
     standardiser = Standardiser.from_state(latents)
     parts = {
         "public": public.tensors,
-        "generator": state,
+        "generator": trained_state(store, row.trained),
         "standardiser": standardiser.state(),
     }
     return Sampler(

@@ -12,15 +12,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dpbench import __version__
 from dpbench.errors import DpbenchError
-from dpbench.privacy.statement import Statement
+from dpbench.privacy.statement import Statement, in_short
 from dpbench.release.croissant import croissant
 from dpbench.release.images import write_images
 from dpbench.release.sampler import Sampler
 from dpbench.results import to_json
 
-__all__ = ["write_release"]
+__all__ = ["require_empty", "write_release"]
 
 SCRIPT = "recompute_epsilon.py"
+
+
+def require_empty(folder: Path) -> None:
+    """Raise unless a release can be written to ``folder`` without touching anything."""
+    if folder.exists() and any(folder.iterdir()):
+        raise DpbenchError(f"{folder} is not empty: name another directory with --to")
 
 
 def write_release(
@@ -42,8 +48,7 @@ def write_release(
     Raises:
         DpbenchError: ``folder`` is not empty.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DpbenchError(f"{folder} is not empty: name another directory with --to")
+    require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -68,14 +73,16 @@ def _describe(
     (folder / "privacy.md").write_text(statement.markdown(), encoding="utf-8")
     (folder / "privacy.json").write_text(_json(to_json(statement)), encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-    name = statement.title
-    described = croissant(folder, name, count, statement, licence, creator)
+    described = croissant(
+        folder, count, statement, licence=licence, creator=creator, objections=objections
+    )
     (folder / "croissant.json").write_text(_json(described), encoding="utf-8")
     card = (
         _environment()
         .get_template("README.md.j2")
         .render(
-            name=name,
+            name=statement.title,
+            guarantee=in_short(statement),
             count=count,
             shape=sampler.image_shape,
             sampler=sampler,

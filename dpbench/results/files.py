@@ -13,7 +13,7 @@ from dpbench.results.reading import SetAside, read_each, read_json, to_json
 from dpbench.results.schema import Result
 from dpbench.store import write_json
 
-__all__ = ["Rows", "load_results", "read_results", "save_result"]
+__all__ = ["Rows", "load_results", "read_result", "read_results", "save_result"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def save_result(runs: Path, result: Result) -> None:
     that the new result does not have: they were asked for by name, after the run.
     """
     path = runs / "results" / f"{result.key}.json"
-    earlier, _ = read_each([path] if path.exists() else [], _read)
+    earlier, _ = read_each([path] if path.exists() else [], read_result)
     for old in earlier:
         result = _merged(old, result)
     write_json(path, to_json(result, exclude={"audit"}))
@@ -40,7 +40,7 @@ def save_result(runs: Path, result: Result) -> None:
 def read_results(runs: Path) -> Rows:
     """Read all results under ``runs``, of this schema version or an older one."""
     paths = sorted((runs / "results").glob("*.json"))
-    found, unread = read_each(paths, lambda path: (path, _read(path)))
+    found, unread = read_each(paths, lambda path: (path, read_result(path)))
     newest: dict[str, Result] = {}
     for path, result in found:
         if result.key not in newest or path.stem == result.key:  # else a file of an older version
@@ -54,7 +54,8 @@ def load_results(runs: Path) -> list[Result]:
     return list(read_results(runs).results)
 
 
-def _read(path: Path) -> Result:
+def read_result(path: Path) -> Result:
+    """Read one row, of this schema version or an older one; raises whatever is wrong with it."""
     return Result.model_validate(migrate_result(read_json(path)))
 
 

@@ -8,7 +8,7 @@ from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.results.identity import Labels
 from dpbench.results.schema import Result
 
-__all__ = ["UnknownTrial", "find_trial"]
+__all__ = ["UnknownTrial", "find_trial", "trial_name"]
 
 
 class UnknownTrial(DpbenchError):

@@ -14,6 +14,7 @@ from dpbench.privacy.replay import ReplayVerdict
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Privacy, Result, Status
 from dpbench.runner.scheduler import Progress
+from dpbench.runner.withheld import WITHHELD
 from dpbench.store import ArtifactId, CorruptArtifact, Store
 
 __all__ = ["assemble"]
@@ -23,10 +24,6 @@ MIXED = (
     "its figures are by different weights of the evaluator, which was made again and came out "
     "otherwise: run the same command again"
 )
-
-
-#: In place of what a plugin said that saw private images.
-WITHHELD = "the reason is in the run's logs alone: in secure mode it may quote private images"
 
 
 def assemble(
@@ -72,15 +69,14 @@ def assemble(
         metrics |= meta.get("values", {})
         if "unavailable" in meta:
             unavailable[name] = meta["unavailable"]
+    if secure:
+        unavailable = dict.fromkeys(unavailable, WITHHELD)
     status, reason = _status(row, trained, metrics, progress)
     if len(weights) > 1:
         status, reason, metrics = "failed", MIXED, {}
     if status == "ok" and unavailable and not metrics:
         first = next(iter(unavailable.values()))
         status, reason = "failed", f"no figure could be computed: {first}"
-    if secure:
-        reason = WITHHELD if status in ("failed", "skipped") else reason
-        unavailable = dict.fromkeys(unavailable, WITHHELD)
     return Result(
         **fields,
         secure=secure,
@@ -98,8 +94,7 @@ def _replay(row: Row, store: Store, progress: Progress, secure: bool) -> ReplayV
         return None
     loss = progress.lost.get(ArtifactId("replay", row.replay))
     if loss is not None:
-        reason = WITHHELD if secure else loss.reason
-        return ReplayVerdict(verdict="not-replayed", reason=reason)
+        return ReplayVerdict(verdict="not-replayed", reason=loss.reason)
     meta = _meta(store, "replay", row.replay)
     if not meta:
         return None

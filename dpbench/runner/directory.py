@@ -35,7 +35,8 @@ class _Release(BaseModel):
     """A generator that was made again, and what it had spent."""
 
     generator: str
-    ledger: Ledger | None = None
+    spent: dict[str, Any]
+    ledger: Ledger
 
 
 _RELEASES = TypeAdapter(list[_Release])
@@ -140,27 +141,25 @@ class RunDirectory:
                 ) from None
             return
         if meta.get("rng") == "secure":
-            kept = {name: meta[name] for name in ("spent", "ledger") if name in meta}
-            write_json(self.root / RELEASES, [*self._released(), {"generator": key, **kept}])
+            new = _Release(generator=key, spent=meta["spent"], ledger=meta["ledger"])
+            entries = [entry.model_dump(mode="json") for entry in (*self._released(), new)]
+            write_json(self.root / RELEASES, entries)
 
     def releases(self, key: str) -> list[Ledger]:
         """Return what a generator did to private data each time before it was made again."""
-        kept = (entry for entry in self._released() if entry["generator"] == key)
-        return [Ledger.model_validate(entry["ledger"]) for entry in kept if "ledger" in entry]
+        return [entry.ledger for entry in self._released() if entry.generator == key]
 
-    def _released(self) -> list[dict[str, Any]]:
+    def _released(self) -> list[_Release]:
         path = self.root / RELEASES
         if not path.exists():
             return []
         try:
-            entries: list[dict[str, Any]] = read_json(path)
-            _RELEASES.validate_python(entries)
+            return _RELEASES.validate_python(read_json(path))
         except (Unreadable, ValidationError):
             raise DpbenchError(
                 f"{path} cannot be read: it says what was released before; mend it, or "
                 "remove it if those releases were destroyed"
             ) from None
-        return entries
 
     def record(self, command: str, seconds: float, computed: int) -> None:
         """Append to ``history.json`` what made the results: command, versions, machine, time.

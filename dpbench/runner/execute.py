@@ -73,7 +73,7 @@ def _run_jobs(
 
     prepared.make_room([*prepared.plan.stale, *prepared.plan.writers()])
     with executor:
-        return run_jobs(prepared.plan.jobs, executor, changed)
+        return run_jobs(prepared.plan.jobs, executor, changed, prepared.tell)
 
 
 def _keep(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Options, Plan, make_plan
+from dpbench.planning.plan import Job, Options, Plan, make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.results import load_results
 from dpbench.runner.data import load_dataset, with_weights
 from dpbench.runner.directory import RunDirectory
+from dpbench.runner.withheld import withheld
 from dpbench.stages import DataKeys, save_partition
 from dpbench.store import ArtifactId, Store
 
@@ -38,6 +39,11 @@ class Prepared:
     @property
     def store(self) -> Store:
         return self.directory.store
+
+    def tell(self, job: Job, reason: str) -> str:
+        """Return what may be told of why a job failed."""
+        secure = self.config.file.secure_rng
+        return withheld(self.directory.logs)(job, reason) if secure else reason
 
     def make_room(self, among: Iterable[ArtifactId]) -> None:
         """Remove those artifacts that are damaged, or to be made again.

@@ -8,10 +8,11 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dpbench.api import Executor, Outcome
 from dpbench.planning.plan import Job
+from dpbench.runner.withheld import Tell
 from dpbench.store import ArtifactId, Store
 
 __all__ = ["Count", "Loss", "Progress", "run_jobs", "warnings_of"]
@@ -113,13 +114,17 @@ def warnings_of(job: Job, store: Store) -> list[str]:
 
 
 def run_jobs(
-    jobs: dict[str, Job], executor: Executor, on_change: OnChange = lambda _p, _j: None
+    jobs: dict[str, Job],
+    executor: Executor,
+    on_change: OnChange = lambda _p, _j: None,
+    tell: Tell = lambda _job, reason: reason,
 ) -> Progress:
     """Run all ``jobs``; a failure skips what reads its artifacts and nothing else.
 
     A task that fails as a whole is run again in the parts it splits into, so that
     one bad trial cannot take its neighbours along; whoever waits for an artifact
     waits on. ``on_change`` is called at every tick, and with a job when it ends.
+    ``tell`` says what may be told of why a job failed.
     """
     run = _Run(jobs, on_change)
     progress = run.progress
@@ -127,7 +132,10 @@ def run_jobs(
         for job in run.take(executor.slots - len(progress.running)):
             executor.submit(job.id, job.task)
         for outcome in executor.wait(TICK):
-            run.settle(outcome)
+            job = progress.jobs[outcome.job_id]
+            failures = {key: tell(job, reason) for key, reason in outcome.failures.items()}
+            error = None if outcome.error is None else tell(job, outcome.error)
+            run.settle(replace(outcome, failures=failures, error=error))
         at_work = executor.progress()
         progress.running.update({j: f for j, f in at_work.items() if j in progress.running})
         on_change(progress, None)

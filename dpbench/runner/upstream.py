@@ -35,6 +35,6 @@ def compute(
             notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")
 
     with make_executor(prepared.config, prepared.directory, device=device) as executor:
-        progress = run_jobs(jobs, executor, say)
+        progress = run_jobs(jobs, executor, say, prepared.tell)
     if progress.failed:
         raise DpbenchError(next(iter(progress.failed.values())))

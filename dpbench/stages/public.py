@@ -19,7 +19,7 @@ from dpbench.stages.judge import judge_public_model, unexplained
 from dpbench.stages.task import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["PublicTask", "decode", "load_public_model", "make_public_model", "require_finite"]
+__all__ = ["PublicTask", "decode", "load_public_model", "public_model_of", "require_finite"]
 
 DECODE_BATCH = 500
 
@@ -43,7 +43,7 @@ class PublicTask(Task):
 
     def run(self, store: Store, context: Context) -> dict[str, str]:
         images = load_part(store, self.data).images
-        model = make_public_model(self.model, images.shape[1:])
+        model = _public_model(self.model, images.shape[1:])
         model.fit(images, context)
         state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
         require_finite(state.values(), f"public model {self.model.name!r}")
@@ -58,7 +58,7 @@ class PublicTask(Task):
         return {}
 
 
-def make_public_model(component: Component, image_shape: Iterable[int]) -> PublicModel:
+def _public_model(component: Component, image_shape: Iterable[int]) -> PublicModel:
     """Make an untrained public model of images ``(C, H, W)``."""
     cls = plugins.registry().get("public", component.plugin).cls
     model: PublicModel = cls(cls.Params.model_validate(component.params), tuple(image_shape))
@@ -71,9 +71,16 @@ def load_public_model(
 ) -> PublicModel:
     """Restore a fitted public model, frozen and in evaluation mode."""
     artifact = store.load("public", key)
-    model = make_public_model(component, artifact.meta["image_shape"])
-    model.load_state_dict(artifact.tensors)
-    return model.eval().requires_grad_(False).to(device)
+    return public_model_of(artifact.tensors, component, artifact.meta["image_shape"]).to(device)
+
+
+def public_model_of(
+    state: dict[str, Tensor], component: Component, image_shape: Iterable[int]
+) -> PublicModel:
+    """Make a public model of its state, frozen and in evaluation mode."""
+    model = _public_model(component, image_shape)
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False)
 
 
 @torch.inference_mode()

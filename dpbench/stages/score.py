@@ -108,6 +108,7 @@ class ScoreTask(Task):
             cached = store.load("features", self.samples).tensors
             features, logits = cached["features"], cached["logits"]
             return View(images, evaluator, features=features, logits=logits, labels=labels)
+        store.remove("features", self.samples)  # those of others' weights, or damaged ones
         view = View(images, evaluator, labels=labels)
         kept = Artifact(
             {"count": len(images)},
@@ -116,7 +117,6 @@ class ScoreTask(Task):
         if labels is not None:
             kept.tensors["labels"] = labels
         _decode_snapshots(self, store, context, kept)
-        store.remove("features", self.samples)  # a damaged one may lie there
         store.save("features", self.samples, kept)
         return view
 

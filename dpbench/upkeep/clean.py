@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,17 @@ from dpbench.store import ArtifactId, CorruptArtifact, Store
 __all__ = ["Leftovers", "published_keys", "remove", "select"]
 
 DAY = 86400.0
+#: Not artifacts, or made by looking at private data once and for all: a choice made again
+#: would be another release.
+NEVER = ("tmp", "choice")
 
 
 @dataclass(frozen=True)
 class Leftovers:
     """What would be removed: rows' files, artifacts, and how many bytes they take.
 
-    ``kept`` counts rows that were chosen but stay, for a leaderboard refers to them.
+    ``kept`` counts rows that were chosen but stay: a leaderboard refers to them, or a row
+    that stays was chosen among them.
     """
 
     rows: tuple[Path, ...]
@@ -50,8 +54,9 @@ def select(
     root, store = directory.root, directory.store
     results = load_results(root)
     going = [r for r in results if chosen(r) and _old(root, r, older_than)]
-    staying = {id(r) for r in going if published.intersection(r.artifacts.values())}
-    gone = {id(r) for r in going} - staying
+    printed = {id(r) for r in going if published.intersection(r.artifacts.values())}
+    leaving = [row for row in going if id(row) not in printed]
+    gone = {id(r) for r in leaving} - _evidence(results, leaving)
     left = _reached(store, (r for r in results if id(r) not in gone))
     lost = _reached(store, (r for r in results if id(r) in gone)) - left
     if unreachable:
@@ -59,7 +64,24 @@ def select(
     rows = tuple(path for r in results if id(r) in gone and (path := _path(root, r)).exists())
     artifacts = tuple(sorted(a for a in lost if store.path(*a).exists()))
     size = sum(map(_size, [*rows, *(store.path(*artifact) for artifact in artifacts)]))
-    return Leftovers(rows, artifacts, size, len(staying))
+    return Leftovers(rows, artifacts, size, len(going) - len(gone))
+
+
+def _evidence(results: Sequence[Result], leaving: Sequence[Result]) -> set[int]:
+    """Return which rows tell that others were chosen among them: those stay while the others do.
+
+    Without them a statement would say of the one that is left that nothing was chosen.
+    """
+    cells: dict[str, list[Result]] = {}
+    for row in results:
+        if row.privacy is not None:
+            cells.setdefault(row.cell.identity_key, []).append(row)
+    gone, found = {id(row) for row in leaving}, set[int]()
+    for rows in cells.values():
+        left = {row.candidate.identity_key for row in rows if id(row) not in gone}
+        if left:
+            found |= {id(row) for row in rows if row.candidate.identity_key not in left}
+    return found
 
 
 def remove(directory: RunDirectory, leftovers: Leftovers) -> None:
@@ -133,7 +155,7 @@ def _named(result: Result) -> Iterator[ArtifactId]:
 
 def _all(store: Store) -> Iterator[ArtifactId]:
     for path in store.root.glob("*/*"):
-        if path.parent.name != "tmp":
+        if path.parent.name not in NEVER:
             yield ArtifactId(path.parent.name, path.name)
 
 

@@ -78,7 +78,8 @@ def _require_same(prepared: Prepared, chosen: Result) -> None:
     if chosen.artifacts.get("generator") not in planned:
         raise DpbenchError(
             f"{chosen.method} is another trial by now: its code, data or configuration has changed "
-            "since it was run; install the version that made it, or name its --config"
+            "since it was run, or it had hyperparameters in brackets; install the version that "
+            "made it, or name a --config that holds them"
         )
 
 
@@ -91,6 +92,13 @@ def _bring(source: Store, target: Store) -> None:
 def _rows(before: Result, after: Result) -> Iterator[Difference]:
     if before.status != after.status:
         yield Difference("status", f"{before.status} was, {after.status} is ({after.reason})")
+    # What was asked for after the run (`dpbench score`) is not computed again.
+    planned = after.metrics.keys() | after.unavailable.keys()
+    for name, reason in after.unavailable.items():
+        if name not in before.unavailable:
+            yield Difference(name, f"could not be computed: {reason}")
+    if before.metrics and not before.metrics.keys() & planned:
+        yield Difference("figures", "none of them was computed again")
     for name in sorted(before.metrics.keys() & after.metrics.keys()):
         if before.metrics[name] != after.metrics[name]:
             yield Difference(name, f"{before.metrics[name]!r} was, {after.metrics[name]!r} is")
@@ -99,8 +107,12 @@ def _rows(before: Result, after: Result) -> Iterator[Difference]:
 def _artifacts(chosen: Result, before: Store, after: Store) -> Iterator[Difference]:
     for stage in ("public", "latents", "generator", "features"):
         artifact = ArtifactId(stage, chosen.artifacts.get(stage, ""))
+        if not artifact.key:
+            continue
         kept, made = _load(before, artifact), _load(after, artifact)
         if kept is None or made is None:
+            where = "in the runs directory" if kept is None else "this time"
+            yield Difference(stage, f"is not there {where}, so it cannot be compared")
             continue
         for name in sorted(kept.tensors.keys() | made.tensors.keys()):
             a, b = kept.tensors.get(name), made.tensors.get(name)

@@ -89,7 +89,10 @@ def test_a_start_that_training_improves_on() -> None:
         for method, base in (("ae-enc-GAN+mixture", 40.0), ("ae-enc-GAN+mixture (start)", 50.0))
         for seed in range(5)
     ]
-    assert "ae-enc-GAN+mixture has 80% of the FID of its start (surely)" in sentences(rows)
+    assert (
+        "ae-enc-GAN+mixture has 80% of the FID of ae-enc-GAN+mixture (start) (better)"
+        in sentences(rows)
+    )
 
 
 def test_the_verb_prints_and_draws(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from leaderboard.fabricate import DOMAIN, audit, trial
+from leaderboard.fabricate import DOMAIN, audit, control, trial
 
 from dpbench.analysis.merge import merge
 from dpbench.cli.main import cli
 from dpbench.errors import DpbenchError
-from dpbench.results import load_results, save_audit, save_result
+from dpbench.results import Choice, load_results, save_audit, save_result
 from dpbench.store import Artifact, Store
 
 
@@ -52,6 +52,26 @@ def test_protocols_of_one_name_must_agree(tmp_path: Path) -> None:
 
 
 def test_releases_stay_where_they_are(tmp_path: Path) -> None:
-    save_result(tmp_path / "a", trial(secure=True))
+    save_result(tmp_path / "a", trial())
+    Store(tmp_path / "a" / "artifacts").save("generator", "k" * 32, Artifact({"rng": "secure"}))
     with pytest.raises(DpbenchError, match="holds releases"):
         merge([tmp_path / "a"], tmp_path / "joint")
+
+
+def test_choices_that_were_stated_apart_are_none_together(tmp_path: Path) -> None:
+    stated = Choice(rule="first", chosen=True)
+    save_result(tmp_path / "a", trial(clip=1.0, choice=stated))
+    save_result(tmp_path / "b", trial(clip=2.0, choice=stated))
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "joint")
+    assert {r.choice.rule for r in load_results(tmp_path / "joint")} == {"scores"}
+
+
+def test_controls_that_differ_are_told(tmp_path: Path) -> None:
+    for name, fid in (("a", 1.0), ("b", 1.1)):
+        save_result(tmp_path / name, trial())
+        save_result(tmp_path / name, control("real", fid))
+    done = CliRunner().invoke(
+        cli, ["merge", str(tmp_path / "a"), str(tmp_path / "b"), "--to", str(tmp_path / "joint")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "control:real" in done.output

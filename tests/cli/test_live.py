@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from leaderboard.artifacts import images
 from leaderboard.fabricate import control, trial
 from rich.console import Console
@@ -71,6 +72,15 @@ def test_the_best_so_far_is_of_what_succeeded(tmp_path: Path) -> None:
     assert best.lines() == [
         "best so far, mnist, default: ε = ∞ b-GAN FID 20.0, ε = 10 b-GAN FID 40.0"
     ]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"metrics": null}', '{"status": "ok"}', "{"])
+def test_a_row_that_is_none_does_not_end_the_view(tmp_path: Path, content: str) -> None:
+    save_result(tmp_path, trial(fid=90.0))
+    (tmp_path / "results" / "foreign.json").write_text(content)
+    best = BestSoFar(tmp_path)
+    best.look()
+    assert best.latest is not None and best.latest.metrics["fid"] == 90.0
 
 
 def test_a_strip_of_samples_is_seven_lines(tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from dpbench.executors import local, worker
 from dpbench.executors.log import KEPT
 from dpbench.executors.worker import execute
 from dpbench.results import Result, load_results
-from dpbench.runner.assemble import WITHHELD
 from dpbench.runner.execute import execute as execute_plan
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
+from dpbench.runner.withheld import WITHHELD
 from dpbench.stages import EvaluatorTask
 
 Run = Callable[..., dict[str, Result]]

@@ -118,13 +118,9 @@ def test_no_steps_are_the_released_start_alone(cls: type[VAE] | type[GAN]) -> No
 
 
 @pytest.mark.parametrize("cls", [VAE, GAN])
-def test_a_start_that_nothing_was_released_for_costs_nothing(
-    cls: type[VAE] | type[GAN],
-) -> None:
-    private = handle(epsilon=3.0)
-    model = fit(cls, private, steps=0)
-    assert model.sample(100, torch.Generator().manual_seed(0)).isfinite().all()
-    assert private.spent.epsilon == 0
+def test_nothing_at_all_is_no_start(cls: type[VAE] | type[GAN]) -> None:
+    with pytest.raises(ValidationError, match="steps = 0 needs a released prior"):
+        cls.Params(steps=0)
 
 
 def test_an_axis_may_name_the_automatic_number_of_steps() -> None:

@@ -65,6 +65,15 @@ def test_no_noise_is_no_privacy() -> None:
     assert stated == tool.recompute(uses, delta) == math.inf
 
 
+@pytest.mark.parametrize("stated", [0.5, 1.0, 1e6])
+def test_a_finite_figure_without_noise_is_false(tmp_path: Path, stated: float) -> None:
+    content = to_json(row([step(0.0)]))
+    content["privacy"]["spent"]["epsilon"] = stated
+    path = tmp_path / "none.json"
+    path.write_text(json.dumps(content))
+    assert tool.main([str(path)]) == 1
+
+
 def test_it_is_short_and_needs_dp_accounting_alone() -> None:
     text = SCRIPT.read_text()
     assert len(text.splitlines()) <= 100

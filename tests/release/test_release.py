@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from fakes import TINY
 from torchvision.datasets import ImageFolder
 
 import dpbench as package
+from dpbench.planning.config import load_config
+from dpbench.planning.keys import trial_seeds
+from dpbench.planning.trials import Request, plan_trials
+from dpbench.plugins import registry
+from dpbench.privacy.statement import in_short, make_statement
 from dpbench.release import recompute_epsilon
 from dpbench.release.objections import objections
 from dpbench.release.sampler import BadRelease
@@ -113,14 +119,21 @@ def test_a_release_after_cleaning_adds_up(run: Run) -> None:
     assert both["epsilon"] > 1.2 * once["epsilon"]
 
 
+def test_a_directory_that_was_released_from_is_not_merged(run: Run) -> None:
+    release(run)
+    refused = run("merge", "runs", "--to", "joint")
+    assert refused.exit_code == 2 and "holds releases" in refused.output
+
+
 def test_no_private_image_seed_or_key_is_in_it(run: Run) -> None:
     release(run)
     keys = {path.name for path in Path("runs/artifacts").glob("*/*")}
+    (trial,) = plan_trials(load_config(Path("benchmarks.toml"), registry()), Request())
+    keys |= {str(seed) for seed in astuple(trial_seeds(trial))}
     texts = [
         p.read_bytes() for p in Path("shared").rglob("*") if p.suffix != ".png" and p.is_file()
     ]
     assert not any(key.encode() in text for key in keys for text in texts)
-    assert not any(b"seed" in text.replace(b"seeded", b"") for text in texts[:0])
     described = Path("shared/sampler.json").read_text() + Path("shared/privacy.json").read_text()
     assert '"seed"' not in described and ", seed " not in described
 
@@ -140,6 +153,10 @@ def test_a_bad_trial_is_refused_unless_forced(run: Run, change: dict[str, Any], 
     assert not Path("shared").exists()
     forced = release(run, "shared", "--force")
     assert forced.exit_code == 0 and f"in spite of: {said}" in forced.output
+    card = Path("shared/README.md").read_text()
+    assert "against the advice" in card and said in card
+    described = json.loads(Path("shared/croissant.json").read_text())
+    assert any(said in line for line in described["rai:dataLimitations"])
 
 
 def test_no_privacy_no_release(dpbench: Run) -> None:
@@ -172,14 +189,34 @@ def test_a_stated_choice_is_released(dpbench: Run) -> None:
 def test_refutations_and_declared_epsilons_are_objected_to(run: Run) -> None:
     (result,) = load_results(Path("runs"))
     assert result.privacy is not None
-    assert not list(objections(result, 1))
+    assert not list(objections(result, [result]))
     ledger = result.privacy.ledger.model_copy(update={"trust": "self-declared"})
     declared = result.model_copy(
         update={"privacy": result.privacy.model_copy(update={"ledger": ledger})}
     )
-    assert "declares its own epsilon" in " ".join(objections(declared, 1))
+    assert "declares its own epsilon" in " ".join(objections(declared, [declared]))
     noisy = result.model_copy(update={"choice": Choice(rule="noisy", chosen=True, epsilon=12.0)})
-    assert "seeded trainings" in " ".join(objections(noisy, 2))
+    other = result.model_copy(update={"clip": 2.0})
+    assert "seeded trainings" in " ".join(objections(noisy, [noisy, other]))
+    stated = Choice(rule="first", chosen=True)
+    both = [r.model_copy(update={"choice": stated}) for r in (result, other)]
+    assert "exact private scores choose" in " ".join(objections(both[0], both))
+    later = result.model_copy(update={"seed": 1})
+    assert "not the first" in " ".join(objections(later, [result, later]))
+    assert not list(objections(result, [result, later]))
+
+
+def test_what_is_claimed_includes_the_choice_and_is_rounded_up(run: Run) -> None:
+    (result,) = load_results(Path("runs"))
+    paid = result.model_copy(
+        update={"secure": True, "choice": Choice(rule="noisy", chosen=True, epsilon=1.00041)}
+    )
+    statement = make_statement(paid, 2)
+    assert statement is not None
+    assert in_short(statement) == "(1.001, 0.0001)-differentially private"
+    by_scores = make_statement(result, 2)
+    assert by_scores is not None
+    assert in_short(by_scores) == "not differentially private at any finite epsilon"
 
 
 def test_other_directories_are_left_alone(run: Run, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import fakes as fake_plugins
 import pytest
+from fakes import TINY
 
 from dpbench import hookimpl
 from dpbench.api.events import RunInfo, TaskInfo
 from dpbench.plugins import Refused, Registry
 from dpbench.results import Result
+from dpbench.runner.withheld import WITHHELD
 
 Carry = Callable[..., tuple[list[Result], fake_plugins.InProcess]]
 
@@ -137,3 +139,14 @@ def test_a_misspelt_event_is_refused() -> None:
 
     with pytest.raises(Refused, match="there is no hook 'finishd'; did you mean 'finished'"):
         Registry().add(Misspelt(), "dpbench-misspelt", "1")
+
+
+def test_in_secure_mode_no_listener_hears_why_a_task_failed(
+    carry_out: Carry, recorder: Recorder, tmp_path: Path
+) -> None:
+    secret = "record 17 is not what it was"
+    (row,), _ = carry_out(base="secure_rng = true\n" + TINY, dies_on={"generator": secret})
+    assert recorder.reasons and not any(secret in reason for reason in recorder.reasons)
+    assert row.status == "failed" and row.reason == WITHHELD
+    logs = (path.read_text() for path in (tmp_path / "runs" / "logs").iterdir())
+    assert any(secret in text for text in logs)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result as Invoked
 
 from dpbench.results import load_results
+from dpbench.store import Artifact, Store
 
 Run = Callable[..., Invoked]
 
@@ -75,6 +76,23 @@ def test_unreachable_artifacts_go(run: Run) -> None:
     # The generator stays: the replay that the other row shows is of both.
     assert {name.partition("/")[0] for name in gone} == {"features", "score"}
     assert run("run", "--no-controls", "--seed", "1").exit_code == 0
+
+
+def test_what_a_choice_was_among_stays_while_the_chosen_does(dpbench: Run) -> None:
+    dpbench("run", "--no-controls", "--clip", "1")
+    dpbench("run", "--no-controls", "--clip", "2")
+    long_ago = time.time() - 9 * 86400
+    (one,) = (r for r in load_results(Path("runs")) if r.clip == 1)
+    os.utime(f"runs/results/{one.key}.json", (long_ago, long_ago))
+    kept = dpbench("clean", "--older-than", 2)
+    assert "removed 0 rows" in kept.output and "chosen among them" in kept.output
+    assert "removed 2 rows" in dpbench("clean", "--method", "*").output
+
+
+def test_a_choice_paid_for_is_never_unreachable(run: Run) -> None:
+    Store(Path("runs/artifacts")).save("choice", "c" * 32, Artifact({"picked": 0}))
+    run("clean", "--unreachable")
+    assert f"choice/{'c' * 32}" in artifacts()
 
 
 def test_it_wants_to_be_told_what(run: Run) -> None:

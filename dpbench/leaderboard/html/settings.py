@@ -41,7 +41,7 @@ def _row(section: Section, figures: Figures, keys: list[str], candidate: Candida
         Cell(f"{len(candidate.seeds(PRIMARY))}/{len(candidate.results)}"),
         *(_mean(figures, candidate, key) for key in keys),
         _epsilon(candidate.spent),
-        _epsilon(section.with_selection(candidate) if chosen else None),
+        _epsilon(section.with_selection(candidate)),
         _epsilon(candidate.audited, "≥ "),
         Cell(MISSING if seconds is None else duration(seconds), sort_value(seconds)),
         Cell(trust_text(candidate)),
