@@ -12,16 +12,19 @@ from dpbench.results import Result
 __all__ = ["caption", "notes", "unranked"]
 
 
-def caption(section: Section) -> list[str]:
-    """Say how to read the scores of a section."""
+def caption(section: Section, short: bool = False) -> list[str]:
+    """Say how to read the scores of a section; ``short`` tables have neither spreads nor shares."""
     lines = ["FID: lower is better. IS: higher is better."]
-    if section.public_fid:
+    if section.public_fid and short:
+        lines.append(f"FID of the public images: {section.public_fid:.1f}.")
+    elif section.public_fid:
         lines.append(
             f"/ public: FID as a fraction of that of the public images ({section.public_fid:.1f})."
         )
     if section.usual_seeds > 1:
+        figures = "Means" if short else "Mean ± standard deviation"
         lines.append(
-            f"Mean ± standard deviation over {section.usual_seeds} seeds. A rank is one more than "
+            f"{figures} over {section.usual_seeds} seeds. A rank is one more than "
             "the number of methods surely better: paired over seeds, and such that all pairs "
             "together err in at most 5% of boards (=: shared; ?: too few seeds in common to test)."
         )

@@ -15,6 +15,7 @@ from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.html.page import standalone
 from dpbench.leaderboard.markdown import markdown_table
+from dpbench.leaderboard.notes import caption, notes
 from dpbench.leaderboard.records import csv_text
 from dpbench.leaderboard.report import Report, anchors, make_report
 from dpbench.leaderboard.sections import Section
@@ -98,7 +99,7 @@ def _readme(report: Report, drawn: list[list[tuple[str, str]]], private: bool) -
     )
     sections: list[dict[str, Any]] = [
         {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section)),
-         "pictures": shown}
+         "notes": [*caption(part.section, short=True), *notes(part.section)], "pictures": shown}
         for part, anchor, shown in zip(report.parts, anchors(report), drawn, strict=True)
     ]  # fmt: skip
     text = environment.get_template("README.md.j2").render(
