@@ -61,6 +61,9 @@ augment = false
 
 [datasets.tiny]
 
+[evaluators.domain]
+epochs = 4
+
 [protocols.tiny]
 samples = 64
 metrics = ["fid", "brightness"]

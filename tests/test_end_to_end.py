@@ -41,6 +41,8 @@ latent = 4
 width = 4
 hidden = 16
 epochs = 1
+[evaluators.domain]
+epochs = 4
 [public.wgan]
 latent = 4
 width = 4
@@ -146,7 +148,6 @@ def test_a_killed_run_goes_on_where_it_stopped(
 ) -> None:
     """SIGKILL with one trial trained and one in training; nothing finished is done again."""
     held = f'[generators.slow]\nplugin = "mean"\nfault = "waits"\nflag = "{tmp_path / "flag"}"\n'
-    held += "[evaluators.domain]\nepochs = 1\n"
     arguments = ["run", "--grid", "linear-look-MEAN", "--grid", "linear-look-slow", "--no-controls"]
     assert dpbench(*arguments, "--dry-run", extra=held).exit_code == 0  # writes benchmarks.toml
     runs = tmp_path / "runs"

@@ -192,7 +192,7 @@ def test_divergence_is_kept_as_such(extracted: Store, fault: str) -> None:
 def evaluated(extracted: Store) -> Store:
     train(extracted, lane("good"))
     parts = DATA.labelling, DATA.test, DATA.private_classes
-    domain = Component("evaluator", "domain", "domain", {})
+    domain = Component("evaluator", "domain", "domain", {"epochs": 4})
     stages.EvaluatorTask("evaluator", *parts, domain, 3).run(extracted, CONTEXT)
     stages.ReferencesTask("references", DATA, "evaluator").run(extracted, CONTEXT)
     return extracted

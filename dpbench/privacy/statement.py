@@ -143,6 +143,8 @@ def in_short(statement: Statement) -> str:
 
 def rounded_up(epsilon: float) -> str:
     """Return four digits of a positive figure, never less than it is."""
+    if math.isinf(epsilon):
+        return "∞"
     unit = 10.0 ** (math.floor(math.log10(epsilon)) - 3) if epsilon > 0 else 1.0
     return f"{math.ceil(epsilon / unit) * unit:.4g}"
 

@@ -33,7 +33,7 @@ from dpbench.runner.withheld import WITHHELD
 from dpbench.stages import EvaluatorTask
 
 Run = Callable[..., dict[str, Result]]
-BASE = TINY + "[evaluators.domain]\nepochs = 1\n"
+BASE = TINY
 FEW = ("exits", "interrupts", "unspeakable")
 #: Every way of raising where a generator learns and a metric computes, a few everywhere else.
 POINTS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result as Invoked
+from fakes import TINY
 
 from dpbench.planning.config import Config, InvalidConfig
 from dpbench.results import load_results
@@ -114,7 +115,7 @@ def test_an_unknown_name_is_one_line_with_a_suggestion(configure: Callable[..., 
 
 def test_hyperparameters_are_checked_with_their_line(configure: Callable[..., Config]) -> None:
     with pytest.raises(InvalidConfig, match=r"evaluators\.domain\.epochs: .*got 0"):
-        configure("[evaluators.domain]\nepochs = 0\n")
+        configure(base=TINY.replace("epochs = 4", "epochs = 0"))
     with pytest.raises(InvalidConfig, match=r"evaluators\.inception\.recipe: .*got 'mine'"):
         configure('[evaluators.inception]\nrecipe = "mine"\n')
 

@@ -16,7 +16,6 @@ from dpbench.results import Result
 
 Carry = Callable[..., tuple[list[Result], fake_plugins.InProcess]]
 PIXELS = TINY.replace("samples = 64", 'samples = 64\nevaluator = "pixels"')
-PIXELS += "[evaluators.domain]\nepochs = 1\n"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from dpbench.runner.directory import RunDirectory
 from dpbench.store import Artifact, Store, StoreNotWritable
 
 Carry = Callable[..., tuple[list[Result], fake_plugins.InProcess]]
-QUICK = TINY + "[evaluators.domain]\nepochs = 1\n"
+QUICK = TINY
 
 
 def _replaced(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
