@@ -140,3 +140,11 @@ def test_a_mosaic_keeps_every_pixel() -> None:
     assert (laid_out[14:26, 14:26] == pictures[4, 0].numpy()).all()
     assert (laid_out[14:, 28:] == 255).all()
     assert mosaic(pictures.expand(-1, 3, -1, -1), 5).shape == (12, 68, 3)
+
+
+def test_rows_of_fewer_seeds_than_most_are_named(tmp_path: Path, save: Save) -> None:
+    rows = [trial(method, seed=seed) for method in ("a-GAN", "b-GAN") for seed in range(3)]
+    runs = save([*rows, trial("c-GAN", seed=0)])
+    write_leaderboard(runs, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "Means over 3 seeds" in page and "- 1 seed alone: c-GAN." in page
