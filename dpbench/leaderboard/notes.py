@@ -57,7 +57,26 @@ def notes(section: Section) -> list[str]:
     if disagreeing:
         trials = count_text(disagreeing, "trial")
         found.append(f"The two accountants differ by over 2% in {trials}.")
-    return found + _not_installed(section) + _not_replayed(section) + _missing_figures(section)
+    return (
+        found
+        + _not_installed(section)
+        + _other_seeds(section)
+        + _not_replayed(section)
+        + _missing_figures(section)
+    )
+
+
+def _other_seeds(section: Section) -> list[str]:
+    """Name the methods whose figures rest on another number of seeds than most."""
+    counts: dict[int, set[str]] = {}
+    for chosen, _ in section.selected():
+        count = len(chosen.seeds(PRIMARY))
+        if count != section.usual_seeds:
+            counts.setdefault(count, set()).add(chosen.method)
+    return [
+        f"{count_text(count, 'seed')} alone: {', '.join(sorted(methods))}."
+        for count, methods in sorted(counts.items())
+    ]
 
 
 def _by_scores(section: Section, chosen: Candidate) -> bool:
