@@ -21,8 +21,8 @@ __all__ = ["InvalidConfig", "InvalidParams", "explain", "report", "violations"]
 
 Place = tuple[str | int, ...]
 Violation = tuple[Place, str]
-#: Characters of a wrong value that are shown.
-SHOWN = 200
+#: Characters of a wrong value that are shown, and violations.
+SHOWN, MOST = 200, 50
 
 
 class InvalidConfig(DpbenchError):
@@ -185,10 +185,12 @@ def _unknown(name: Any, known: Any, at: Place) -> Iterator[Violation]:
 def report(source: str, text: str, found: list[Violation]) -> InvalidConfig:
     """Make one error of all violations of a file."""
     lines = [f"{source} has {len(found)} violation{'s' if len(found) > 1 else ''}:"]
-    for place, message in found:
+    for place, message in found[:MOST]:
         name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
         line = _line_of(text, place)
         lines.append(f"  line {line}, {name}: {message}" if line else f"  {name}: {message}")
+    if len(found) > MOST:
+        lines.append(f"  and {len(found) - MOST} more")
     return InvalidConfig("\n".join(lines))
 
 
