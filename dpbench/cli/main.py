@@ -36,6 +36,7 @@ VERBS = (
     "plugins",
     "new",
     "check",
+    "verify",
 )
 
 

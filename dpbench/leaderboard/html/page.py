@@ -10,10 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dpbench.analysis.explain import explain
 from dpbench.leaderboard.charts.epsilons import four_epsilons
 from dpbench.leaderboard.charts.heat import best_clips
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.charts.scatter import cost_and_quality, fidelity_and_diversity
+from dpbench.leaderboard.charts.shares import variance_shares
 from dpbench.leaderboard.html.images import Gallery, gallery, share_budget
 from dpbench.leaderboard.html.panels import metric_panels, overview
 from dpbench.leaderboard.html.settings import settings_table
@@ -76,6 +78,7 @@ def make_page(report: Report) -> Page:
             uris=_Uris(share_budget(galleries)),
             made=report.made,
             set_aside=report.set_aside,
+            submitted=report.submitted,
             statuses=[(s, meaning, statuses[s]) for s, meaning in STATUSES.items()],
             privacy=privacy_text(results),
         )
@@ -134,6 +137,7 @@ def _section(part: Part, anchor: str, shown: Gallery) -> dict[str, Any]:
         "settings": settings_table(section),
         "controls": next((t for t in part.tables if t.name == "controls"), None),
         "charts": _charts(section),
+        "sentences": explain(section).sentences,
         "gallery": shown,
     }
 
@@ -150,6 +154,7 @@ def _charts(section: Section) -> list[Chart]:
         "fidelity": ("Fidelity against diversity", fidelity_and_diversity),
         "cost": ("Cost against quality", cost_and_quality),
         "epsilons": ("Four ε of each chosen trial", four_epsilons),
+        "shares": ("What the spread of FID comes from", variance_shares),
     }
     found = [Chart(key, name, Markup(svg), lead=True) for key, name, svg in drawn if svg]
     for key, (name, draw) in others.items():
