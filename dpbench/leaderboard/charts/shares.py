@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dpbench.analysis.explain import explain
+from collections.abc import Sequence
+
+from dpbench.analysis.explain import Share, explain
 from dpbench.leaderboard.charts.plot import LETTER, LINE, drawing
 from dpbench.leaderboard.charts.svg import element, text
 from dpbench.leaderboard.sections import Section
 
-__all__ = ["variance_shares"]
+__all__ = ["draw_shares", "variance_shares"]
 
 WIDTH, TOP, ROOM = 640.0, 8.0, 52.0
 
 
 def variance_shares(section: Section) -> str | None:
     """Draw each factor's share of the variance of log FID; ``None`` where nothing varies."""
-    shares = explain(section).shares
+    return draw_shares(explain(section).shares)
+
+
+def draw_shares(shares: Sequence[Share]) -> str | None:
+    """Draw shares that are known already."""
     if not shares:
         return None
     left = max(len(share.factor) for share in shares) * LETTER + 14
