@@ -74,6 +74,7 @@ class Result(TrialIdentity):
     Attributes:
         schema_version: of this class; older rows are migrated when read.
         grids: names of the grids that mentioned the trial: for titles.
+        selectors: names with hyperparameters in brackets that planned it, if any.
         secure: trained and sampled in secure mode, as a release. What was read
             from private images is then not published.
         status: ``ok``; ``collapsed`` (a private class holds under 1% of the
@@ -93,6 +94,7 @@ class Result(TrialIdentity):
 
     schema_version: Literal[2] = SCHEMA_VERSION
     grids: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
     secure: bool = False
     status: Status
     reason: str | None = None
