@@ -37,6 +37,7 @@ VERBS = (
     "plugins",
     "new",
     "check",
+    "verify",
 )
 
 
