@@ -44,7 +44,8 @@ from dpbench.generators.mixture import Mixture
 from dpbench.generators.training_lane import LaneGenerator
 from dpbench.generators.vae import VAE
 from dpbench.planning.config import load_config
-from dpbench.planning.plan import Options, make_plan
+from dpbench.planning.plan import Options
+from dpbench.planning.planner import make_plan
 from dpbench.planning.trials import Request, plan_trials
 from dpbench.plugins import registry
 from dpbench.stages import DataKeys

@@ -52,6 +52,7 @@ class Report:
         set_aside: files that could not be read, with the reason.
         made: command, time, when it ended and what it ran on, of each run.
         runs: where the results were read from, and pictures can be.
+        submitted: third parties' packages and what is known of them, where there are any.
     """
 
     parts: tuple[Part, ...]
@@ -59,6 +60,7 @@ class Report:
     set_aside: tuple[str, ...]
     made: tuple[tuple[str, str, str, str], ...] = ()
     runs: Path | None = None
+    submitted: Table | None = None
 
 
 def make_report(board: Leaderboard, by: By = "method") -> Report:

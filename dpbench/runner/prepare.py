@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Job, Options, Plan, make_plan
+from dpbench.planning.plan import Job, Options, Plan
+from dpbench.planning.planner import make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.results import load_results
 from dpbench.runner.data import load_dataset, with_weights

@@ -12,7 +12,8 @@ from dpbench import plugins
 from dpbench.datasets.rule import PartitionRule
 from dpbench.errors import DpbenchError
 from dpbench.planning.config import Config, Latents, load_config
-from dpbench.planning.plan import Options, Plan, make_plan
+from dpbench.planning.plan import Options, Plan
+from dpbench.planning.planner import make_plan
 from dpbench.planning.trials import Request, Trial, plan_trials
 from dpbench.stages import DataKeys, GeneratorTask, ScoreTask
 from dpbench.store import Store
