@@ -113,6 +113,11 @@ class Result(TrialIdentity):
     def _reason_is_printable(cls, reason: str | None) -> str | None:
         return None if reason is None else printable(reason)
 
+    @field_validator("grids")
+    @classmethod
+    def _grids_are_printable(cls, grids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(printable, grids))
+
     @field_validator("unavailable")
     @classmethod
     def _reasons_are_printable(cls, reasons: dict[str, str]) -> dict[str, str]:
@@ -122,7 +127,10 @@ class Result(TrialIdentity):
     @classmethod
     def _is_readable(cls, protocol: dict[str, Any]) -> dict[str, Any]:
         _Scored.model_validate(protocol)
-        return protocol
+        return {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in protocol.items()
+        }
 
     @property
     def is_control(self) -> bool:
