@@ -254,10 +254,17 @@ class Section:
 
         ``None`` where the former, or every one, cannot be ranked.
         """
-        among = [] if self.distrust(method, target) else self.among(method, target)
-        picked = [c for c in among if c.choice.chosen]
-        rankable = [c for c in picked or among if c.rankable]
-        return min(rankable, key=lambda c: c.worth, default=None)
+        slot = (method, target)
+        if slot not in self._chosen:
+            among = [] if self.distrust(method, target) else self.among(method, target)
+            picked = [c for c in among if c.choice.chosen]
+            rankable = [c for c in picked or among if c.rankable]
+            self._chosen[slot] = min(rankable, key=lambda c: c.worth, default=None)
+        return self._chosen[slot]
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str, Target], Candidate | None]:
+        return {}
 
     def with_selection(self, chosen: Candidate) -> float | None:
         """Return the epsilon of publishing ``chosen`` as the one chosen among its rivals.
@@ -283,6 +290,15 @@ class Section:
 
     def ranks(self, target: Target) -> dict[str, str]:
         """Rank the methods' chosen candidates, with ties; collapsed ones come last."""
+        if target not in self._ranks:
+            self._ranks[target] = self._ranked(target)
+        return self._ranks[target]
+
+    @cached_property
+    def _ranks(self) -> dict[Target, dict[str, str]]:
+        return {}
+
+    def _ranked(self, target: Target) -> dict[str, str]:
         chosen = [c for m in self.methods if (c := self.chosen(m, target))]
         labels: dict[str, str] = {}
         for collapsed in (False, True):
