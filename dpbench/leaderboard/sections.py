@@ -33,8 +33,8 @@ class Target:
 
     @classmethod
     def of(cls, result: Result) -> Target:
-        identity = result.identity
-        return cls(identity.epsilon, identity.noise_multiplier, identity.delta)
+        given = result.noise_multiplier is not None  # then epsilon is what came of it
+        return cls(None if given else result.epsilon, result.noise_multiplier, result.delta)
 
     @property
     def private(self) -> bool:
@@ -198,7 +198,7 @@ class Section:
     def candidates(self) -> list[Candidate]:
         groups: dict[str, list[Result]] = {}
         for result in self.trials:
-            groups.setdefault(result.candidate.identity_key, []).append(result)
+            groups.setdefault(result.candidate_key, []).append(result)
         found = [
             Candidate(r[0].method, Target.of(r[0]), r[0].varied, tuple(r)) for r in groups.values()
         ]

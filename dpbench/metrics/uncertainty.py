@@ -229,7 +229,7 @@ def _all_pairs(scores: Sequence[Mapping[int, float]]) -> _Pairs:
 def _with_later(
     figures: NDArray[np.float64], there: NDArray[np.bool_], place: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return difference, variance and degrees of one column of ``[seed, method]`` with later ones."""
+    """Return difference, variance and degrees of a column of ``[seed, method]`` with later ones."""
     gaps = figures[:, place, None] - figures[:, place + 1 :]
     here = there[:, place, None] & there[:, place + 1 :]
     count = here.sum(0)
@@ -245,9 +245,7 @@ def _with_later(
     return mean, np.where(most == least, 0.0, variance), degrees
 
 
-def _statistics(
-    pairs: _Pairs, independent: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _statistics(pairs: _Pairs, independent: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return t of each tested pair, and its degrees of freedom by the pair's own.
 
     The variance is moderated where there are enough pairs to learn from.
