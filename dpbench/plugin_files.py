@@ -38,7 +38,10 @@ def plugin_files() -> list[Path]:
 
 def use_files(paths: Iterable[Path]) -> None:
     """Add files to those that this process, and each that it starts, loads as plugins."""
-    files = [*plugin_files(), *(path.expanduser().resolve() for path in paths)]
+    try:
+        files = [*plugin_files(), *(path.expanduser().resolve() for path in paths)]
+    except (OSError, RuntimeError) as error:  # no such home, a link to itself
+        raise BadPluginFile(f"{one_line(error)}: name another file with --plugin") from error
     os.environ[FILES_VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(files)))
 
 

@@ -195,8 +195,7 @@ def load(registry: Registry) -> Registry:
     for package in BUILTINS:
         module = importlib.import_module(f"dpbench.{package}.plugin")
         registry.add(module, "dpbench", __version__)
-    for distribution in importlib.metadata.distributions():
-        name = distribution.name
+    for name, distribution in _installed().items():
         if not _wanted(name):
             continue
         for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):
@@ -212,6 +211,18 @@ def load(registry: Registry) -> Registry:
         except Refused as error:
             raise BadPluginFile(f"plugin file {path}: {error}") from error
     return registry
+
+
+def _installed() -> dict[str, importlib.metadata.Distribution]:
+    """Return what is installed by name; of a name that is found twice, what Python imports.
+
+    Nested environments hold one twice. All are found before any is loaded, for a plugin may
+    bring a finder (setuptools and importlib-metadata do) that would find all of them again.
+    """
+    found: dict[str, importlib.metadata.Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        found.setdefault(distribution.name, distribution)
+    return found
 
 
 def _leave_out(registry: Registry, broken: Broken) -> None:

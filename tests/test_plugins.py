@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -248,6 +249,24 @@ def test_of_two_plugins_of_one_name_the_first_stays(distribution: Distribution) 
     (broken,) = registry.broken
     owner = registry.get("generator", "twin").distribution
     assert {owner, broken.distribution} == {"dpbench-one", "dpbench-two"}
+
+
+def test_a_plugin_that_brings_a_finder_of_distributions_breaks_no_other(
+    distribution: Distribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = """
+    import importlib.machinery, sys
+    class Finder(importlib.machinery.PathFinder):
+        @classmethod
+        def find_spec(cls, *arguments, **more): return None
+    sys.meta_path.append(Finder)
+    """
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    distribution("dpbench-finder", code=finder + GENERATOR.format(name="found"))
+    distribution("dpbench-twin", code=GENERATOR.format(name="twin"))
+    registry = plugins.registry()
+    assert not registry.broken
+    assert {"found", "twin"} <= {entry.cls.name for entry in registry}
 
 
 def test_a_plugin_with_one_bad_class_registers_none(distribution: Distribution) -> None:

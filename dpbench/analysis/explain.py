@@ -81,8 +81,9 @@ def _shares(results: Sequence[Result]) -> Iterator[Share]:
     varied = [name for name, values in levels.items() if len(set(values)) > 1]
     if total == 0 or not varied:
         return
+    fit = _Additive(y - y.mean(), {name: levels[name] for name in varied})
     left = {
-        frozenset(names): _residual(y, [levels[name] for name in names]) / total
+        frozenset(names): fit.residual(names) / total
         for size in range(len(varied) + 1)
         for names in itertools.combinations(varied, size)
     }
@@ -102,13 +103,29 @@ def _part(name: str, varied: Sequence[str], left: Mapping[frozenset[str], float]
     )
 
 
-def _residual(y: NDArray[np.float64], factors: Sequence[Sequence[object]]) -> float:
-    """Return the sum of squares that the factors, added up, leave unexplained."""
-    levels = [(values, level) for values in factors for level in sorted(set(values), key=repr)[1:]]
-    columns = [[float(value == level) for value in values] for values, level in levels]
-    design = np.array([[1.0] * len(y), *columns]).T
-    solution = np.linalg.lstsq(design, y, rcond=None)[0]
-    return float(((y - design @ solution) ** 2).sum())
+class _Additive:
+    """Additive models of ``y``, whose mean is zero, by some of the factors.
+
+    The products of all columns are formed once: every model needs a part of them.
+    """
+
+    def __init__(self, y: NDArray[np.float64], factors: Mapping[str, Sequence[object]]) -> None:
+        columns, self._owners = [], []
+        for name, values in factors.items():
+            for level in sorted(set(values), key=repr)[1:]:
+                column = np.array([float(value == level) for value in values])
+                columns.append(column - column.mean())
+                self._owners.append(name)
+        design = np.array(columns).T
+        self._squares, self._products = design.T @ design, design.T @ y
+        self._total = float(y @ y)
+
+    def residual(self, names: Sequence[str]) -> float:
+        """Return the sum of squares that the factors ``names``, added up, leave unexplained."""
+        kept = [number for number, owner in enumerate(self._owners) if owner in names]
+        products = self._products[kept]
+        solution = np.linalg.lstsq(self._squares[np.ix_(kept, kept)], products, rcond=1e-10)[0]
+        return max(self._total - float(products @ solution), 0.0)
 
 
 def _best(section: Section) -> Iterator[str]:

@@ -39,10 +39,14 @@ def command(
     found = [explain(section) for section in board.sections if section.trials]
     console = table_console()
     for explanation in found:
-        console.print(f"{explanation.title}: {explanation.trials} trials", highlight=False)
+        console.print(
+            f"{explanation.title}: {explanation.trials} trials", markup=False, highlight=False
+        )
         for share in explanation.shares:
             bar = "█" * round(40 * max(share.share, 0))
-            console.print(f"  {share.factor:<24}{share.share:>6.1%} {bar}", highlight=False)
+            console.print(
+                f"  {share.factor:<24}{share.share:>6.1%} {bar}", markup=False, highlight=False
+            )
         for sentence in explanation.sentences:
             console.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
     if plot is not None:

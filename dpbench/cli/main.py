@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from dpbench import __version__, broken
 from dpbench.cli.interrupt import EXIT_CODE
 from dpbench.cli.options import take_plugin_files
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, one_line, printable
 
 __all__ = ["cli", "main"]
 
@@ -36,6 +37,7 @@ VERBS = (
     "plugins",
     "new",
     "check",
+    "verify",
 )
 
 
@@ -71,7 +73,14 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except DpbenchError as error:
-            raise ExpectedFailure(str(error)) from error
+            raise ExpectedFailure("\n".join(map(printable, str(error).split("\n")))) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has seen enough
+                raise
+            raise ExpectedFailure(
+                f"the system refuses: {one_line(error)}: name another path, free space or mend "
+                "permissions"
+            ) from error
         except KeyboardInterrupt as stop:
             raise Interrupted(str(stop) or "interrupted") from stop
 

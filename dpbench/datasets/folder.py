@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import PositiveInt
 
 from dpbench.api import Dataset, LabelledImages, Params, Partition
+from dpbench.datasets.room import DEFAULT_GIB, MaxGib, TooLarge, lies_at, require_room
 from dpbench.datasets.rule import PartitionRule, partition
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, one_line, printable
 
 __all__ = ["BadFolder", "Folder"]
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: Whatever a file is called, no other decoder sees it: one of Pillow's starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+#: Of one image and its file: a few kilobytes can declare an image that fills the memory.
+MOST_PIXELS, MOST_BYTES = 2**26, 2**28
 SHOWN = 3
 
 Listing = list[tuple[Path, int]]
@@ -36,6 +43,7 @@ class FolderParams(Params):
         test_path: the same for test images, where they are kept apart.
         size: height and width to resize to; needed when images differ in size.
         grey: read one channel instead of three.
+        max_gib: most memory that the images may take, one byte a pixel and channel.
         partition: the partition rule; classes by number or by folder name.
     """
 
@@ -43,6 +51,7 @@ class FolderParams(Params):
     test_path: Path | None = None
     size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     grey: bool = False
+    max_gib: MaxGib = DEFAULT_GIB
     partition: PartitionRule = PartitionRule()
 
 
@@ -55,23 +64,23 @@ class Folder(Dataset):
 
     def location(self, cache: Path) -> Path:
         """The user's own folder; nothing is copied into ``cache``."""
-        return self.params.path.expanduser()
+        return lies_at(self.params.path)
 
     def is_cached(self, cache: Path) -> bool:
         paths = [self.params.path, self.params.test_path or self.params.path]
-        return all(path.expanduser().is_dir() for path in paths)
+        return all(lies_at(path).is_dir() for path in paths)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the class folders; label ``i`` is at place ``i``."""
-        return tuple(_classes(self.params.path.expanduser()))
+        return tuple(_classes(lies_at(self.params.path)))
 
     def load(self, cache: Path) -> Partition:
         names = self.class_names
         train = self._read(self.location(cache), names)
         test = None
         if self.params.test_path is not None:
-            test = self._read(self.params.test_path.expanduser(), names)
+            test = self._read(lies_at(self.params.test_path), names)
             shapes = [tuple(part.images.shape[1:]) for part in (train, test)]
             if shapes[0] != shapes[1]:
                 raise BadFolder(
@@ -83,20 +92,26 @@ class Folder(Dataset):
         listing = _listing(root, names)
         images: Pixels | None = None
         unreadable: list[str] = []
-        sizes: dict[tuple[int, ...], str] = {}
+        sizes: dict[tuple[int, int], str] = {}
         for place, (path, _) in enumerate(listing):
             shown = str(path.relative_to(root))
             try:
-                image = self._decode(path)
+                with _open(path) as image:
+                    height, width = self._shape(image)
+                    sizes.setdefault((height, width), shown)
+                    if len(sizes) > 1:
+                        continue
+                    if images is None:
+                        shape = (len(listing), 1 if self.params.grey else 3, height, width)
+                        told = f"{len(listing)} images as {shown}"
+                        require_room(told, shape, self.params.max_gib)
+                        images = np.empty(shape, np.uint8)
+                    images[place] = self._decode(image, (height, width))
+            except TooLarge:
+                raise
             # Pillow's decoders raise SyntaxError and others of their own for damaged files.
             except Exception as error:
-                unreadable.append(f"{shown} ({' '.join(str(error).split())})")
-                continue
-            sizes.setdefault(image.shape[1:], shown)
-            if images is None:
-                images = np.empty((len(listing), *image.shape), np.uint8)
-            if len(sizes) == 1:
-                images[place] = image
+                unreadable.append(f"{shown} ({_reason(error)})")
         if unreadable or images is None:
             raise BadFolder(
                 f"{len(unreadable)} unreadable images in {root}: {_some(unreadable)}; "
@@ -108,21 +123,46 @@ class Folder(Dataset):
         labels = torch.tensor([label for _, label in listing])
         return LabelledImages(torch.from_numpy(images), labels)
 
-    def _decode(self, path: Path) -> Pixels:
-        """Return one image as uint8 ``[C, H, W]``."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise BadFolder("more than 8 bits per channel")
-                converted = image.convert("L" if self.params.grey else "RGB")
+    def _shape(self, image: Image.Image) -> tuple[int, int]:
+        """Return the height and width that an image is going to have."""
+        size = self.params.size
+        if size is None:
+            return image.height, image.width
+        return (size, size) if isinstance(size, int) else size
+
+    def _decode(self, image: Image.Image, shape: tuple[int, int]) -> Pixels:
+        """Return an image as uint8 ``[C, H, W]``."""
+        converted = image.convert("L" if self.params.grey else "RGB")
+        height, width = shape
         if self.params.size is not None:
-            size = self.params.size
-            height, width = (size, size) if isinstance(size, int) else size
             converted = converted.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(converted, np.uint8)
         return pixels[None] if self.params.grey else np.moveaxis(pixels, 2, 0)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """Give an image of which only the header was read; Pillow's warnings are not for users.
+
+    Raises:
+        BadFolder: no format that is allowed, or larger than allowed.
+    """
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise BadFolder(f"a file of {size} bytes, more than {MOST_BYTES}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BadFolder(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
+            if image.mode.startswith(("I", "F")):
+                raise BadFolder("more than 8 bits per channel")
+            yield image
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"in none of the formats {', '.join(FORMATS)}"
+    return one_line(error) or type(error).__name__
 
 
 def _classes(root: Path) -> list[str]:
@@ -143,8 +183,9 @@ def _listing(root: Path, names: tuple[str, ...]) -> Listing:
     if strange := [name for name in _classes(root) if name not in names]:
         raise BadFolder(f"{root} holds classes unknown to the training images: {_some(strange)}")
     for label, name in enumerate(names):
-        files = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-        found += [(path, label) for path in files if path.is_file()]
+        named = (p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in named if path.is_file())
+        found += [(path, label) for path in files]
         if not files:
             empty.append(name)
     if empty:
@@ -156,4 +197,4 @@ def _listing(root: Path, names: tuple[str, ...]) -> Listing:
 
 def _some(items: list[str]) -> str:
     rest = len(items) - SHOWN
-    return ", ".join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(printable, items[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +48,7 @@ def decode(content: bytes) -> Tensor:
         raise ValueError("IDX header is cut short")
     shape = struct.unpack(f">{content[3]}I", content[4:start])
     values = np.frombuffer(content, np.uint8, offset=start)
-    if values.size != np.prod(shape, dtype=np.int64):
+    if values.size != math.prod(shape):
         raise ValueError(f"IDX file announces shape {shape} but holds {values.size} bytes")
     return torch.from_numpy(values.reshape(shape).copy())
 

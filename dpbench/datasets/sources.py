@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -56,19 +57,19 @@ def read_directory(folder: Path) -> Files:
     Raises:
         SourceFailed: a file is missing or unreadable; lists all that are missing.
     """
-    missing = [n for n in idx.FILES if not _place(folder, n).exists()]
+    missing = [n for n in idx.FILES if not _place(folder, n).is_file()]
     if missing:
         none = len(missing) == len(idx.FILES)
         raise SourceFailed("no files" if none else f"{', '.join(missing)} missing")
     try:
         return {name: _read(_place(folder, name), size) for name, size in idx.FILES.items()}
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceFailed(f"cannot read {folder}: {error}") from error
 
 
 def _place(folder: Path, name: str) -> Path:
     plain = folder / name
-    return plain if plain.exists() else folder / f"{name}.gz"
+    return plain if plain.is_file() else folder / f"{name}.gz"
 
 
 def _read(path: Path, size: int) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpbench.errors import DpbenchError
+
 if TYPE_CHECKING:
     from dpbench.api import Dataset
 
@@ -28,10 +30,13 @@ def describe(dataset: Dataset, cache: Path, *, fetch: bool = False) -> dict[str,
     Raises:
         DpbenchError: the data cannot be obtained, read or divided.
     """
-    partition = dataset.load(cache) if fetch or dataset.is_cached(cache) else None
+    try:
+        partition = dataset.load(cache) if fetch or dataset.is_cached(cache) else None
+    except OSError as error:
+        raise DpbenchError(f"data set {dataset.name!r} cannot be read: {error}") from error
     facts: dict[str, Any] = {
         "name": dataset.name,
-        "cached": dataset.is_cached(cache),
+        "cached": partition is not None,
         "source": _ask(dataset, "origin", cache),
         "path": _ask(dataset, "location", cache),
         "sizes": None,

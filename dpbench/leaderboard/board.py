@@ -117,7 +117,8 @@ class Leaderboard:
         return FinishedTrial(found, self.runs)
 
     def plot(self, figure: str = "fid") -> Plot:
-        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``.
+        """Draw a figure, by its column, over epsilon; or ``"clips"``, ``"cost"``, ``"fidelity"``
+        or ``"shares"``.
 
         Raises:
             DpbenchError: there is no such figure, nothing to draw, or results of several

@@ -10,6 +10,7 @@ from dpbench.errors import DpbenchError, UnknownName
 from dpbench.leaderboard.charts.heat import best_clips
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.charts.scatter import cost_and_quality, fidelity_and_diversity
+from dpbench.leaderboard.charts.shares import variance_shares
 from dpbench.leaderboard.html.page import standalone
 from dpbench.leaderboard.sections import Section
 
@@ -20,6 +21,7 @@ PLOTS: dict[str, Callable[[Section], str | None]] = {
     "clips": best_clips,
     "cost": cost_and_quality,
     "fidelity": fidelity_and_diversity,
+    "shares": variance_shares,
 }
 
 

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from dpbench.leaderboard.report import Part, Report
 from dpbench.leaderboard.tables import Table
 
-__all__ = ["markdown", "markdown_table"]
+__all__ = ["as_text", "markdown", "markdown_table"]
 
 
 def markdown(report: Report) -> str:
@@ -21,9 +21,9 @@ def markdown(report: Report) -> str:
 
 
 def _part(part: Part) -> str:
-    shown = [f"## {part.title}", part.protocol]
+    shown = [f"## {as_text(part.title)}", as_text(part.protocol)]
     for table in part.tables:
-        shown += [f"### {table.title}", markdown_table(table)]
+        shown += [f"### {as_text(table.title)}", markdown_table(table)]
     shown.append(_listed(part.notes))
     if part.unranked:
         shown += ["### Not ranked", _listed(part.unranked)]
@@ -31,7 +31,7 @@ def _part(part: Part) -> str:
 
 
 def _listed(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_no_html(line)}" for line in lines)
+    return "\n".join(f"- {as_text(line)}" for line in lines)
 
 
 def markdown_table(table: Table) -> str:
@@ -49,9 +49,9 @@ def markdown_table(table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    return _no_html(text).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return as_text(text).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
 
 
-def _no_html(text: str) -> str:
+def as_text(text: str) -> str:
     """Show what a stranger's label, or an error, may hold as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;")

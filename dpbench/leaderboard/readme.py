@@ -14,12 +14,13 @@ from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.html.page import standalone
-from dpbench.leaderboard.markdown import markdown_table
+from dpbench.leaderboard.markdown import as_text, markdown_table
 from dpbench.leaderboard.notes import caption, notes
 from dpbench.leaderboard.records import csv_text
 from dpbench.leaderboard.report import Report, anchors, make_report
 from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.sheet import samples, save
+from dpbench.leaderboard.submitted import with_submissions
 from dpbench.leaderboard.tables import short_table
 from dpbench.store import Store
 
@@ -39,7 +40,7 @@ def write_files(board: Leaderboard, directory: Path) -> tuple[list[Path], bool]:
     Raises:
         DpbenchError: the directory cannot be written to.
     """
-    report = make_report(board)
+    report = with_submissions(make_report(board), directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for old in (path for pattern in OWN for path in directory.glob(pattern)):
@@ -97,12 +98,17 @@ def _readme(report: Report, drawn: list[list[tuple[str, str]]], private: bool) -
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["as_text"] = as_text
     sections: list[dict[str, Any]] = [
         {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section)),
          "notes": [*caption(part.section, short=True), *notes(part.section)], "pictures": shown}
         for part, anchor, shown in zip(report.parts, anchors(report), drawn, strict=True)
     ]  # fmt: skip
     text = environment.get_template("README.md.j2").render(
-        sections=sections, made=report.made, set_aside=report.set_aside, private=private
+        sections=sections,
+        made=report.made,
+        set_aside=report.set_aside,
+        private=private,
+        submitted=markdown_table(report.submitted) if report.submitted else "",
     )
     return re.sub(r"\n{3,}", "\n\n", text)

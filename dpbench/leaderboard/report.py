@@ -57,6 +57,7 @@ class Report:
         set_aside: files that could not be read, with the reason.
         made: command, time, when it ended and what it ran on, of each run.
         runs: where the results were read from, and pictures can be.
+        submitted: third parties' packages and what is known of them, where there are any.
     """
 
     parts: tuple[Part, ...]
@@ -64,6 +65,7 @@ class Report:
     set_aside: tuple[str, ...]
     made: tuple[tuple[str, str, str, str], ...] = ()
     runs: Path | None = None
+    submitted: Table | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:

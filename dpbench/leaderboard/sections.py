@@ -20,6 +20,8 @@ __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
 
 PRIMARY = "fid"
 SCORED = ("ok", "collapsed")
+#: Protocols whose tables come first: the one to cite, then the one that always is there.
+FIRST_PROTOCOLS = ("canonical", "default")
 FIRST_DATASET = ConfigFile.model_fields["dataset"].default
 
 
@@ -172,11 +174,12 @@ class Section:
     @property
     def order(self) -> tuple[Any, ...]:
         name = self.protocol["name"]
+        place = FIRST_PROTOCOLS.index(name) if name in FIRST_PROTOCOLS else len(FIRST_PROTOCOLS)
         return (
             (self.dataset != FIRST_DATASET, self.dataset),
             (self.settings != "default", self.settings),
             self.labels,
-            (name != "default", name),
+            (place, name),
             -len(self.trials),
         )
 

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops
@@ -21,6 +22,7 @@ ROWS, COLUMNS = 2, 5
 DPI = 110
 
 
+@rc_context({"text.parse_math": False})  # names are no formulas
 def samples(section: Section, store: Store) -> Figure | None:
     """Draw samples of the best clip (its first seed), methods by targets; real images on top."""
     cells: dict[tuple[int, int], tuple[Any, str]] = {}

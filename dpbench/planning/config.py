@@ -203,12 +203,15 @@ class Config:
 
         Raises:
             UnknownName: the plugin is not registered.
+            InvalidConfig: its name is no text.
             InvalidParams: a hyperparameter is wrong.
         """
         table: dict[str, Any] = dict(getattr(self.file, section).get(name, {}))
         for override in overrides:
             table |= override
         plugin = table.pop("plugin", name)
+        if not isinstance(plugin, str):
+            raise InvalidConfig(f"[{section}.{name}] plugin = {plugin!r}: write a plugin's name")
         if section == "datasets":
             table.pop("public", None)  # of the harness, not of the plugin: public_data
         cls = self.registry.get(SECTIONS[section], plugin).cls

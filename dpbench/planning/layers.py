@@ -35,6 +35,15 @@ def read_layers(path: Path | None) -> Layers:
         InvalidConfig: a file that cannot be read or is not TOML, grids that extend each other.
     """
     text, source = _read(path)
+    try:
+        return _layers(text, source)
+    except RecursionError as error:
+        raise InvalidConfig(
+            f"{source} is nested, or its grids extend each other, too deeply: simplify it"
+        ) from error
+
+
+def _layers(text: str, source: str) -> Layers:
     own = _parse(text, source)
     base = {} if own.get("packaged") is False else _parse(packaged_text(), _PACKAGED)
     merged = _merge(_name_protocols(base), _name_protocols(own))
@@ -59,14 +68,14 @@ def _read(path: Path | None) -> tuple[str, str]:
             return packaged_text(), _PACKAGED
     try:
         return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidConfig(f"cannot read {path}: {error}; name another with --config") from error
 
 
 def _parse(text: str, source: str) -> Tables:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # more than what is no TOML: a number of too many digits
         raise InvalidConfig(f"{source} is not valid TOML: {error}") from error
 
 

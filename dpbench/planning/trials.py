@@ -24,7 +24,8 @@ class Trial:
     """One trial of a grid: what names it, with the components that it is made of.
 
     ``identity.epsilon`` is ``None`` where ``noise_multiplier`` drives the noise.
-    ``grids`` are the names of those that mention the trial.
+    ``grids`` are the names of those that mention the trial; ``selectors`` the names with
+    hyperparameters in brackets, outside the configuration, that planned it.
     """
 
     identity: TrialIdentity
@@ -33,6 +34,7 @@ class Trial:
     latents: dict[str, Any]
     protocols: tuple[str, ...] = ("default",)
     grids: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
 
     @property
     def epsilon(self) -> float | None:
@@ -67,7 +69,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; empty fields leave the grid's own axes."""
+    """What the command line asks for; empty fields leave the grid's own axes.
+
+    ``only`` is the identity key of the one trial that is wanted.
+    """
 
     grids: tuple[str, ...] = ("all",)
     dataset: str | None = None
@@ -78,6 +83,7 @@ class Request:
     protocols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     labels: tuple[Labels, ...] = ()
+    only: str | None = None
 
 
 def plan_trials(config: Config, request: Request) -> list[Trial]:
@@ -95,7 +101,10 @@ def plan_trials(config: Config, request: Request) -> list[Trial]:
     trials: dict[str, Trial] = {}
     for name in request.grids:
         for trial in _trials_of(config, name, request):
-            known = trials.get(key := trial.identity.identity_key)
+            key = trial.identity.identity_key
+            if request.only not in (None, key):
+                continue
+            known = trials.get(key)
             trials[key] = trial if known is None else _joined(known, trial)
     return list(trials.values())
 
@@ -142,7 +151,10 @@ def _trials_of(config: Config, name: str, request: Request) -> Iterator[Trial]:
     grid, heading = _grid_named(config, name)
     for patterns in itertools.product(grid.methods, request.methods or ("*",)):
         part, methods = select(config, grid, [Selector.parse(pattern) for pattern in patterns])
-        yield from _trials_with(config, part, heading, methods, request)
+        typed = patterns[1:] if name in config.file.grids else patterns
+        bracketed = tuple(pattern for pattern in typed if Selector.parse(pattern).params)
+        for trial in _trials_with(config, part, heading, methods, request):
+            yield replace(trial, selectors=bracketed)
 
 
 def _trials_with(

@@ -21,6 +21,8 @@ __all__ = ["InvalidConfig", "InvalidParams", "explain", "report", "violations"]
 
 Place = tuple[str | int, ...]
 Violation = tuple[Place, str]
+#: Characters of a wrong value that are shown, and violations.
+SHOWN, MOST = 200, 50
 
 
 class InvalidConfig(DpbenchError):
@@ -44,12 +46,20 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violatio
     """Yield place and message of everything that ``model`` refused."""
     for detail in error.errors(include_url=False):
         silent = detail["type"] in ("missing", "extra_forbidden")
-        got = "" if silent else f", got {detail['input']!r}"
+        got = "" if silent else f", got {_short(detail['input'])}"
         message = detail["msg"][0].lower() + detail["msg"][1:]
         if detail["type"] == "extra_forbidden":
             *above, key = detail["loc"]
             message += did_you_mean(str(key), _keys(model, above))
         yield detail["loc"], f"{message}{got}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, a number of too many digits
+        return "something that cannot be shown"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _keys(model: Any, place: Iterable[str | int]) -> list[str]:
@@ -74,6 +84,10 @@ def violations(config: Config) -> Iterator[Violation]:
     from dpbench.planning.config import SECTIONS
 
     file = config.file
+    for section in (*SECTIONS, "protocols", "grids"):
+        for name in getattr(file, section):
+            if not name.isprintable():
+                yield (section, name), "a name may not hold characters that cannot be shown"
     for section in SECTIONS:
         for name in getattr(file, section):
             yield from _component_violations(config, section, name, {}, (section, name))
@@ -99,8 +113,9 @@ def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
     public, at = config.public_data(dataset), ("datasets", dataset, "public")
     if public is None:
         return
-    yield from _unknown(public, config.names("datasets"), at)
-    if config.public_data(public) is not None:
+    unknown = list(_unknown(public, config.names("datasets"), at))
+    yield from unknown
+    if not unknown and config.public_data(public) is not None:
         yield at, f"{public!r} has another's public images itself: name one with images of its own"
 
 
@@ -160,18 +175,22 @@ def _component_violations(
         yield at, str(error)
 
 
-def _unknown(name: str, known: Any, at: Place) -> Iterator[Violation]:
-    if name not in known:
+def _unknown(name: Any, known: Any, at: Place) -> Iterator[Violation]:
+    if not isinstance(name, str):
+        yield at, f"write a name, not {name!r}"
+    elif name not in known:
         yield at, f"unknown name {name!r}{did_you_mean(name, known)}"
 
 
 def report(source: str, text: str, found: list[Violation]) -> InvalidConfig:
     """Make one error of all violations of a file."""
     lines = [f"{source} has {len(found)} violation{'s' if len(found) > 1 else ''}:"]
-    for place, message in found:
+    for place, message in found[:MOST]:
         name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
         line = _line_of(text, place)
         lines.append(f"  line {line}, {name}: {message}" if line else f"  {name}: {message}")
+    if len(found) > MOST:
+        lines.append(f"  and {len(found) - MOST} more")
     return InvalidConfig("\n".join(lines))
 
 

@@ -67,7 +67,7 @@ def _row(prepared: Prepared, chosen: Result) -> Row:
             return row
     raise DpbenchError(
         f"the configuration has no trial like this {chosen.method} any more: name the "
-        "configuration that the run had with --config; hyperparameters in brackets must stand in it"
+        "configuration that the run had with --config"
     )
 
 

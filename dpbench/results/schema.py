@@ -74,6 +74,7 @@ class Result(TrialIdentity):
     Attributes:
         schema_version: of this class; older rows are migrated when read.
         grids: names of the grids that mentioned the trial: for titles.
+        selectors: names with hyperparameters in brackets that planned it, if any.
         secure: trained and sampled in secure mode, as a release. What was read
             from private images is then not published.
         status: ``ok``; ``collapsed`` (a private class holds under 1% of the
@@ -93,6 +94,7 @@ class Result(TrialIdentity):
 
     schema_version: Literal[2] = SCHEMA_VERSION
     grids: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
     secure: bool = False
     status: Status
     reason: str | None = None
@@ -111,6 +113,11 @@ class Result(TrialIdentity):
     def _reason_is_printable(cls, reason: str | None) -> str | None:
         return None if reason is None else printable(reason)
 
+    @field_validator("grids")
+    @classmethod
+    def _grids_are_printable(cls, grids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(printable, grids))
+
     @field_validator("unavailable")
     @classmethod
     def _reasons_are_printable(cls, reasons: dict[str, str]) -> dict[str, str]:
@@ -120,7 +127,10 @@ class Result(TrialIdentity):
     @classmethod
     def _is_readable(cls, protocol: dict[str, Any]) -> dict[str, Any]:
         _Scored.model_validate(protocol)
-        return protocol
+        return {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in protocol.items()
+        }
 
     @property
     def is_control(self) -> bool:

@@ -131,6 +131,7 @@ def _trial_fields(
     return {
         **dict(trial.identity),
         "grids": trial.grids,
+        "selectors": trial.selectors,
         "epsilon": trial.epsilon if trial.epsilon is not None else spent,
         "epsilon_spent": spent,
         "privacy": privacy,

@@ -19,7 +19,7 @@ from dpbench.api import Context, Executor, Outcome, Workplace
 from dpbench.errors import DpbenchError
 from dpbench.stages import Task
 from dpbench.store import Artifact, ArtifactId, Store
-from dpbench.testing.checks import Figures, NotRun, checking, require
+from dpbench.testing.checks import Figures, NotRun, checking, refusable, require
 from dpbench.testing.subject import Subject
 
 __all__ = ["ExecutorSubject", "SmallTask"]
@@ -27,6 +27,8 @@ __all__ = ["ExecutorSubject", "SmallTask"]
 PATIENCE = 120.0
 """Seconds that a small task may take, the start of its worker included."""
 LIMIT = 2.0
+END = 10.0
+"""Seconds that workers have to end once the executor is left: one that was told has to notice."""
 
 Fault = Literal["none", "partly", "raises", "refuses", "exits", "dies", "hangs"]
 
@@ -81,9 +83,12 @@ class Running:
         while len(found) < len(tasks):
             while waiting and started - len(found) < self.executor.slots:
                 task = waiting.pop(0)
-                self.executor.submit(task.key, task)
+                with refusable():
+                    self.executor.submit(task.key, task)
                 started += 1
-            for outcome in self.executor.wait(0.5):
+            with refusable():
+                ended = self.executor.wait(0.5)
+            for outcome in ended:
                 require(outcome.job_id not in found, f"{outcome.job_id} ends twice")
                 found[outcome.job_id] = outcome
             _require_fractions(self.executor.progress())
@@ -115,7 +120,9 @@ class ExecutorSubject(Subject):
     @contextlib.contextmanager
     def running(self, seconds: float | None = None) -> Iterator[Running]:
         """Enter an executor in a place of its own."""
-        with self.place(seconds) as place, self.cls(self.params, place) as executor:
+        with self.place(seconds) as place, contextlib.ExitStack() as stack:
+            with refusable():  # it may need a cluster, say, that is not here
+                executor = stack.enter_context(self.cls(self.params, place))
             yield Running(executor, place)
 
     def work(self, context: Context) -> dict[str, Tensor]:
@@ -139,7 +146,9 @@ def starts_nothing_by_itself(subject: ExecutorSubject) -> None:
     with subject.place() as place:
         executor = subject.cls(subject.params, place)
         started = _descendants() - before
-        with executor:
+        with contextlib.ExitStack() as stack:
+            with refusable():
+                stack.enter_context(executor)
             slots = executor.slots
     require(not started, f"making one starts {len(started)} processes")
     require(isinstance(slots, int) and slots >= 1, f"it has {slots!r} slots")
@@ -204,14 +213,20 @@ def stops_a_task_that_hangs(subject: ExecutorSubject) -> None:
 @checking("executor")
 def leaves_no_process_behind(subject: ExecutorSubject) -> None:
     """Leaving it ends its workers, also while a task still runs."""
-    before = _descendants()
+    before = _workers()
     with subject.running() as running:
         running.require_processes()
         running.executor.submit("hangs", SmallTask("hangs", "hangs"))
         running.executor.wait(1.0)
-    time.sleep(0.5)
-    left = [pid for pid in _descendants() - before if "resource_tracker" not in _command(pid)]
+    deadline = time.monotonic() + END
+    while (left := _workers() - before) and time.monotonic() < deadline:
+        time.sleep(0.1)
     require(not left, f"{len(left)} processes are left")
+
+
+def _workers() -> set[int]:
+    """Return the processes below this one, without those that Python keeps for itself."""
+    return {pid for pid in _descendants() if "resource_tracker" not in _command(pid)}
 
 
 def _command(pid: int) -> str:

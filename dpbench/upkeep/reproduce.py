@@ -78,8 +78,7 @@ def _require_same(prepared: Prepared, chosen: Result) -> None:
     if chosen.artifacts.get("generator") not in planned:
         raise DpbenchError(
             f"{chosen.method} is another trial by now: its code, data or configuration has changed "
-            "since it was run, or it had hyperparameters in brackets; install the version that "
-            "made it, or name a --config that holds them"
+            "since it was run; install the version that made it, or name its --config"
         )
 
 

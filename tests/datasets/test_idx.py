@@ -23,6 +23,8 @@ def test_header_is_the_official_one() -> None:
         (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "not an IDX file"),
         (b"\x00\x00\x08\x03\x00", "cut short"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", "holds 2 bytes"),
+        (b"\x00\x00\x08\x04" + b"\x00\x01\x00\x00" * 4, "announces shape .* but holds 0 bytes"),
+        (b"\x00\x00\x08\xff" + b"\x00\x00\x00\x01" * 255 + b"a", "dimension"),
     ],
 )
 def test_refuses_what_is_not_one(content: bytes, message: str) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpbench.datasets.npz import BadArrays, Npz, as_images
+from dpbench.datasets.npz import CHUNK, BadArrays, Npz, as_images
+from dpbench.datasets.room import TooLarge
 from dpbench.datasets.rule import BadPartition
 from dpbench.errors import DpbenchError
 
@@ -74,7 +78,9 @@ def test_floats_are_rounded_to_the_nearest_level(dtype: Any) -> None:
         ({"images": IMAGES, "labels": LABELS[:9]}, r"labels have shape \(9,\); expected \(80,\)"),
         ({"images": IMAGES, "labels": LABELS / 1}, "dtype float64; expected whole numbers"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels hold -1"),
-        ({"images": IMAGES, "labels": np.array([{}] * 80)}, "allow_pickle=False"),
+        ({"images": IMAGES, "labels": LABELS.astype(np.uint64) - 1}, "labels hold 18446744073"),
+        ({"images": IMAGES, "labels": LABELS + 10**6}, "labels hold 1000003; number classes from"),
+        ({"images": IMAGES, "labels": np.array([{}] * 80)}, "labels have dtype object"),
     ],
 )
 def test_bad_arrays(save: Callable[..., Path], arrays: dict[str, Any], message: str) -> None:
@@ -118,7 +124,7 @@ def test_damaged_and_misnamed_files(tmp_path: Path, save: Callable[..., Path]) -
     with pytest.raises(BadArrays, match="Bad CRC"):
         load(path)
     np.save(tmp_path / "one.npy", IMAGES)
-    with pytest.raises(BadArrays, match=r"not an \.npz file"):
+    with pytest.raises(BadArrays, match="not a zip file"):
         load(tmp_path / "one.npy")
 
 
@@ -127,3 +133,68 @@ def test_missing_file(tmp_path: Path) -> None:
     assert not dataset.is_cached(tmp_path)
     with pytest.raises(DpbenchError, match=r"no file .*absent\.npz"):
         dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_large_arrays_are_read_part_by_part(
+    save: Callable[..., Path], dtype: Any, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colour = RNG.integers(0, 256, (80, 5, 4, 3), dtype=np.uint8)
+    kept = (colour / 255 if dtype == np.float32 else colour).astype(dtype, order=order)
+    monkeypatch.setattr("dpbench.datasets.npz.CHUNK", 700)
+    parts = load(
+        save(images=kept, labels=LABELS, test_images=kept, test_labels=LABELS.astype(">u2"))
+    )
+    assert np.array_equal(parts.test.images.numpy(), colour.transpose(0, 3, 1, 2))
+    assert parts.test.labels.tolist() == LABELS.tolist()
+
+
+def pack(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
+    stream = io.BytesIO()
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (header((10**11, 28, 28)), r"declare shape \(100000000000, 28, 28\) .* the file holds 0"),
+        (header((80, 5, 4)) + bytes(1601), "which is 1600 bytes, but the file holds 1601"),
+        (header((80, 5, 4), "|O"), "dtype object; expected numbers"),
+        (b"", "cannot read"),
+        (b"\x93NUMPY\x01\x00" + bytes([255, 255]) + b"{" * 2**16, "cannot read"),
+    ],
+)
+def test_what_is_declared_has_to_be_there(tmp_path: Path, images: bytes, message: str) -> None:
+    labels = header((80,)) + bytes(80)
+    path = pack(tmp_path / "a.npz", **{"images.npy": images, "labels.npy": labels})
+    with pytest.raises(BadArrays, match=message):
+        load(path)
+
+
+def test_an_archive_of_other_files_is_told_what_it_lacks(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.npz", images=b"a picture", labels=b"1", **{"\x1b[31m.npy": b"x"})
+    with pytest.raises(BadArrays, match=r"lacks images, labels; it has \\x1b\[31m"):
+        load(path)
+
+
+def test_a_small_file_of_many_images_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    images, labels = header((40, 1000, 1000)) + bytes(40 * 10**6), header((40,)) + bytes(40)
+    path = pack(tmp_path / "a.npz", **{"images.npy": images, "labels.npy": labels})
+    assert path.stat().st_size < 50_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=r"would take 0\.04 GiB, more than 0\.01: raise max_gib"):
+            load(path, max_gib=0.01)
+        assert tracemalloc.get_traced_memory()[1] < CHUNK / 16
+    finally:
+        tracemalloc.stop()

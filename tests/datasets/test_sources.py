@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -102,6 +103,26 @@ def test_directory_names_what_is_missing(tmp_path: Path, files: Files) -> None:
     (name, content), *_ = files.items()
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceFailed, match=r"t10k-images-idx3-ubyte, .* missing"):
+        sources.read_directory(tmp_path)
+
+
+@pytest.mark.parametrize("place", [5, 40, -6])
+def test_damaged_archives_are_told(
+    tmp_path: Path, files: Files, put: Callable[..., Path], place: int
+) -> None:
+    folder = put(tmp_path, files, packed=True)
+    packed = folder / "train-images-idx3-ubyte.gz"
+    content = bytearray(packed.read_bytes())
+    content[place:] = bytes(b ^ 0xA5 for b in content[place:])
+    packed.write_bytes(content)
+    with pytest.raises(SourceFailed, match="cannot read"):
+        sources.read_directory(folder)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path, files: Files, put: Callable[..., Path]) -> None:
+    (put(tmp_path, files) / "train-images-idx3-ubyte").unlink()
+    os.mkfifo(tmp_path / "train-images-idx3-ubyte")
+    with pytest.raises(SourceFailed, match="train-images-idx3-ubyte missing"):
         sources.read_directory(tmp_path)
 
 

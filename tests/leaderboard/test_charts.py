@@ -13,6 +13,7 @@ from dpbench.leaderboard.charts.epsilons import four_epsilons
 from dpbench.leaderboard.charts.heat import best_clips
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.charts.scatter import cost_and_quality, fidelity_and_diversity
+from dpbench.leaderboard.charts.shares import variance_shares
 from dpbench.leaderboard.charts.style import method_styles
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.results import Result
@@ -102,6 +103,14 @@ def test_scatters_are_drawn_where_both_figures_are_known() -> None:
         fidelity_and_diversity(section(rows))
     )
     assert "training 3 s, FID (domain) 9" in str(cost_and_quality(section(rows)))
+
+
+def test_factors_stand_as_bars_with_their_share() -> None:
+    said = texts(variance_shares(section(grid())))
+    shares = [float(text.rstrip("%")) for text in said if text.endswith("%")]
+    assert {"epsilon", "generator", "interactions and noise"} <= set(said)
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert variance_shares(section([trial()])) is None
 
 
 def test_what_lies_outside_an_axis_stands_at_its_edge() -> None:

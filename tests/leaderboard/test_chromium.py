@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from dpbench.leaderboard import Leaderboard
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.report import make_report
+from dpbench.leaderboard.tables import Column, Table
 from dpbench.results import Result, Run
 from leaderboard.chromium import Chromium, find_chromium
 from leaderboard.fabricate import INCEPTION, audit, grid, trial
@@ -43,15 +45,16 @@ def browser() -> Iterator[Chromium]:
 
 
 def write(path: Path, results: list[Result]) -> Path:
-    path.write_text(
-        make_page(make_report(Leaderboard(tuple(results), history=(RUN,)))).text, encoding="utf-8"
-    )
+    report = make_report(Leaderboard(tuple(results), history=(RUN,)))
+    submitted = Table("submitted", "Submissions", [Column("package", left=True)], [["dpbench-x"]])
+    page = make_page(replace(report, submitted=submitted))
+    path.write_text(page.text, encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [*grid(seeds=3), *grid(seeds=1, protocol=INCEPTION)]
+    rows = [*grid(seeds=3), *grid(seeds=1, dataset="fashion-mnist", protocol=INCEPTION)]
     rows += [trial("x-GAN", fid=None, status="failed", reason="boom"), trial(audit=audit(1.0))]
     return write(tmp_path_factory.mktemp("page") / "index.html", rows)
 

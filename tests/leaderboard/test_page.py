@@ -96,7 +96,7 @@ def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
     fashion = grid(seeds=1, dataset="fashion-mnist")
     results = (*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION), *fashion)
     names = {path.name for path in write_board(Leaderboard(results), tmp_path).files}
-    for suffix in ("", "-mnist-canonical", "-fashion-mnist"):
+    for suffix in ("", "-mnist", "-fashion-mnist"):
         assert f"fid_over_epsilon{suffix}.svg" in names
 
 

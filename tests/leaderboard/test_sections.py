@@ -34,7 +34,8 @@ def test_protocols_settings_datasets_and_weights_never_share_a_section() -> None
     ]
     sections = make_sections(results)
     assert [len(section.trials) for section in sections] == [1, 1, 1, 1, 1]
-    assert sections[0].place == ("mnist", "default", "default")
+    assert sections[0].place == ("mnist", "default", "canonical")  # the one to cite
+    assert sections[1].place == ("mnist", "default", "default")
     assert sections[-1].dataset == "fashion-mnist"
 
 

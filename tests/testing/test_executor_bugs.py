@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from fakes import InProcess
 
+from dpbench.errors import DpbenchError
 from dpbench.executors.local import LocalExecutor, LocalParams
-from dpbench.testing import check
+from dpbench.testing import check, executors
 
 from .planted import Table, assert_caught, ids, own_checks
 
@@ -58,6 +59,13 @@ class LosesTheNext(Sound):
         return found
 
 
+class NeedsACluster(InProcess):
+    """Can be made anywhere, and entered where there is a cluster."""
+
+    def __enter__(self):
+        raise DpbenchError("no cluster answers")
+
+
 class NamesNoLimit(Sound):
     def wait(self, seconds):
         return [replace(outcome, error=None) for outcome in super().wait(seconds)]
@@ -82,7 +90,10 @@ TABLE: Table = [
 
 
 @pytest.mark.parametrize(("bug", "name", "word"), TABLE, ids=ids(TABLE))
-def test_a_planted_bug_is_caught(bug: Any, name: str, word: str) -> None:
+def test_a_planted_bug_is_caught(
+    bug: Any, name: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "END", 0.2)
     try:
         assert_caught("executor", bug, name, word)
     finally:
@@ -98,6 +109,14 @@ def test_an_executor_in_this_process_is_not_asked_to_survive() -> None:
     report = check(InProcess)
     assert report.ok, str(report)
     assert len(report.skipped) == 3
+
+
+def test_an_executor_without_its_cluster_is_not_blamed() -> None:
+    report = check(NeedsACluster)
+    assert report.ok, str(report)
+    reasons = {result.check: result.reason for result in report.skipped}
+    assert own_checks("executor") <= reasons.keys()
+    assert set(reasons.values()) == {"it refuses: no cluster answers"}
 
 
 def test_the_local_executor_raises_no_alarm() -> None:

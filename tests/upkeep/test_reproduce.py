@@ -13,6 +13,7 @@ from dpbench.results import load_results, save_result
 
 Run = Callable[..., Invoked]
 TRIAL = "linear-look-MEAN@10"
+ONE = ("--epsilon", "10", "--clip", "1")
 
 
 @pytest.fixture
@@ -39,6 +40,33 @@ def test_what_differs_is_told(run: Run) -> None:
 def test_another_configuration_makes_another_trial(run: Run) -> None:
     done = run("reproduce", TRIAL, extra="[generators.mean]\nscale = 2.0\n")
     assert done.exit_code == 2, done.output
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("--method", "mean[shift=0.5]"),
+        ("--method", "mean[shift=0.5|0.25]"),
+        (
+            "--grid",
+            "linear-look-*",
+            "--epsilon",
+            "10",
+            "--clip",
+            "1",
+            "--method",
+            "mean[shift=0.5]",
+        ),
+        ("--grid", "linear-look-mean[shift=0.5]", "--epsilon", "10", "--clip", "1"),
+    ],
+)
+def test_hyperparameters_in_brackets_are_set_again(dpbench: Run, named: tuple[str, ...]) -> None:
+    ran = dpbench("run", "--no-controls", *named)
+    assert ran.exit_code == 0, ran.output
+    for result in load_results(Path("runs")):
+        done = dpbench("reproduce", result.key)
+        assert done.exit_code == 0, done.output
+        assert "the same to the last bit" in done.output
 
 
 def test_a_release_cannot_be_repeated(run: Run) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dpbench.analysis.explain import Share, explain
 from dpbench.leaderboard.charts.epsilons import four_epsilons
 from dpbench.leaderboard.charts.heat import best_clips
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.charts.scatter import cost_and_quality, fidelity_and_diversity
+from dpbench.leaderboard.charts.shares import draw_shares
 from dpbench.leaderboard.html.images import Gallery, gallery, share_budget
 from dpbench.leaderboard.html.panels import metric_panels, overview
 from dpbench.leaderboard.html.settings import settings_table
@@ -76,6 +78,7 @@ def make_page(report: Report) -> Page:
             uris=_Uris(share_budget(galleries)),
             made=report.made,
             set_aside=report.set_aside,
+            submitted=report.submitted,
             statuses=[(s, meaning, statuses[s]) for s, meaning in STATUSES.items()],
             privacy=privacy_text(results),
         )
@@ -125,6 +128,7 @@ def _galleries(report: Report) -> list[Gallery]:
 
 def _section(part: Part, anchor: str, shown: Gallery) -> dict[str, Any]:
     section = part.section
+    explained = explain(section)
     return {
         "part": part,
         "anchor": anchor,
@@ -133,12 +137,13 @@ def _section(part: Part, anchor: str, shown: Gallery) -> dict[str, Any]:
         "panels": metric_panels(section),
         "settings": settings_table(section),
         "controls": next((t for t in part.tables if t.name == "controls"), None),
-        "charts": _charts(section),
+        "charts": _charts(section, explained.shares),
+        "sentences": explained.sentences,
         "gallery": shown,
     }
 
 
-def _charts(section: Section) -> list[Chart]:
+def _charts(section: Section, shares: Sequence[Share]) -> list[Chart]:
     figures = Figures(section)
     accuracies = [k for k in figures.extra() if _is_accuracy(figures, k)]
     drawn: list[tuple[str, str, str | None]] = [
@@ -155,6 +160,8 @@ def _charts(section: Section) -> list[Chart]:
     for key, (name, draw) in others.items():
         if svg := draw(section):
             found.append(Chart(key, name, Markup(svg)))
+    if svg := draw_shares(shares):
+        found.append(Chart("shares", "What the spread of FID comes from", Markup(svg)))
     return found
 
 

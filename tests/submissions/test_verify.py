@@ -1,0 +1,242 @@
+"""A third party's rows are run again, and what came of it stands beside them and on the page."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result as Invoked
+from leaderboard.fabricate import trial
+
+from dpbench.leaderboard import Leaderboard, render, write_board
+from dpbench.results import Result, load_results, save_result
+from dpbench.submissions import environment
+from dpbench.submissions.environment import Environment
+from dpbench.submissions.file import read_submission
+from dpbench.submissions.verify import Cell, choose
+
+Run = Callable[..., Invoked]
+FILE = Path("board/submissions/mine.toml")
+PASSED = [{"plugin": "mine", "kind": "generator", "ok": True, "results": []}]
+TRIALS = [trial("ae-grad-Mine", epsilon, clip=1.0) for epsilon in (10.0, math.inf)]
+FAILED = {"check": "is-reproducible", "outcome": "failed", "reason": "two fits differ"}
+
+
+@dataclass
+class Package:
+    """What a third party's package does: ``plugins`` pass, ``trials`` come out.
+
+    With ``run``, trials are really run, in this process.
+    """
+
+    plugins: list[dict[str, Any]]
+    trials: list[Result]
+    run: Run | None = None
+
+
+@dataclass(frozen=True)
+class Installed(Environment):
+    """A package without an interpreter."""
+
+    package: Package
+
+    def dpbench(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = partial(subprocess.CompletedProcess[str], arguments)
+        if arguments[0] == "check":
+            return done(0, json.dumps(self.package.plugins), "")
+        if self.package.run is not None:
+            ran = self.package.run(*arguments)
+            return done(ran.exit_code, ran.stdout, ran.stderr)
+        (runs,) = (a.removeprefix("--runs=") for a in arguments if a.startswith("--runs="))
+        for result in self.package.trials:
+            save_result(Path(runs), result)
+        return done(0, "", "")
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> Package:
+    """A package that gives what was submitted, and installs without pip."""
+    found = Package(list(PASSED), list(TRIALS))
+
+    def make(package: Path, folder: Path, distribution: str) -> Environment:
+        assert (package / "pyproject.toml").read_text() == "[project]"
+        return Installed(Path("python"), folder, distribution, found)
+
+    monkeypatch.setattr(environment, "fresh", make)
+    return found
+
+
+def git(*arguments: str) -> str:
+    command = ["git", "-c", "user.name=me", "-c", "user.email=me@here", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def verify(dpbench: Run, package: Package) -> Run:
+    """Submit two trials from a repository; return what verifies them."""
+    for folder in ("repository/package", FILE.parent):
+        Path(folder).mkdir(parents=True)
+    Path("repository/package/pyproject.toml").write_text("[project]")
+    git("init", "--quiet", "repository")
+    git("-C", "repository", "add", ".")
+    git("-C", "repository", "commit", "--quiet", "-m", "one")
+    submit()
+    submit_rows(TRIALS)
+    return lambda *more: dpbench("verify", FILE, *more)
+
+
+def submit(**changes: str) -> None:
+    """Write the submission, with ``changes`` to its lines; an empty one leaves a line out."""
+    lines = {
+        "distribution": '"dpbench-mine"',
+        "repository": '"../../repository"',
+        "commit": f'"{git("-C", "repository", "rev-parse", "HEAD")}"',
+        "subdirectory": '"package"',
+        "grid": '["ae-grad-Mine"]',
+        "results": '"mine.csv"',
+        **changes,
+    }
+    FILE.write_text("\n".join(f"{key} = {value}" for key, value in lines.items() if value))
+
+
+def submit_rows(results: list[Result]) -> None:
+    FILE.with_suffix(".csv").write_text(render(Leaderboard(tuple(results)), "csv"))
+
+
+def shown() -> tuple[str, str]:
+    """Return the written page and README."""
+    write_board(Leaderboard(tuple(TRIALS)), Path("board"))
+    return Path("board/index.html").read_text(), Path("board/README.md").read_text()
+
+
+def test_rows_that_come_out_the_same_are_verified_until_they_change(
+    verify: Run,
+) -> None:
+    assert all("submitted" in text for text in shown())
+    done = verify()
+    assert done.exit_code == 0, done.output
+    assert "verified: 1 of 2 cells run again" in done.output
+    for text in shown():
+        assert "verified" in text and "1 of 2 cells" in text and "../../repository" in text
+    submit_rows([trial("ae-grad-Mine", clip=1.0, fid=101.0)])
+    assert read_submission(FILE).verdict is None
+    assert "1 of 2 cells" not in shown()[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "why"),
+    [
+        ({"fid": 102.0}, "reproduced", "2 of 2 cells"),
+        ({"fid": 200.0}, "not", "FID 200 where 100 was submitted"),
+        ({"fid": None}, "not", "FID none where 100 was submitted"),
+        ({"epsilon_spent": 12.0}, "not", "spent ε"),
+        ({"status": "collapsed"}, "not", "status collapsed where ok was submitted"),
+        ({"status": "failed", "reason": "it raised"}, "not", "status failed (it raised)"),
+        ({"clip": 2.0}, "not", "there is no such trial"),
+    ],
+)
+def test_other_rows_are_reproduced_or_not(
+    verify: Run, package: Package, changes: dict[str, Any], status: str, why: str
+) -> None:
+    package.trials = [trial("ae-grad-Mine", r.epsilon, **{"clip": 1.0, **changes}) for r in TRIALS]
+    done = verify("--share", 1)
+    assert done.exit_code == (status == "not"), done.output
+    assert f"\n{status}: " in done.output and why in done.output
+    verdict = read_submission(FILE).verdict
+    assert verdict is not None
+    assert verdict.status == status and len(verdict.cells) == 2
+
+
+def test_a_package_that_fails_its_checks_is_not_run(verify: Run, package: Package) -> None:
+    package.plugins = [{**PASSED[0], "ok": False, "results": [FAILED]}]
+    done = verify()
+    assert done.exit_code == 1
+    said = "not: dpbench check: generator mine: is-reproducible: two fits differ"
+    assert said in done.stdout.splitlines()
+    assert "two fits differ" in shown()[0]
+
+
+def test_rows_of_other_packages_are_refused(verify: Run, package: Package) -> None:
+    package.plugins = [{**PASSED[0], "plugin": "another"}]
+    assert_one_line(verify(), "ae-grad-Mine has no part of dpbench-mine")
+
+
+def test_cells_are_run_as_they_were_submitted(verify: Run, package: Package, dpbench: Run) -> None:
+    assert dpbench("run", "--no-controls").exit_code == 0
+    submit(grid='["linear-look-MEAN"]')
+    submit_rows(load_results(Path("runs")))
+    package.plugins, package.run = [{**PASSED[0], "plugin": "mean"}], dpbench
+    assert verify("--runs", "again").exit_code == 0
+    verdict = read_submission(FILE).verdict
+    assert verdict is not None and verdict.status == "verified"
+    assert load_results(Path("again"))[0].key == load_results(Path("runs"))[0].key
+    with Path("benchmarks.toml").open("a") as file:
+        file.write('[generators.mean]\nfault = "raises"\n')
+    done = verify()
+    assert done.exit_code == 1
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("not: "))
+    assert "status failed (RuntimeError: the generator broke" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"commit": '"main"'}, "all 40 hexadecimal digits"),
+        ({"commit": f'"{"0" * 40}"'}, "has no commit 000000000000"),
+        ({"repository": '"../nowhere"'}, "cannot clone"),
+        ({"repository": '"--upload-pack=x"'}, "an address that git takes"),
+        ({"repository": '"ext::sh -c x"'}, "an address that git takes"),
+        ({"repository": '"ext::x"'}, "cannot clone"),
+        ({"subdirectory": '"elsewhere"'}, "has no pyproject.toml in 'elsewhere'"),
+        ({"subdirectory": '"../../.."'}, "has no pyproject.toml in '../../..'"),
+        ({"grid": ""}, "grid: field required; write what was run"),
+        ({"grid": "["}, "is not TOML"),
+        ({"colour": '"red"'}, "colour: extra inputs are not permitted"),
+        ({"results": '"none.csv"'}, "there is no none.csv beside it"),
+        ({"results": '"mine.toml"'}, "has no column method"),
+    ],
+)
+def test_a_fault_is_one_line(verify: Run, changes: dict[str, str], message: str) -> None:
+    submit(**changes)
+    assert_one_line(verify(), message)
+    assert not list(FILE.parent.glob("*.json"))
+
+
+def test_a_submission_that_cannot_be_read_is_named_on_the_page(verify: Run) -> None:
+    submit(commit='"main"')
+    page, readme = shown()
+    assert "submissions/mine.toml" in page and "submissions/mine.toml" in readme
+
+
+def assert_one_line(done: Invoked, message: str) -> None:
+    assert done.exit_code == 2, done.output
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
+    assert message in line
+    assert "Traceback" not in done.output
+
+
+def test_the_choice_is_seeded_and_of_one_cell_at_least() -> None:
+    cells = [Cell({"default": {"number": number}}) for number in range(60)]
+    first = choose(cells, 0.1, seed=0)
+    assert len(first) == 6
+    assert first == choose(cells, 0.1, seed=0) != choose(cells, 0.1, seed=1)
+    assert len(choose(cells[:3], 0.1, seed=0)) == 1
+    assert choose(cells, 1, seed=0) == cells
+
+
+def test_no_token_comes_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("A_TOKEN", "secret")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    printer = tmp_path / "python"
+    printer.write_text("#!/bin/sh\nenv")
+    printer.chmod(0o755)
+    said = Environment(printer, tmp_path, "mine").dpbench("check").stdout
+    assert "DPBENCH_PLUGINS=mine" in said and "PATH=" in said
+    assert "secret" not in said and "PYTHONPATH" not in said
