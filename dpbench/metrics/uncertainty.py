@@ -217,12 +217,13 @@ def _all_pairs(scores: Sequence[Mapping[int, float]]) -> _Pairs:
         figures = np.log(figures)
     there = ~np.isnan(figures)
     rows = [_with_later(figures, there, place) for place in range(len(scores))]
-    after = np.arange(len(scores))
+    none, after = np.zeros(0), np.arange(len(scores))
     return _Pairs(
-        *(np.concatenate([[], *column]) for column in zip(*(row[:2] for row in rows), strict=True)),
-        np.concatenate([np.zeros(0, np.int64), *(row[2] for row in rows)]),
-        np.repeat(after, after[::-1]),
-        np.concatenate([np.zeros(0, np.int64), *(after[n + 1 :] for n in after)]),
+        difference=np.concatenate([none, *(row[0] for row in rows)]),
+        variance=np.concatenate([none, *(row[1] for row in rows)]),
+        degrees=np.concatenate([after[:0], *(row[2] for row in rows)]),
+        first=np.repeat(after, after[::-1]),
+        second=np.concatenate([after[:0], *(after[place + 1 :] for place in after)]),
     )
 
 

@@ -452,6 +452,8 @@ fault = "waits"
 flag = "{flag}"
 [grids.sweep]
 methods = ["linear-look-MEAN"]
+epsilon = [10]
+clip = [1.0]
 """
 
 
