@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from leaderboard.chromium import Chromium, find_chromium  # noqa: E402
 
-from dpbench.cli.live import HINT  # noqa: E402
+from dpbench.cli.live import elsewhere  # noqa: E402
 from dpbench.leaderboard import Leaderboard, load, print_leaderboard, write_board  # noqa: E402
 
 COLOURS = 128
@@ -59,7 +59,7 @@ def terminal(board: Leaderboard) -> str:
     )
     console.print(Text("$ dpbench leaderboard", style="dim"))
     print_leaderboard(board, console)
-    console.print(Text(f"page: dpbench open; {HINT}"))
+    console.print(Text(elsewhere(Path("runs"))))
     return console.export_svg(title="100 columns")
 
 

@@ -63,7 +63,7 @@ def command(
     """Print methods by ε on one screen, best first; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.cli.live import HINT, say
+    from dpbench.cli.live import elsewhere, say
     from dpbench.leaderboard import (
         View,
         load,
@@ -80,7 +80,7 @@ def command(
         in_full = by or ("method" if detail else None)
         print_leaderboard(board, console, in_full, view, width, quiet)
         if not (in_full or quiet):
-            say(console, f"page: dpbench open; {HINT}")
+            say(console, elsewhere(runs))
     else:
         click.echo(render(board, style, by or "method"), nl=False)
         for file in board.set_aside:  # for a table, a part of it

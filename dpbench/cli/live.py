@@ -25,12 +25,10 @@ from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
 from dpbench.stages import STAGES
 
-__all__ = ["HINT", "LiveView", "plural", "print_end", "print_plan", "say"]
+__all__ = ["LiveView", "elsewhere", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
-#: Where else to look; a line of its own under a table.
-HINT = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
@@ -160,12 +158,14 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
         say(console, f"and {len(bad) - MOST_FAILURES} more: dpbench leaderboard --detail")
     if bad:
         say(console, "the same command tries them again, and nothing else")
-    say(console, f"page: dpbench open{_runs(written.parent)}; {HINT}")
+    say(console, elsewhere(written.parent))
 
 
-def _runs(runs: Path) -> str:
-    """Return the option that names a runs directory, where it is not the usual one."""
-    return "" if runs == Path("runs") else f" --runs {runs}"
+def elsewhere(runs: Path) -> str:
+    """Say where else to look at the results of a runs directory: a line under a table."""
+    where = "" if runs == Path("runs") else f" --runs {runs}"
+    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
+    return f"page: dpbench open{where}; {rest}"
 
 
 def _fate(job: Job, progress: Progress) -> str:

@@ -137,7 +137,7 @@ def _scores(section: Section, figures: Figures) -> Table:
         ]
     table = Table("scores", "Best clip per method", columns)
     ranks = {target: section.ranks(target) for target in section.targets}
-    for row, method in enumerate(section.methods):
+    for row, method in enumerate(section.by_rank()):
         cells = [method]
         for target in section.targets:
             rank = ranks[target].get(method, MISSING)

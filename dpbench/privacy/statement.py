@@ -125,12 +125,12 @@ class Statement(BaseModel):
         yield "| claimed | accounted | with selection | audited, at least |"
         yield "|---|---|---|---|"
         figures = (
-            self.epsilon_claimed,
-            self.epsilon,
-            self.epsilon_with_selection,
-            self.epsilon_audited,
+            (self.epsilon_claimed, _figure),
+            (self.epsilon, _at_most),
+            (self.epsilon_with_selection, _at_most),
+            (self.epsilon_audited, _figure),
         )
-        yield "| " + " | ".join("–" if f is None else _figure(f) for f in figures) + " |"
+        yield "| " + " | ".join("–" if f is None else write(f) for f, write in figures) + " |"
 
 
 def in_short(statement: Statement) -> str:
@@ -193,7 +193,7 @@ def _guarantee(spent: Spent, result: Result) -> Iterator[str]:
         yield f"**Not as configured: {result.reason}.** The figures below are what was recorded."
         yield ""
     yield (
-        f"The trained generator and any number of its samples are ({_figure(spent.epsilon)}, "
+        f"The trained generator and any number of its samples are ({_at_most(spent.epsilon)}, "
         f"{spent.delta:g})-differentially private for {_unit(result)}, by the adjacency below."
     )
 
@@ -306,6 +306,11 @@ def _rationale(result: Result) -> str:
         "before training; delta lies below one over the number of images. Why this suffices for "
         "these images is for their owner to add."
     )
+
+
+def _at_most(epsilon: float) -> str:
+    """Return what is guaranteed, which no rounding may make smaller."""
+    return "infinity" if math.isinf(epsilon) else rounded_up(epsilon)
 
 
 def _figure(epsilon: float) -> str:

@@ -28,6 +28,7 @@ _CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -47,6 +48,7 @@ _CONTEXT = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -126,7 +128,10 @@ def _responsible(statement: Statement, guarantee: str, objections: Sequence[str]
     return {
         "rai:dataCollection": f"Sampled from a generative model of {statement.data_domain}",
         "rai:dataCollectionType": ["Software Collection"],
-        "rai:dataManipulationProtocol": " ".join(statement.composition),
+        "rai:dataManipulationProtocol": "; ".join(
+            line.removeprefix("- ").rstrip(".") for line in statement.composition
+        )
+        + ".",
         "rai:personalSensitiveInformation": [
             f"The generator, as it was chosen, is {guarantee} for {statement.unit}, by "
             f"{statement.adjacency}."

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dpbench.component import Component
@@ -88,7 +88,8 @@ class Sampler:
             "classes": list(self.classes),
         }
         (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
-        save_file({k: v.contiguous() for k, v in self.tensors.items()}, folder / WEIGHTS)
+        # safetensors' own file would be readable by its owner alone
+        (folder / WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in self.tensors.items()}))
 
     def _state(self, part: str) -> dict[str, Tensor]:
         prefix = f"{part}."

@@ -8,7 +8,7 @@ from dpbench.privacy.audit import AuditResult
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.session import PrivateSession
-from dpbench.privacy.statement import make_statement
+from dpbench.privacy.statement import make_statement, rounded_up
 from dpbench.results import Choice, Privacy, Result
 
 Z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
@@ -50,7 +50,7 @@ def privacy_statement(trial: Result, candidates: int = 1) -> str:
 def test_it_states_guarantee_unit_adjacency_and_both_accountants() -> None:
     private = used()
     text = privacy_statement(result(private))
-    assert f"({private.spent.epsilon:.4g}, 1e-06)-differentially private" in text
+    assert f"({rounded_up(private.spent.epsilon)}, 1e-06)-differentially private" in text
     for words in ("one private image", "zero-out", "Opacus (PRV)", "(PLD)", "moments"):
         assert words in text
 

@@ -57,14 +57,18 @@ def test_a_release_can_be_read_by_everybodys_tools(run: Run) -> None:
     first = np.asarray(pictures[0][0])[..., 0]
     assert np.array_equal(first, arrays[0])
     assert recompute_epsilon.main([str(folder / "privacy.json")]) == 0
+    assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_its_croissant_file_is_valid_and_finds_the_images(run: Run) -> None:
+def test_its_croissant_file_is_valid_and_finds_the_images(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     release(run)
     described = mlcroissant.Dataset(Path("shared/croissant.json"))
     assert not described.metadata.issues.errors
     assert not described.metadata.issues.warnings
+    assert not caplog.messages
     assert described.metadata.personal_sensitive_information
     records = list(described.records("images"))
     assert len(records) == COUNT
