@@ -18,6 +18,7 @@ from dpbench.testing import check
 
 DOCS = Path(__file__).parent.parent / "docs"
 Run = Callable[..., Result]
+Forget = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +66,16 @@ def test_your_first_metric(dpbench: Run) -> None:
         assert 0 <= row.metrics["ink_distance"] <= 255
         assert abs(row.metrics["ink_gap"]) <= row.metrics["ink_distance"] + 1
     require_kit("metric", "ink")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("extractor", "mirror"), ("evaluator", "rays")])
+def test_examples_of_other_kinds(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Forget
+) -> None:
+    page = (DOCS / "plugins.md").read_text()
+    (code,) = re.findall(rf"(?s)```python\n(# {name}\.py: .*?)```", page)
+    plugin = tmp_path / f"{name}.py"
+    plugin.write_text(code)
+    monkeypatch.setenv(FILES_VARIABLE, str(plugin))
+    forget()
+    require_kit(kind, name)

@@ -43,7 +43,7 @@ class NodeDied(Exception):
 
 
 class ProcessDied(Exception):
-    """The process of a task is gone, its machine is not."""
+    """The process of a task is gone, its machine is not; the message is the reason, if known."""
 
 
 @dataclass(frozen=True)
@@ -179,21 +179,24 @@ class RemoteExecutor(Executor):
         except DpbenchError as error:
             reason: str | None = str(error)
         except (NodeDied, ProcessDied) as death:
-            reason = self._death(running, isinstance(death, NodeDied))
+            reason = self._death(running, death)
         return None if reason is None else ({}, reason)
 
-    def _death(self, running: _Running, of_node: bool) -> str | None:
+    def _death(self, running: _Running, death: NodeDied | ProcessDied) -> str | None:
         """Say why a task died; ``None`` if that does not speak against starting it again."""
+        of_node = isinstance(death, NodeDied)
         if running.over_time:
             return over_time(self.place.seconds or 0.0)
         with contextlib.suppress(OSError, ValueError):
             return over_memory(float(_greedy(running.order.report).read_text()))
+        if _spoilt(running.order.report).exists():  # an earlier task's doing
+            return None
         running.node_deaths += of_node
         running.process_deaths += not of_node
         if running.node_deaths > NODE_DEATHS:
             return f"{running.node_deaths} nodes died while they ran it: does it fill their memory?"
         if running.process_deaths > PROCESS_DEATHS:
-            return "its process died twice: killed, or out of memory?"
+            return str(death) or "its process died twice: killed, or out of memory?"
         return None
 
     def progress(self) -> dict[str, float]:
@@ -206,6 +209,10 @@ class RemoteExecutor(Executor):
         shutil.rmtree(self._reports, ignore_errors=True)
 
 
+#: What tasks changed of this process and could not be put back: it must not do another.
+_lasting: list[str] = []
+
+
 def installed_code() -> dict[str, str]:
     """Name the code that makes artifacts: all of dpbench, and each plugin's."""
     plugins = {f"{entry.cls.kind} {entry.cls.name}": code_version(entry) for entry in registry()}
@@ -216,12 +223,18 @@ def carry_out(order: Order) -> Ended:
     """Do an order in this process, if this machine is fit for it.
 
     A process that holds more memory than its limit ends, whatever a scheduler promises.
+    So does one that is given another task after one that changed it for good.
     """
     if problem := _unfit(order):
         return {}, problem
+    if _lasting:
+        _spoilt(order.report).write_text(f"{', '.join(_lasting)}\n")
+        os._exit(1)
+    threads = threading.active_count()
     done = threading.Event()
     gib = memory_limit(order.place.memory_gib)
-    threading.Thread(target=_end_if_greedy, args=(order.report, gib, done), daemon=True).start()
+    guard = threading.Thread(target=_end_if_greedy, args=(order.report, gib, done), daemon=True)
+    guard.start()
     try:
         return execute(
             order.job_id,
@@ -229,9 +242,13 @@ def carry_out(order: Order) -> Ended:
             order.place,
             order.device,
             lambda fraction: _write_report(order.report, fraction),
+            _lasting.extend,
         )
     finally:
         done.set()
+        guard.join()
+        if threading.active_count() > threads:
+            _lasting.append("threads")
 
 
 def _unfit(order: Order) -> str | None:
@@ -265,6 +282,10 @@ def _write_report(path: Path, fraction: float) -> None:
 
 def _greedy(report: Path) -> Path:
     return report.with_suffix(".greedy")
+
+
+def _spoilt(report: Path) -> Path:
+    return report.with_suffix(".spoilt")
 
 
 def _end_if_greedy(report: Path, gib: float, done: threading.Event) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import re
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -27,6 +28,8 @@ __all__ = ["SlurmExecutor", "SlurmParams", "SlurmUnavailable"]
 
 #: States of a job that its machine, or the cluster's policy, is to blame for.
 NOT_ITS_FAULT = ("NODE_FAIL", "PREEMPTED", "REQUEUED", "REVOKED", "SUSPENDED", "BOOT_FAIL")
+#: What SLURM allows unless it is told otherwise.
+LONGEST_ARRAY = 1000
 #: Seconds between two looks at the queue.
 ASK_EVERY = 5.0
 #: Where submitit keeps what it writes, below the store.
@@ -45,11 +48,11 @@ class SlurmParams(Params):
 
     Attributes:
         workers: how many tasks may be queued or run at once.
-        array: how many tasks one job array holds at most (the cluster's
-            ``MaxArraySize``).
+        array: how many tasks one job array holds at most; the cluster's
+            ``MaxArraySize`` by default.
         parallel: how many tasks of an array run at once; the cluster's own limit
             by default.
-        minutes: of a task, after which the cluster stops it.
+        minutes: of a task, after which the cluster stops it; it is tried once more.
         partition: where to run; the cluster's default if absent.
         account: whose time is used.
         memory_gib: what a task asks for; ``limits.memory_gib`` if absent.
@@ -58,7 +61,7 @@ class SlurmParams(Params):
     """
 
     workers: int = Field(default=1000, ge=1)
-    array: int = Field(default=1000, ge=1)
+    array: int | None = Field(default=None, ge=1)
     parallel: int | None = Field(default=None, ge=1)
     minutes: int = Field(default=240, ge=1)
     partition: str | None = None
@@ -73,7 +76,11 @@ class NoQueue:
 
     def holds(self, job: Any) -> bool:
         """Say whether a job may still run."""
-        return True
+        return not job.done()
+
+    def longest_array(self) -> int:
+        """Return how many tasks an array may hold."""
+        return LONGEST_ARRAY
 
     def state(self, job: Any) -> str:
         """Return what became of a job, in SLURM's words."""
@@ -95,8 +102,14 @@ class Queue(NoQueue):
             told = _told("squeue", "--me", "--noheader", "--array", "--format=%i")
             self._listed = None if told is None else set(told.split())
         # A job that was just submitted may be listed only by the next look.
+        # (submitit's own answer comes of accounting, and warns each time where there is none.)
         young = now - self._first_seen.setdefault(job.job_id, now) < 2 * ASK_EVERY
         return self._listed is None or young or job.job_id in self._listed
+
+    def longest_array(self) -> int:
+        told = _told("scontrol", "show", "config") or ""
+        found = re.search(r"MaxArraySize\s*=\s*(\d+)", told)
+        return max(1, int(found.group(1))) if found else LONGEST_ARRAY
 
     def state(self, job: Any) -> str:
         told = _told("scontrol", "show", "job", job.job_id, "--oneliner") or ""
@@ -117,8 +130,9 @@ class SlurmExecutor(RemoteExecutor):
     """Job arrays of a SLURM cluster, submitted from a machine that has `sbatch`.
 
     A task whose node failed or that was pre-empted is submitted again, as a task of
-    its own; one whose process died, once. The device is ``"cpu"``, or ``"cuda"`` for a GPU
-    a task; ``"auto"`` is ``"cpu"``, since this machine cannot tell what nodes have.
+    its own; one whose process died or whose time was up, once. The device is ``"cpu"``,
+    or ``"cuda"`` for a GPU a task; ``"auto"`` is ``"cpu"``, since this machine cannot
+    tell what nodes have.
 
     Raises:
         SlurmUnavailable: submitit is not installed.
@@ -146,6 +160,7 @@ class SlurmExecutor(RemoteExecutor):
         self._jobs: dict[str, Any] = {}
         self._submitter: Any = None
         self._queue = Queue() if params.cluster == "slurm" else NoQueue()
+        self._longest = params.array or LONGEST_ARRAY
 
     def __enter__(self) -> Self:
         import submitit
@@ -156,6 +171,7 @@ class SlurmExecutor(RemoteExecutor):
                 "there is no `sbatch` here: run dpbench where jobs are submitted from, or take "
                 "--executor local"
             )
+        self._longest = self.params.array or self._queue.longest_array()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._submitter = submitit.AutoExecutor(self._folder, cluster=self.params.cluster)
         self._submitter.update_parameters(**self._resources())
@@ -179,11 +195,15 @@ class SlurmExecutor(RemoteExecutor):
                 "array_parallelism": params.parallel or params.workers,
             }
             asked |= {f"slurm_{name}": value for name, value in own.items()}
+            # What is pre-empted is ours to submit again: SLURM would count its time on.
+            asked["slurm_additional_parameters"] = {"no_requeue": True}
         if params.cluster == "local":
             asked.pop("mem_gb")
-        return {
-            name: value for name, value in (asked | params.options).items() if value is not None
-        }
+        further = "slurm_additional_parameters"
+        given = dict(params.options)
+        if further in asked and further in given:
+            given[further] = asked[further] | given[further]
+        return {name: value for name, value in (asked | given).items() if value is not None}
 
     @property
     def slots(self) -> int:
@@ -205,15 +225,14 @@ class SlurmExecutor(RemoteExecutor):
             time.sleep(min(0.2, max(deadline - time.monotonic(), 0)))
 
     def _ended(self, job: Any) -> bool:
-        """Say whether a job ended; submitit alone cannot on clusters that keep no accounts."""
-        return job.paths.result_pickle.exists() or job.done() or not self._queue.holds(job)
+        return job.paths.result_pickle.exists() or not self._queue.holds(job)
 
     def _submit_waiting(self) -> None:
-        """Submit what was launched since, as arrays of at most ``array`` tasks."""
+        """Submit what was launched since, as arrays that are not too long."""
         for handles in self._arrays():
             orders = [self._waiting.pop(handle) for handle in handles]
             try:
-                jobs = self._submitter.map_array(carry_out, orders)
+                jobs = self._submitter.map_array(carry_out_as_job, orders)
             except Exception as error:  # whatever sbatch says
                 raise DpbenchError(
                     f"the cluster took no jobs ({one_line(error)}): check partition, account and "
@@ -223,8 +242,8 @@ class SlurmExecutor(RemoteExecutor):
 
     def _arrays(self) -> Iterator[list[str]]:
         handles = list(self._waiting)
-        for first in range(0, len(handles), self.params.array):
-            yield handles[first : first + self.params.array]
+        for first in range(0, len(handles), self._longest):
+            yield handles[first : first + self._longest]
 
     def result(self, handle: Any) -> Ended:
         from submitit.core.utils import FailedJobError, UncompletedJobError
@@ -240,9 +259,9 @@ class SlurmExecutor(RemoteExecutor):
             if state.startswith(NOT_ITS_FAULT):
                 raise NodeDied from problem
             if state.startswith("TIMEOUT"):
-                raise DpbenchError(
-                    f"the cluster stopped it after {self.params.minutes} minutes: raise minutes in "
-                    "[executors.slurm]"
+                raise ProcessDied(
+                    f"the cluster stopped it twice after {self.params.minutes} minutes: raise "
+                    "minutes in [executors.slurm]"
                 ) from problem
             if isinstance(problem, FailedJobError):
                 raise DpbenchError(
@@ -260,6 +279,18 @@ class SlurmExecutor(RemoteExecutor):
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def carry_out_as_job(order: Order) -> Ended:
+    """Do an order in a job's process, which ends where it is told to.
+
+    submitit's own handlers raise in the midst of a plugin, which would count as its failure, and
+    have the job run again behind our back.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # time is almost up; it may yet do
+    return carry_out(order)
 
 
 def _last_line(problem: Exception) -> str:

@@ -12,7 +12,15 @@ from torch import Tensor
 from dpbench.privacy.grouped import release_grouped_sum
 from dpbench.privacy.handle import PrivateLatents
 
-__all__ = ["Mixture", "MixtureRecipe", "maximise", "public_radius", "release_mixture", "spread"]
+__all__ = [
+    "Mixture",
+    "MixtureRecipe",
+    "maximise",
+    "public_radius",
+    "release_mixture",
+    "shrink",
+    "spread",
+]
 
 
 @dataclass(frozen=True)
@@ -244,7 +252,7 @@ def maximise(
     if count > 1:
         share = counts / counts.sum()
         common = (share.view(-1, 1, 1) * covariances).sum(0)
-        covariances = _shrink(covariances, common, noise / counts, recipe.shrinkage)
+        covariances = shrink(covariances, common, noise / counts, recipe.shrinkage)
     factors = _factors(covariances, noise / float(counts.sum()))
     means = old.means.double() + shift
     return Mixture((counts / counts.sum()).float(), means.float(), factors.float())
@@ -255,7 +263,7 @@ def _spread_of(mixture: Mixture) -> Tensor:
     return mixture.factors.square().sum((1, 2)).mean().sqrt()
 
 
-def _shrink(covariances: Tensor, common: Tensor, noise: Tensor, strength: float) -> Tensor:
+def shrink(covariances: Tensor, common: Tensor, noise: Tensor, strength: float) -> Tensor:
     """Pull each covariance to the common one by the share of its deviation that is noise.
 
     ``noise`` ``[K]`` is the standard deviation of a diagonal entry (off-diagonal

@@ -258,5 +258,5 @@ def load(runs: Path) -> Leaderboard:
             f"no results under {runs}{bad}: make some with `dpbench run --grid smoke --runs {runs}`"
         )
     history, unread = read_history(runs)
-    numbers = {result.key: number for number, result in enumerate(rows.results, 1)}
+    numbers = {key: number for number, key in enumerate(rows.keys, 1)}
     return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history), numbers)

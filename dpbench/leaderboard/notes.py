@@ -97,7 +97,8 @@ def _not_installed(section: Section) -> list[str]:
         config = load_config(None, registry())
     except DpbenchError:  # the results stand, whatever is wrong with a configuration
         return []
-    gone = {(r.method, part) for r in section.trials for part in config.unknown_parts(r)}
+    methods = {r.method: r for r in section.trials}.values()  # which alike results are of
+    gone = {(r.method, part) for r in methods for part in config.unknown_parts(r)}
     return [
         f"{method}: plugin not installed: {part}; `dpbench clean --uninstalled` removes its rows"
         for method, part in sorted(gone)
@@ -126,11 +127,12 @@ def unranked(section: Section) -> list[str]:
     """List what is not ranked, with the reason; clips and seeds of one cause share a line."""
     groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for candidate in section.candidates:
+        distrust = section.distrust(candidate.method, candidate.target)
         for result in candidate.results:
             status: str = result.status
             reason = result.reason or ""
-            if found := section.distrust(candidate.method, candidate.target):
-                status, reason = found
+            if distrust:
+                status, reason = distrust
             elif status in SCORED:
                 if PRIMARY in result.metrics:
                     continue

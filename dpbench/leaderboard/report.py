@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from dpbench.leaderboard import notes
@@ -32,14 +33,19 @@ class Part:
         notes: how to read the tables.
         unranked: what is not ranked, with the reason.
         section: the results themselves, for formats that draw.
+        lay: lays the tables out; a short screen never asks for them.
     """
 
     section: Section
     title: str
     protocol: str
-    tables: tuple[Table, ...]
     notes: tuple[str, ...]
     unranked: tuple[str, ...]
+    lay: Callable[[], list[Table]]
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(self.lay())
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,7 @@ class Report:
     """Everything that is shown, in the order in which it is shown.
 
     Attributes:
-        records: one for each trial and control, for other programs: a result's fields
-            and ``epsilon_with_selection`` and ``epsilon_audited``.
+        board: what is reported.
         set_aside: files that could not be read, with the reason.
         made: command, time, when it ended and what it ran on, of each run.
         runs: where the results were read from, and pictures can be.
@@ -56,11 +61,16 @@ class Report:
     """
 
     parts: tuple[Part, ...]
-    records: tuple[Record, ...]
+    board: Leaderboard
     set_aside: tuple[str, ...]
     made: tuple[tuple[str, str, str, str], ...] = ()
     runs: Path | None = None
     submitted: Table | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """One for each trial and control, for other programs: see :attr:`Leaderboard.records`."""
+        return self.board.records
 
 
 def make_report(board: Leaderboard, by: By = "method") -> Report:
@@ -73,7 +83,7 @@ def make_report(board: Leaderboard, by: By = "method") -> Report:
         require_axis(board.sections, by)
     return Report(
         parts=tuple(_part(section, by, board.numbers) for section in board.sections),
-        records=board.records,
+        board=board,
         set_aside=tuple(map(str, board.set_aside)),
         made=tuple(map(_made, board.history)),
         runs=board.runs,
@@ -107,7 +117,7 @@ def _part(section: Section, by: By, numbers: Mapping[str, int]) -> Part:
         section=section,
         title=section.title,
         protocol=protocol_text(section.protocol),
-        tables=tuple(_tables(section, by, numbers)),
         notes=(*notes.caption(section), *notes.notes(section)),
         unranked=tuple(notes.unranked(section)),
+        lay=partial(_tables, section, by, numbers),
     )

@@ -35,8 +35,8 @@ class Target:
 
     @classmethod
     def of(cls, result: Result) -> Target:
-        identity = result.identity
-        return cls(identity.epsilon, identity.noise_multiplier, identity.delta)
+        given = result.noise_multiplier is not None  # then epsilon is what came of it
+        return cls(None if given else result.epsilon, result.noise_multiplier, result.delta)
 
     @property
     def private(self) -> bool:
@@ -201,7 +201,7 @@ class Section:
     def candidates(self) -> list[Candidate]:
         groups: dict[str, list[Result]] = {}
         for result in self.trials:
-            groups.setdefault(result.candidate.identity_key, []).append(result)
+            groups.setdefault(result.candidate_key, []).append(result)
         found = [
             Candidate(r[0].method, Target.of(r[0]), r[0].varied, tuple(r)) for r in groups.values()
         ]
@@ -257,10 +257,17 @@ class Section:
 
         ``None`` where the former, or every one, cannot be ranked.
         """
-        among = [] if self.distrust(method, target) else self.among(method, target)
-        picked = [c for c in among if c.choice.chosen]
-        rankable = [c for c in picked or among if c.rankable]
-        return min(rankable, key=lambda c: c.worth, default=None)
+        slot = (method, target)
+        if slot not in self._chosen:
+            among = [] if self.distrust(method, target) else self.among(method, target)
+            picked = [c for c in among if c.choice.chosen]
+            rankable = [c for c in picked or among if c.rankable]
+            self._chosen[slot] = min(rankable, key=lambda c: c.worth, default=None)
+        return self._chosen[slot]
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str, Target], Candidate | None]:
+        return {}
 
     def with_selection(self, chosen: Candidate) -> float | None:
         """Return the epsilon of publishing ``chosen`` as the one chosen among its rivals.
@@ -286,6 +293,15 @@ class Section:
 
     def ranks(self, target: Target) -> dict[str, str]:
         """Rank the methods' chosen candidates, with ties; collapsed ones come last."""
+        if target not in self._ranks:
+            self._ranks[target] = self._ranked(target)
+        return self._ranks[target]
+
+    @cached_property
+    def _ranks(self) -> dict[Target, dict[str, str]]:
+        return {}
+
+    def _ranked(self, target: Target) -> dict[str, str]:
         chosen = [c for m in self.methods if (c := self.chosen(m, target))]
         labels: dict[str, str] = {}
         for collapsed in (False, True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
@@ -37,24 +37,33 @@ class Gain:
 
 def gains(section: Section) -> Iterator[Gain]:
     """Compare each method with its start, and with all of the budget spent on that release."""
+    controls = _controls(section.methods)
     for target in section.targets:
         for method in section.methods:
-            for control in _controls(section, method):
+            for control in controls[method]:
                 if gain := _gain(section, target, method, control):
                     yield gain
 
 
-def _controls(section: Section, method: str) -> list[str]:
-    """Name what ``method`` stands beside: ``ae-GAN+mixture (start)``, ``ae-Mixture``.
+def _controls(methods: Sequence[str]) -> dict[str, list[str]]:
+    """Name what each method stands beside: ``ae-GAN+mixture (start)``, ``ae-Mixture``.
 
     The latter where a release is a method of its own and the section has it; it is the
     control of ``ae-Mixture-SGD`` too, whose name goes on where its own ends.
     """
-    latents, _, label = method.rpartition("-")
-    trained, _, released = label.partition("+")
-    alone = f"{latents}-{released}".lower() if released and trained else ""
-    named = [f"{method}{START}", latents]
-    return [other for other in section.methods if other in named or other.lower() == alone]
+    place = {method: number for number, method in enumerate(methods)}
+    alike: dict[str, list[str]] = {}
+    for method in methods:
+        alike.setdefault(method.lower(), []).append(method)
+
+    def beside(method: str) -> list[str]:
+        latents, _, label = method.rpartition("-")
+        trained, _, released = label.partition("+")
+        alone = alike.get(f"{latents}-{released}".lower(), []) if released and trained else []
+        named = {f"{method}{START}", latents, *alone}
+        return sorted(named & place.keys(), key=place.__getitem__)
+
+    return {method: beside(method) for method in methods}
 
 
 def _gain(section: Section, target: Target, method: str, control: str) -> Gain | None:

@@ -39,7 +39,7 @@ class InvalidParams(DpbenchError):
         problems = "; ".join(
             f"{'.'.join(map(str, place)) or name}: {message}" for place, message in self.details
         )
-        super().__init__(f"[{section}.{name}] {problems}: set it in benchmarks.toml")
+        super().__init__(f"[{section}.{name}] {problems}: set it in benchmarks.toml or --method")
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violation]:

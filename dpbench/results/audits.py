@@ -64,6 +64,8 @@ def _read(path: Path) -> _Audit:
 
 def _with(result: Result, audits: list[_Audit]) -> Result:
     """Give a result the gravest of what was found."""
+    if not audits and result.audit is None:
+        return result
     bounds = [a.found for a in audits if isinstance(a.found, AuditResult)]
     replays = [a.found for a in audits if isinstance(a.found, ReplayVerdict)]
     update: dict[str, Any] = {

@@ -70,16 +70,24 @@ class TrialIdentity(BaseModel):
     @property
     def identity(self) -> TrialIdentity:
         """What names this trial, and nothing else."""
-        named = {name: getattr(self, name) for name in TrialIdentity.model_fields}
+        return TrialIdentity.model_construct(**self._named())
+
+    def _named(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in FIELDS}
         # With the noise given, epsilon is an outcome and must not name the trial.
         if self.noise_multiplier is not None:
             named["epsilon"] = None
-        return TrialIdentity.model_construct(**named)
+        return named
 
     @property
     def identity_key(self) -> str:
         """Equal for results of one trial, whatever their protocol."""
-        return content_key(self.identity.model_dump())
+        return content_key(self._named())
+
+    @property
+    def candidate_key(self) -> str:
+        """The :attr:`identity_key` of :attr:`candidate`, without making that."""
+        return content_key({**self._named(), "seed": None})
 
     @property
     def candidate(self) -> TrialIdentity:
@@ -95,8 +103,11 @@ class TrialIdentity(BaseModel):
     @property
     def varied(self) -> dict[str, Any]:
         """What tells a candidate from others of its cell: clip, and whatever else was swept."""
-        names = [n for n in TrialIdentity.model_fields if n not in (*CELL, "seed")]
-        return {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
+        return {name: value for name in VARIED if (value := getattr(self, name)) not in (None, {})}
+
+
+FIELDS = tuple(TrialIdentity.model_fields)
+VARIED = tuple(name for name in FIELDS if name not in (*CELL, "seed"))
 
 
 def rivals(results: Iterable[Result], chosen: TrialIdentity) -> list[Result]:

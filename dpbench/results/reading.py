@@ -49,14 +49,14 @@ def _finite(content: Any) -> Any:
     return content
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of ``path``.
+def read_json(path: Path, read: Callable[[Path], bytes] = read_file) -> Any:
+    """Return the content of ``path``, whose bytes ``read`` gives.
 
     Raises:
         Unreadable: the file cannot be read, or is not JSON.
     """
     try:
-        data = read_file(path)
+        data = read(path)
         content = json.loads(data)
         if b"\\u" in data:  # JSON can spell half a character, which cannot be shown
             json.dumps(content, ensure_ascii=False).encode()

@@ -20,6 +20,7 @@ from dpbench import __version__
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Ledger
 from dpbench.results import Run, append_history
+from dpbench.results.index import INDEX
 from dpbench.results.reading import Unreadable, read_json
 from dpbench.store import ArtifactId, CorruptArtifact, Store, StoreNotWritable, write_json
 
@@ -109,8 +110,8 @@ class RunDirectory:
     def _sweep(self) -> None:
         """Remove what a killed run was writing; nothing under these names is ever read."""
         shutil.rmtree(self.store.root / "tmp", ignore_errors=True)
-        for folder in ("results", "audits"):
-            for scratch in (self.root / folder).glob(".*.json.*"):
+        for pattern in ("results/.*.json.*", f"results/{INDEX}.*", "audits/.*.json.*"):
+            for scratch in self.root.glob(pattern):
                 scratch.unlink(missing_ok=True)
 
     def discard(self, artifact: ArtifactId, released: bool) -> None:

@@ -24,6 +24,7 @@ from dpbench.generators.mixture import (
     release_mixture,
 )
 from dpbench.privacy.lanes import LaneSchedule, release_noise
+from dpbench_mixture.classes import components_of_classes, draw_own, release_classes
 from dpbench_mixture.descent import descend
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class MixtureParams(Params):
     )
     rounds: int | None = Field(
         None, ge=0, description="how often means move before the covariances come; each a release"
+    )
+    width: float = Field(
+        2.2, gt=0, description="with labels: what a class's covariances are multiplied by"
     )
 
 
@@ -132,13 +136,29 @@ class MixtureGenerator(_Released):
 
     Noisy expectation-maximisation (Park et al. 2017 release its sufficient
     statistics by the Gaussian mechanism): moments of all records; means of the records nearest
-    to each of K centres; weights, means and covariances of each component.
+    to each of K centres; weights, means and covariances of each component. With labels
+    see :func:`~dpbench_mixture.classes.release_classes`; ``rounds`` then changes nothing.
     """
 
     name = "mixture"
     label = "Mixture"
     Params: ClassVar[type[Params]] = MixtureParams
     params: MixtureParams
+
+    def fit(self, private: PrivateLatents, public: Tensor, context: Context) -> None:
+        """Release one mixture; with labels one a class, around what classes share."""
+        if private.classes == 1:
+            super().fit(private, public, context)
+        else:
+            count = self.params.components or components_of_classes(private)
+            found = release_classes(private, count, self.name).to("cpu")
+            self.mixture = replace(found, factors=found.factors * self.params.width**0.5)
+
+    def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Draw ``[count, d]`` latents, of the classes ``labels`` (see :func:`draw_own`)."""
+        if labels is None:
+            return super().sample(count, rng)
+        return draw_own(self.mixture, labels, rng)
 
     def recipe(self, private: PrivateLatents) -> MixtureRecipe:
         """As large a mixture as the budget carries, unless told otherwise."""

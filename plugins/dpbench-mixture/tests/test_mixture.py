@@ -12,9 +12,11 @@ from dpbench_mixture import (
     MixtureGenerator,
     register_generators,
 )
+from dpbench_mixture.classes import draw_own
 from torch import Tensor
 
 from dpbench.api import Context
+from dpbench.generators.mixture import Mixture
 from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.replay import ReplayLane, replay
@@ -150,6 +152,7 @@ def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
     assert verdict.releases > 0
 
 
+COMMON = (":norms", ":common")
 LABELS = (PRIVATE[:, 0] > 0).long()
 
 
@@ -175,7 +178,28 @@ def test_without_noise_each_class_has_the_moments_that_numpy_finds() -> None:
 def test_classes_are_released_for_the_price_of_one(cls: Any) -> None:
     _, private = labelled(cls, 1.0)
     assert 0.98 <= private.spent.epsilon <= 1.0
-    assert {entry.classes for entry in private.ledger.mechanisms} == {2}
+    assert {m.classes for m in private.ledger.mechanisms if not m.name.endswith(COMMON)} == {2}
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 10.0, math.inf])
+def test_a_mixture_of_classes_draws_each_class_where_it_lies(epsilon: float) -> None:
+    generator, private = labelled(MixtureGenerator, epsilon)
+    assert private.spent.epsilon <= epsilon
+    made, labels = draw(generator, 4000, _rng(2), 2)
+    assert labels is not None
+    assert ((made[:, 0] > 0).long() == labels).float().mean() > 0.99
+    for number in range(2):
+        own, records = made[labels == number], PRIVATE[LABELS.eq(number)]
+        torch.testing.assert_close(own.mean(0), records.mean(0), rtol=0, atol=0.1)
+        assert 0.3 < float(own.std(0).mean() / records.std(0).mean()) < 2.5
+
+
+def test_a_latent_that_another_class_explains_better_is_drawn_again() -> None:
+    ones = torch.eye(2)[None]
+    far = [Mixture(torch.ones(1), torch.tensor([[x, 0.0]]), ones) for x in (-0.5, 0.5)]
+    labels = torch.arange(2000) % 2
+    made = draw_own(Mixture.of_classes(far), labels, _rng(0))
+    assert ((made[:, 0] > 0).long() == labels).all()
 
 
 @pytest.mark.parametrize("cls", BOTH)
