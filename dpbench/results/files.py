@@ -71,10 +71,7 @@ def read_results(runs: Path) -> Rows:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector out: rows are none, and each look of its goes over all modules.
-
-    With it ten thousand rows take half as long again.
-    """
+    """Keep the garbage collector out: rows are none, and each look of its goes over all modules."""
     enabled = gc.isenabled()
     gc.disable()
     try:
