@@ -89,6 +89,8 @@ def command(
         f"{done} {len(found.rows)} rows and {len(found.artifacts)} artifacts, "
         f"{found.size / 1024**2:.1f} MiB"
     )
+    if found.scratch:
+        click.echo(f"{done} {found.scratch} temporary directories of killed runs")
     if found.kept:
         click.echo(
             f"kept {found.kept} rows: {published} refers to them (--even-published), or a row that "

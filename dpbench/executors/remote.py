@@ -30,16 +30,36 @@ from dpbench.planning.code_version import code_version, package_digest
 from dpbench.plugins import registry
 from dpbench.stages import Task
 
-__all__ = ["NodeDied", "Order", "ProcessDied", "RemoteExecutor", "carry_out", "installed_code"]
+__all__ = [
+    "NodeDied",
+    "NodeUnfit",
+    "Order",
+    "ProcessDied",
+    "RemoteExecutor",
+    "carry_out",
+    "do",
+    "installed_code",
+    "unfit",
+]
 
 #: How often a task is started again. A node's death is rarely the task's doing; a process's is.
 NODE_DEATHS = 3
 PROCESS_DEATHS = 1
 LOOK_EVERY = 1.0
+#: Beside the logs of tasks: which machines were avoided, and why.
+NOTES = "nodes.txt"
 
 
 class NodeDied(Exception):
     """The machine of a task is gone."""
+
+
+class NodeUnfit(Exception):
+    """A machine that must not run tasks: it lacks the store, or has other code; says why."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
 
 
 class ProcessDied(Exception):
@@ -95,6 +115,7 @@ class RemoteExecutor(Executor):
         self._running: dict[str, _Running] = {}
         self._codes: dict[str, str] = {}
         self._looked = 0.0
+        self._unfit: set[str] = set()
 
     @abstractmethod
     def launch(self, order: Order) -> Any:
@@ -110,6 +131,7 @@ class RemoteExecutor(Executor):
 
         Raises:
             NodeDied: its machine did.
+            NodeUnfit: its machine must not run tasks; only where :meth:`avoid` can help.
             ProcessDied: its process did.
             DpbenchError: it could not be run.
         """
@@ -117,6 +139,10 @@ class RemoteExecutor(Executor):
     @abstractmethod
     def stop(self, handle: Any) -> None:
         """End a task at once; it counts as finished afterwards."""
+
+    def avoid(self, node: str) -> bool:
+        """Keep further tasks away from a machine; ``False`` if none is left that may do them."""
+        return False
 
     def __enter__(self) -> Self:
         self._codes = installed_code()
@@ -178,9 +204,21 @@ class RemoteExecutor(Executor):
             return self.result(running.handle)
         except DpbenchError as error:
             reason: str | None = str(error)
+        except NodeUnfit as problem:
+            reason = None if self._avoid(problem) else str(problem)
         except (NodeDied, ProcessDied) as death:
             reason = self._death(running, death)
         return None if reason is None else ({}, reason)
+
+    def _avoid(self, problem: NodeUnfit) -> bool:
+        """Keep tasks off a machine from now on; note why beside what tasks print."""
+        if problem.node not in self._unfit:
+            self._unfit.add(problem.node)
+            with contextlib.suppress(OSError):
+                self.place.logs.mkdir(parents=True, exist_ok=True)
+                with (self.place.logs / NOTES).open("a") as notes:
+                    notes.write(f"avoided: {problem}\n")
+        return self.avoid(problem.node)
 
     def _death(self, running: _Running, death: NodeDied | ProcessDied) -> str | None:
         """Say why a task died; ``None`` if that does not speak against starting it again."""
@@ -204,7 +242,8 @@ class RemoteExecutor(Executor):
 
     def __exit__(self, *exception: object) -> None:
         for running in self._running.values():
-            self.stop(running.handle)
+            if running.handle is not None:  # else it could not be launched
+                self.stop(running.handle)
         self._running.clear()
         shutil.rmtree(self._reports, ignore_errors=True)
 
@@ -220,13 +259,17 @@ def installed_code() -> dict[str, str]:
 
 
 def carry_out(order: Order) -> Ended:
-    """Do an order in this process, if this machine is fit for it.
+    """Do an order in this process, if this machine is fit for it."""
+    problem = unfit(order)
+    return ({}, problem) if problem else do(order)
+
+
+def do(order: Order) -> Ended:
+    """Do an order in this process.
 
     A process that holds more memory than its limit ends, whatever a scheduler promises.
     So does one that is given another task after one that changed it for good.
     """
-    if problem := _unfit(order):
-        return {}, problem
     if _lasting:
         _spoilt(order.report).write_text(f"{', '.join(_lasting)}\n")
         os._exit(1)
@@ -251,7 +294,7 @@ def carry_out(order: Order) -> Ended:
             _lasting.append("threads")
 
 
-def _unfit(order: Order) -> str | None:
+def unfit(order: Order) -> str | None:
     """Say why this machine must not run tasks: other files, or other code than the keys name."""
     node = platform.node()
     if not order.report.parent.is_dir():

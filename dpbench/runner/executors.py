@@ -30,7 +30,7 @@ def make_executor(
     cls = config.registry.get("executor", component.plugin).cls
     limits = config.file.limits
     place = Workplace(
-        directory.store.root,
+        directory.store.root.absolute(),  # a task may change its working directory
         directory.logs,
         device,
         limits.seconds,

@@ -26,13 +26,15 @@ class Leftovers:
     """What would be removed: rows' files, artifacts, and how many bytes they take.
 
     ``kept`` counts rows that were chosen but stay: a leaderboard refers to them, or a row
-    that stays was chosen among them.
+    that stays was chosen among them. ``scratch`` counts what killed runs were writing: whoever
+    cleans removes it.
     """
 
     rows: tuple[Path, ...]
     artifacts: tuple[ArtifactId, ...]
     size: int
     kept: int
+    scratch: int = 0
 
 
 def select(
@@ -64,7 +66,8 @@ def select(
     rows = tuple(path for r in results if id(r) in gone and (path := _path(root, r)).exists())
     artifacts = tuple(sorted(a for a in lost if store.path(*a).exists()))
     size = sum(map(_size, [*rows, *(store.path(*artifact) for artifact in artifacts)]))
-    return Leftovers(rows, artifacts, size, len(going) - len(gone))
+    scratch = sum(1 for _ in (store.root / "tmp").glob("*"))
+    return Leftovers(rows, artifacts, size, len(going) - len(gone), scratch)
 
 
 def _evidence(results: Sequence[Result], leaving: Sequence[Result]) -> set[int]:

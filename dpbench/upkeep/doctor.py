@@ -15,11 +15,11 @@ import psutil
 import torch
 
 from dpbench import __version__
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, one_line
 from dpbench.metrics.evaluators.weights import WEIGHTS_NAME, WEIGHTS_URL
 from dpbench.planning.config import Config
 from dpbench.plugins import Registry
-from dpbench.runner.data import cache_directory
+from dpbench.runner.data import cache_directory, make_dataset
 from dpbench.runner.directory import RunDirectory
 
 __all__ = ["Finding", "diagnose"]
@@ -125,13 +125,17 @@ def _configuration(load: Callable[[], Config]) -> Iterator[Finding]:
         yield Finding("configuration", "wrong", str(error), "see `dpbench config check`")
         return
     yield Finding("configuration", "ok", config.source)
-    cache = cache_directory()
     name = config.file.dataset
-    fetched = any(cache.rglob("*")) if cache.is_dir() else False
-    if fetched:
-        yield Finding("data", "ok", f"{cache}")
+    dataset = make_dataset(config, config.component("datasets", name))
+    try:
+        cached = dataset.is_cached(cache_directory())
+    except OSError as error:
+        yield Finding("data", "wrong", f"{name}: {one_line(error)}", "mend its path")
+        return
+    if cached:
+        yield Finding("data", "ok", f"{name} is there")
     else:
-        yield Finding("data", "note", f"{cache} is empty", f"`dpbench data --fetch` gets {name}")
+        yield Finding("data", "note", f"{name} is not", f"`dpbench data {name} --fetch` gets it")
 
 
 def _weights() -> Finding:

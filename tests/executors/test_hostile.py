@@ -204,6 +204,15 @@ def test_a_worker_beyond_repair_is_replaced_and_output_has_an_end(
     assert any("bytes of output were dropped here" in one for one in long)
 
 
+def test_a_task_that_leaves_its_directory_is_kept_with_the_others(
+    dpbench: Callable[..., Any],
+) -> None:
+    extra = '[generators.bad]\nplugin = "hostile"\nat = "fit"\nhow = "directory"\n'
+    done = dpbench("run", "--no-controls", "--grid", "linear-look-bad", extra=extra)
+    assert done.exit_code == 0, done.output
+    assert [row.status for row in load_results(Path("runs"))] == ["ok"]
+
+
 def test_what_is_no_message_of_a_worker_ends_it() -> None:
     ours, theirs = multiprocessing.Pipe()
     worker = types.SimpleNamespace(pipe=ours, process=multiprocessing.Process())

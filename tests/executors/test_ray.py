@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 from click.testing import Result as Invoked
 
@@ -21,6 +22,7 @@ from dpbench.component import Component
 from dpbench.errors import DpbenchError
 from dpbench.executors import remote
 from dpbench.executors.ray import RayExecutor
+from dpbench.plugin_files import FILES_VARIABLE
 from dpbench.results import Result
 from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor
@@ -117,6 +119,56 @@ def test_a_sound_node_runs_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     codes = remote.installed_code()
     assert on_worker(tmp_path, report, codes) == ({"lane": "wrong shape"}, None)
     assert report.exists()
+
+
+class _Nodes(remote.RemoteExecutor):
+    """Two machines in this process: a task goes to the first that is not avoided."""
+
+    device = "cpu"
+    slots = 1
+
+    def __init__(self, place: Workplace, **unfit: str) -> None:
+        super().__init__(None, place)
+        self.reasons, self.avoided = unfit, set[str]()
+
+    def launch(self, order: remote.Order) -> str:
+        return min({"a", "b"} - self.avoided or {"a"})
+
+    def avoid(self, node: str) -> bool:
+        self.avoided.add(node)
+        return len(self.avoided) < 2
+
+    def finished(self, handles: Any, seconds: float) -> set[str]:
+        return set(handles)
+
+    def result(self, handle: str) -> Any:
+        if handle in self.reasons:
+            raise remote.NodeUnfit(handle, self.reasons[handle])
+        return {}, None
+
+    def stop(self, handle: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("unfit", "error", "notes"),
+    [
+        ({}, None, 0),
+        ({"a": "a sees no store"}, None, 1),
+        ({"a": "a sees no store", "b": "b has other code"}, "b has other code", 2),
+    ],
+)
+def test_an_unfit_node_is_avoided_until_none_is_left(
+    tmp_path: Path, unfit: dict[str, str], error: str | None, notes: int
+) -> None:
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
+    with _Nodes(Workplace(tmp_path / "artifacts", tmp_path / "logs"), **unfit) as executor:
+        executor.submit("job", task)
+        ended = [outcome for _ in range(3) for outcome in executor.wait(0)]
+    assert [(one.failures, one.error) for one in ended] == [({}, error)]
+    noted = tmp_path / "logs" / remote.NOTES
+    lines = noted.read_text().splitlines() if noted.exists() else []
+    assert lines == [f"avoided: {reason}" for reason in list(unfit.values())[:notes]]
 
 
 class _Ray:
@@ -220,6 +272,53 @@ class TestOnRay:
             cluster.shutdown()
         assert [running.node_deaths for running in struck] == [1]
         assert outcome(result) == ("ok", None)
+
+    def test_its_own_ray_listens_on_this_machine_alone(
+        self, ray_run: _Ray, prepare: Callable[..., Prepared]
+    ) -> None:
+        prepared = prepare()
+        with make_executor(
+            prepared.config, prepared.directory, "ray", workers=1, address="local"
+        ) as executor:
+            assert executor.slots == 1
+            processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            sockets = [one for process in processes for one in process.net_connections("inet")]
+            listening = {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+        assert listening
+        assert all("127.0.0.1" in address for address in listening), listening
+
+    def test_more_memory_than_there_is_is_refused(
+        self, ray_run: _Ray, prepare: Callable[..., Prepared]
+    ) -> None:
+        with pytest.raises(
+            DpbenchError, match=r"has 99999 GiB for a task .*lower limits.memory_gib"
+        ):
+            ray_run(prepare("[limits]\nmemory_gib = 99999\n"))
+
+    def test_a_node_that_must_not_run_tasks_is_avoided(
+        self, ray_run: _Ray, prepare: Callable[..., Prepared], tmp_path: Path
+    ) -> None:
+        from ray.cluster_utils import Cluster
+
+        prepared = prepare()
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        nowhere = {FILES_VARIABLE: str(tmp_path / "nowhere.py")}
+        cluster.add_node(num_cpus=2, env_vars=nowhere)
+        executor = make_executor(
+            prepared.config, prepared.directory, "ray", address=cluster.address
+        )
+        try:
+            (alone,) = execute(prepared, executor)
+            cluster.add_node(num_cpus=1)
+            prepared = prepare()
+            (result,) = execute(prepared, executor)
+        finally:
+            cluster.shutdown()
+        assert alone.status == "skipped" and alone.reason is not None
+        assert "cannot load its plugins: BadPluginFile" in alone.reason
+        assert outcome(result) == ("ok", None)
+        notes = (prepared.directory.logs / remote.NOTES).read_text().splitlines()
+        assert len(notes) == 1 and "avoided: node" in notes[0]
 
     @pytest.mark.parametrize(
         ("address", "why"),

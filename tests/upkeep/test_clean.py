@@ -95,6 +95,15 @@ def test_a_choice_paid_for_is_never_unreachable(run: Run) -> None:
     assert f"choice/{'c' * 32}" in artifacts()
 
 
+def test_what_killed_runs_were_writing_goes(run: Run) -> None:
+    (Path("runs/artifacts/tmp") / "half").mkdir(parents=True)
+    told = run("clean", "--unreachable", "--dry-run").output
+    assert "would remove 1 temporary directories of killed runs" in told
+    assert Path("runs/artifacts/tmp/half").exists()
+    assert "removed 1 temporary" in run("clean", "--unreachable").output
+    assert not Path("runs/artifacts/tmp/half").exists()
+
+
 def test_it_wants_to_be_told_what(run: Run) -> None:
     done = run("clean")
     assert done.exit_code == 2 and "--unreachable" in done.output

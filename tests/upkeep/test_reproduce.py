@@ -92,6 +92,11 @@ def test_the_doctor_finds_what_is_wrong(run: Run) -> None:
     assert well.exit_code == 0, well.output
     subjects = {finding["subject"] for finding in json.loads(well.output)}
     assert {"device", "memory", "disk for runs", "plugins", "Inception weights"} <= subjects
+    lacks = "dataset = 'own'\n[datasets.own]\nplugin = 'npz'\npath = 'nowhere.npz'\n"
+    Path("benchmarks.toml").write_text(lacks)
+    data = next(f for f in json.loads(run("doctor", "--format", "json").output)
+                if f["subject"] == "data")  # fmt: skip
+    assert (data["verdict"], data["found"]) == ("note", "own is not")
     Path("benchmarks.toml").write_text("epsilonn = 1\n")
     ill = run("doctor")
     assert ill.exit_code == 1 and "epsilonn" in ill.output
