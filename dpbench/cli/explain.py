@@ -34,13 +34,16 @@ def command(
     from dpbench.analysis.explain import explain
     from dpbench.cli.console import table_console
     from dpbench.leaderboard import load
+    from dpbench.leaderboard.words import count_text
 
     board = load(runs).filter(dataset=dataset, protocol=protocol, settings=settings)
     found = [explain(section) for section in board.sections if section.trials]
     console = table_console()
     for explanation in found:
         console.print(
-            f"{explanation.title}: {explanation.trials} trials", markup=False, highlight=False
+            f"{explanation.title}: {count_text(explanation.trials, 'trial')}",
+            markup=False,
+            highlight=False,
         )
         for share in explanation.shares:
             bar = "█" * round(40 * max(share.share, 0))

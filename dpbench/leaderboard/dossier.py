@@ -69,7 +69,9 @@ class Dossier:
             if figure.low is not None and figure.high is not None:
                 ends = f"{number(figure.low, digits)} to {number(figure.high, digits)}"
                 said += f" (95% {ends}, {figure.count} seeds)"
-            yield said + ("" if own is None else f"; this seed {number(own, digits)}")
+            if own is not None and figure.count > 1:
+                said += f"; this seed {number(own, digits)}"
+            yield said
         for metric, reason in self.result.unavailable.items():
             yield f"{metric}: not available: {reason}"
 

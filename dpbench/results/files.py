@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def read_results(runs: Path) -> Rows:
 
     Many rows are read through an :class:`Index`, which is made where it is missing or stale.
     """
-    with Index(runs / "results") as index:
+    with Index(runs / "results") as index, _no_collection():
         found, unread = read_each(index.paths, lambda path: (path, read_result(path, index.read)))
     newest: dict[str, Result] = {}
     for path, result in found:
@@ -66,6 +67,21 @@ def read_results(runs: Path) -> Rows:
         set_aside=(*unread, *unread_audits),
         keys=tuple(key for _, key in ordered),
     )
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector out: rows are none, and each look of its goes over all modules.
+
+    With it ten thousand rows take half as long again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load_results(runs: Path) -> list[Result]:
