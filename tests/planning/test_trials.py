@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -389,14 +388,3 @@ def test_adding_trials_never_changes_those_there_are(
     assert upstream < set(many.jobs)
     for job_id in upstream:
         assert few.jobs[job_id].task == many.jobs[job_id].task
-
-
-def test_ten_thousand_trials_are_planned_at_once(
-    grid: Callable[..., Config], tmp_path: Path
-) -> None:
-    config = grid()
-    started = time.process_time()  # not disturbed by what else the machine does
-    plan = planned(config, tmp_path, seeds=tuple(range(834)))
-    seconds = time.process_time() - started
-    assert sum(row.trial is not None for row in plan.rows) == 10_008
-    assert seconds < 5, f"took {seconds:.1f} s"
