@@ -14,7 +14,7 @@ from guesses import guessed_roots
 from torch import Tensor
 
 from dpbench.api import LabelledImages, Partition
-from dpbench.planning import plan as planner
+from dpbench.planning import planner
 from dpbench.planning.plan import Plan
 from dpbench.plugins import Registered, Registry
 from dpbench.privacy.session import PrivateSession
