@@ -12,7 +12,7 @@ import math
 import os
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from fakes import TINY, write_npz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from leaderboard.fabricate import control, trial
+from odd import places, with_odd
 from PIL import Image
 
 from dpbench.cli.main import cli
@@ -124,22 +125,6 @@ VERBS: dict[str, list[str]] = {
     "merge --dry-run": [""],
 }  # fmt: skip
 COMMON = ["--runs", "--config", "--plugin"]
-
-
-def places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield at
-    if isinstance(content, list):
-        content = dict(enumerate(content))
-    for name, value in content.items() if isinstance(content, dict) else ():
-        yield from places(value, (*at, name))
-
-
-def with_odd(content: Any, at: tuple[Any, ...], odd: Any) -> Any:
-    if not at:
-        return odd
-    copy = dict(content) if isinstance(content, dict) else list(content)
-    copy[at[0]] = with_odd(content[at[0]], at[1:], odd)
-    return copy
 
 
 def bent(data: st.DataObject, sound: bytes) -> bytes:

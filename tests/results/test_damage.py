@@ -10,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from leaderboard.fabricate import audit, control, trial
+from odd import places, with_odd
 from rich.console import Console
 
 from dpbench.leaderboard import Leaderboard, load, print_leaderboard
@@ -52,24 +53,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for old in sorted((SAMPLES / folder).glob("*.json"))[:3]:
             shutil.copy(old, runs / folder / f"old-{old.name}")
     return runs
-
-
-def places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every value within JSON."""
-    yield at
-    if isinstance(content, list):
-        content = dict(enumerate(content))
-    for name, value in content.items() if isinstance(content, dict) else ():
-        yield from places(value, (*at, name))
-
-
-def with_odd(content: Any, at: tuple[Any, ...], odd: Any) -> Any:
-    """Return JSON with another value at a place."""
-    if not at:
-        return odd
-    copy = dict(content) if isinstance(content, dict) else list(content)
-    copy[at[0]] = with_odd(content[at[0]], at[1:], odd)
-    return copy
 
 
 def damaged(data: st.DataObject, sound: bytes) -> bytes:
