@@ -82,7 +82,7 @@ HOSTILE = """
 [generators.{name}]
 plugin = "mean"
 fault = "{name}"
-flag = "7654.5"
+flag = "{seconds}"
 """
 
 
@@ -90,7 +90,8 @@ def test_whatever_ends_a_worker_is_noticed_at_once_and_costs_its_own_trial(
     prepare: Callable[..., Prepared],
 ) -> None:
     names = ("leaves", "exits", "interrupts", "killed", "forks")
-    extra = "".join(HOSTILE.format(name=name) for name in names)
+    seconds = f"7654.{os.getpid()}"  # how to tell this test's process from another run's
+    extra = "".join(HOSTILE.format(name=name, seconds=seconds) for name in names)
     prepared = prepare(extra, grids=tuple(f"linear-look-{n}" for n in (*names, "MEAN")))
     executor = make_executor(prepared.config, prepared.directory, "local", "cpu", workers=1)
     results = {r.method.rpartition("-")[2]: r for r in execute(prepared, executor)}
@@ -102,7 +103,7 @@ def test_whatever_ends_a_worker_is_noticed_at_once_and_costs_its_own_trial(
     assert reasons["killed"] == "its process was killed twice (signal 9): out of memory?"
     assert reasons["exits"].startswith("SystemExit: 0 (traceback in ")
     assert reasons["interrupts"].startswith("KeyboardInterrupt (traceback in ")
-    left = [p for p in psutil.process_iter(["cmdline"]) if "7654.5" in (p.info["cmdline"] or ())]
+    left = [p for p in psutil.process_iter(["cmdline"]) if seconds in (p.info["cmdline"] or ())]
     assert left == []  # though it had made a session of its own
 
 
