@@ -44,21 +44,25 @@ def init(path: Path) -> None:
 @click.option(
     "--format", "style", type=click.Choice(["toml", "json"]), default="toml", show_default=True
 )
+@click.option("--origin", is_flag=True, help="Say behind each value which file it comes from.")
 @config_option
-def show(table: str | None, style: str, config: Path | None) -> None:
+def show(table: str | None, style: str, origin: bool, config: Path | None) -> None:
     """Print the configuration that applies, or the part TABLE of it, such as generators.vae."""
     from pydantic_core import to_json
 
+    from dpbench.planning.layers import read_layers
     from dpbench.planning.show import effective, table_of
     from dpbench.planning.toml import to_toml
 
+    if origin and style == "json":
+        raise click.UsageError("--origin writes comments, which JSON has not: leave --format out")
     tables = effective(_load(config))
     if table is not None:
         tables = table_of(tables, table)
     if style == "json":
         click.echo(to_json(tables, indent=2, inf_nan_mode="strings"))
     else:
-        click.echo(to_toml(tables), nl=False)
+        click.echo(to_toml(tables, read_layers(config).origin if origin else None), nl=False)
 
 
 @command.command("check", short_help="Find mistakes; count the trials of each grid.")

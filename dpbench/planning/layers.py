@@ -18,11 +18,33 @@ Tables = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layers:
-    """What the files say together, and the text and name of the one on top."""
+    """What the files say together, and the text and name of the one on top.
+
+    Attributes:
+        own: what the file on top says, as it stands there.
+        below: the same of the packaged one, where that is underneath.
+    """
 
     tables: Tables
     text: str
     source: str
+    own: Tables
+    below: Tables
+
+    def origin(self, path: tuple[str, ...]) -> str:
+        """Name where the value at ``path`` comes from: a file, a grid that is extended, or none."""
+        for source, tables in ((self.source, self.own), (_PACKAGED, self.below)):
+            if _holds(tables, path):
+                return source
+        above = self._extended(path[:2])
+        return self.origin(("grids", above, *path[2:])) if above else "default"
+
+    def _extended(self, grid: tuple[str, ...]) -> str | None:
+        """Return the grid that the one at this path extends."""
+        for tables in (self.own, self.below) if grid[:1] == ("grids",) else ():
+            if _holds(tables, (*grid, "extends")):
+                return str(tables["grids"][grid[1]]["extends"])
+        return None
 
 
 def read_layers(path: Path | None) -> Layers:
@@ -47,7 +69,7 @@ def _layers(text: str, source: str) -> Layers:
     own = _parse(text, source)
     base = {} if own.get("packaged") is False else _parse(packaged_text(), _PACKAGED)
     merged = _merge(_name_protocols(base), _name_protocols(own))
-    return Layers(_extend_grids(merged, source), text, source)
+    return Layers(_extend_grids(merged, source), text, source, own, base)
 
 
 _PACKAGED = f"{FILE_NAME} (packaged)"
@@ -108,6 +130,15 @@ def _extend_grids(raw: Tables, source: str) -> Tables:
         return _merge(full(extends, (*above, name)), grid)
 
     return {**raw, "grids": {name: full(name) for name in grids}}
+
+
+def _holds(tables: Any, path: tuple[str, ...]) -> bool:
+    """Say whether there is something at ``path``."""
+    for part in path:
+        if not isinstance(tables, dict) or part not in tables:
+            return False
+        tables = tables[part]
+    return True
 
 
 def _merge(base: Tables, over: Tables) -> Tables:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["to_toml", "toml_value"]
 
 
-def to_toml(tables: Mapping[str, Any]) -> str:
+Path = tuple[str, ...]
+"""The names of a key's tables, and its own."""
+
+
+def to_toml(tables: Mapping[str, Any], remark: Callable[[Path], str] | None = None) -> str:
     """Write nested tables; what is ``None``, for which TOML has no word, is a comment.
+
+    ``remark`` says what stands in a comment behind the value at a path.
 
     >>> print(to_toml({"seeds": [0, 1], "limits": {"seconds": 9.5, "memory_gib": None}}))
     seeds = [0, 1]
@@ -21,7 +27,7 @@ def to_toml(tables: Mapping[str, Any]) -> str:
     # memory_gib is not set
     <BLANKLINE>
     """
-    return "\n".join(_lines((), tables)).lstrip("\n") + "\n"
+    return "\n".join(_lines((), tables, remark)).lstrip("\n") + "\n"
 
 
 def toml_value(value: Any) -> str:
@@ -42,16 +48,19 @@ def toml_value(value: Any) -> str:
     return repr(value)
 
 
-def _lines(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
+def _lines(
+    path: Path, table: Mapping[str, Any], remark: Callable[[Path], str] | None
+) -> Iterator[str]:
     """Yield a table's own keys under its heading, then the tables in it."""
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     own = {key: value for key, value in table.items() if key not in inner}
     if path and (own or not inner):
         yield f"\n[{'.'.join(map(_key, path))}]"
     for key, value in own.items():
-        yield f"# {key} is not set" if value is None else f"{_key(key)} = {toml_value(value)}"
+        line = f"# {key} is not set" if value is None else f"{_key(key)} = {toml_value(value)}"
+        yield f"{line}  # {remark((*path, key))}" if remark and value is not None else line
     for key, value in inner.items():
-        yield from _lines((*path, key), value)
+        yield from _lines((*path, key), value, remark)
 
 
 def _key(name: str) -> str:

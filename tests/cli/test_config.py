@@ -62,6 +62,40 @@ def test_a_part_is_shown_with_its_defaults(call: Run) -> None:
     assert result.exit_code == 2 and "did you mean 'vae'?" in result.stderr
 
 
+def test_origins_name_the_file_that_has_the_last_word(call: Run) -> None:
+    text = """
+delta = 1e-5
+[limits]
+threads = 2
+[generators.vae]
+batch = 9
+[grids.mine]
+extends = "all"
+clip = [3.0]
+"""
+    Path("benchmarks.toml").write_text(text)
+
+    def origins(*arguments: str) -> dict[str, str]:
+        lines = call("show", *arguments, "--origin").stdout.splitlines()
+        pairs = (line.split("  # ") for line in lines if "  # " in line)
+        return {left.partition(" =")[0]: right for left, right in pairs}
+
+    mine, packaged = "benchmarks.toml", "benchmarks.toml (packaged)"
+    assert origins("delta") == {"delta": mine}
+    assert origins("limits") == {"seconds": packaged, "threads": mine}
+    vae = origins("generators.vae")
+    assert (vae["batch"], vae["hidden"]) == (mine, "default")
+    grid = origins("grids.mine")
+    assert (grid["clip"], grid["epsilon"]) == (mine, packaged)
+    assert "seeds" not in grid  # nobody says them
+    assert tomllib.loads(call("show", "--origin").stdout) == tomllib.loads(call("show").stdout)
+    alone = "packaged = false\n" + call("show").stdout.replace("packaged", "#")
+    Path("benchmarks.toml").write_text(alone)
+    assert set(origins().values()) == {mine}
+    result = call("show", "--origin", "--format", "json")
+    assert result.exit_code == 2 and "leave --format out" in result.stderr
+
+
 def test_check_counts_trials_or_lists_mistakes(call: Run) -> None:
     result = call("check")
     assert result.exit_code == 0
