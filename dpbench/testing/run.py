@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from dpbench.api import Unlabelled
@@ -107,8 +108,12 @@ def declared(
 
 
 def run_check(each: Check, subject: Subject, expected: str | None = None) -> Result:
-    """Run one check; whatever the plugin changes in the process is put back."""
+    """Run one check on one thread, as a worker does by default.
+
+    Whatever the plugin changes in the process is put back.
+    """
     state, started = ProcessState(), time.perf_counter()
+    torch.set_num_threads(1)
     try:
         result = _tried(each, subject)
     finally:

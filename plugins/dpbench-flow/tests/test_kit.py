@@ -14,4 +14,4 @@ class TestFlow(GeneratorKit):
 
 
 class TestStartedFlow(GeneratorKit):
-    plugin, params = StartedFlow, SMALL
+    plugin, params = StartedFlow, {**SMALL, "batch": 600}  # all records: quick to account for

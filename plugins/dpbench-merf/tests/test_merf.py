@@ -13,7 +13,7 @@ from torch import Tensor
 from dpbench.testing import Fit, GeneratorKit, fit
 
 DIM = 4
-SMALL = {"features": 300, "hidden": (64,), "batch": 500, "steps": 400, "learning_rate": 1e-2}
+SMALL = {"features": 300, "hidden": (64,), "batch": 250, "steps": 400, "learning_rate": 1e-2}
 
 
 class TestMERF(GeneratorKit):

@@ -16,4 +16,4 @@ class TestMixture(GeneratorKit):
 
 
 class TestDescent(GeneratorKit):
-    plugin = DescentMixture
+    plugin, params = DescentMixture, {"steps": 3}

@@ -19,12 +19,12 @@ from dpbench.api import Context
 from dpbench.generators.mixture import Mixture
 from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
-from dpbench.privacy.replay import ReplayLane, replay
 from dpbench.privacy.session import PrivateSession
 
 DIM = 5
 BOTH = [GaussianGenerator, MixtureGenerator]
 ALL = [*BOTH, DescentMixture]
+SHORT: dict[Any, dict[str, int]] = {DescentMixture: {"steps": 3}}  # as in the kit
 
 
 def clusters(size: int, seed: int) -> Tensor:
@@ -78,9 +78,9 @@ def test_without_noise_the_gaussian_has_the_moments_of_the_records() -> None:
 
 
 @pytest.mark.parametrize("cls", ALL)
-@pytest.mark.parametrize("epsilon", [0.2, 1.0, 10.0])
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 10.0])
 def test_all_of_the_budget_goes_to_the_release(cls: Any, epsilon: float) -> None:
-    _, private = fitted(cls, epsilon)
+    _, private = fitted(cls, epsilon, **SHORT.get(cls, {}))
     assert private.ledger.trust == "ledger"
     assert 0.98 * epsilon <= private.spent.epsilon <= epsilon
 
@@ -116,40 +116,16 @@ def test_at_epsilon_one_both_beat_the_public_start_and_the_mixture_finds_the_clu
 
 @pytest.mark.parametrize("cls", ALL)
 def test_heavy_noise_still_gives_a_valid_distribution(cls: Any) -> None:
-    made = fitted(cls, 0.01)[0].sample(100, _rng(2))
+    made = fitted(cls, 0.01, **SHORT.get(cls, {}))[0].sample(100, _rng(2))
     assert torch.isfinite(made).all()
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_trials_side_by_side_equal_each_alone(cls: Any) -> None:
-    contexts = [Context(seed) for seed in (0, 1)]
-    sessions = [
-        PrivateSession(PRIVATE, Budget(1.0, 1e-6), 1.0, context, noise_seed=context.seed + 9)
-        for context in contexts
-    ]
-    together = [cls(cls.Params(), DIM) for _ in contexts]
-    cls.fit_lanes(together, [s.handle for s in sessions], PUBLIC, contexts)
-    for seed, generator in enumerate(together):
-        alone, _ = fitted(cls, 1.0, seed)
-        torch.testing.assert_close(generator.state(), alone.state())
-
-
-@pytest.mark.parametrize("cls", ALL)
 def test_a_saved_state_samples_the_same(cls: Any) -> None:
-    generator, _ = fitted(cls, 1.0)
+    generator, _ = fitted(cls, 1.0, **SHORT.get(cls, {}))
     other = cls(cls.Params(), DIM)
     other.restore(generator.state())
     assert torch.equal(generator.sample(9, _rng(4)), other.sample(9, _rng(4)))
-
-
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("cls", ALL)
-def test_a_replay_finds_nothing_but_releases(cls: Any, count: int) -> None:
-    budgets = (Budget(8.0, 1e-6), Budget(1.0, 1e-6))
-    lanes = [ReplayLane(cls.Params(), budget, 1.0, 5) for budget in budgets[:count]]
-    verdict = replay(cls, lanes, PUBLIC, PRIVATE, records=300)
-    assert verdict.verdict == "passed", verdict.reason
-    assert verdict.releases > 0
 
 
 COMMON = (":norms", ":common")
@@ -208,10 +184,3 @@ def test_a_saved_state_samples_the_same_of_every_class(cls: Any) -> None:
     other = make_generator(cls, cls.Params(), DIM, 2)
     other.restore(generator.state())
     assert torch.equal(draw(generator, 9, _rng(4), 2)[0], draw(other, 9, _rng(4), 2)[0])
-
-
-@pytest.mark.parametrize("cls", BOTH)
-def test_with_labels_a_replay_finds_nothing_but_releases(cls: Any) -> None:
-    lanes = [ReplayLane(cls.Params(), Budget(e, 1e-6), 1.0, 5) for e in (8.0, 1.0)]
-    verdict = replay(cls, lanes, PUBLIC, PRIVATE, labels=LABELS, classes=2, records=300)
-    assert verdict.verdict == "passed", verdict.reason
