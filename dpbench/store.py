@@ -8,6 +8,7 @@ itself. It appears by one rename, so it is either whole or not there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -109,7 +110,7 @@ class Store:
         scratch = self.root / "tmp" / uuid.uuid4().hex
         try:
             scratch.mkdir(parents=True)
-            meta = {**artifact.meta, "made_of": self._contents()}
+            meta = {**artifact.meta, "made_of": self._contents}
             if artifact.tensors:
                 path = scratch / "tensors.safetensors"
                 _write_tensors(path, artifact.tensors)
@@ -177,11 +178,16 @@ class Store:
             made_of = _meta(directory).made_of.items()
             return {ArtifactId(*name.split("/", 1)): content for name, content in made_of}
 
+    @functools.cached_property
     def _contents(self) -> dict[str, str | None]:
-        return {str(source): self._content(source) for source in self.inputs}
+        """What there is of each input, looked up once: none changes while a task runs."""
+        return {str(source): self._look(source) for source in self.inputs}
 
     def _content(self, source: ArtifactId) -> str | None:
         """Return a hash of what an artifact holds; ``None`` where it is not there whole."""
+        return self._contents[str(source)] if source in self.inputs else self._look(source)
+
+    def _look(self, source: ArtifactId) -> str | None:
         try:
             with self._reading(*source) as directory:
                 meta = _meta(directory)
@@ -291,16 +297,30 @@ def read_file(path: Path, most: int = 2**26) -> bytes:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace ``path`` by ``content`` as JSON, atomically."""
+    """Replace ``path`` by ``content`` as JSON, atomically; touch it where it holds that already."""
+    data = _dump(content)
     try:
+        if _touched(path, data):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        _write(scratch, _dump(content))
+        _write(scratch, data)
         scratch.replace(path)
     except OSError as error:
         raise StoreNotWritable(
             f"cannot write {path} ({error.strerror or error}): free space or fix permissions"
         ) from error
+
+
+def _touched(path: Path, data: bytes) -> bool:
+    """Touch a file that holds ``data``; say whether it does."""
+    try:
+        holds = read_file(path) == data
+        if holds:
+            path.touch()
+    except OSError:  # it is not there, or is to be replaced
+        return False
+    return holds
 
 
 def _dump(content: Any) -> bytes:

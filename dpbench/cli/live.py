@@ -23,12 +23,15 @@ from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
+from dpbench.runner.status import Pace
 from dpbench.stages import STAGES
 
 __all__ = ["LiveView", "elsewhere", "plural", "print_end", "print_plan", "say"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
+#: Seconds for which a table stands.
+EVERY = 0.25
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
@@ -72,8 +75,8 @@ class LiveView:
         self._store = prepared.store if prepared else None
         self._rows = [row for row in prepared.plan.rows if row.trial] if prepared else []
         self._shown: tuple[str, Text] | None = None
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
-        self._started = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=1 / EVERY, transient=True)
+        self._started, self._pace = time.monotonic(), Pace(EVERY)
 
     def __enter__(self) -> LiveView:
         if self.console.is_terminal:
@@ -92,7 +95,9 @@ class LiveView:
     def update(self, progress: Progress, job: Job | None) -> None:
         """Show where a run stands; off a terminal, print a line for each finished job."""
         if self.console.is_terminal:
-            self._live.update(Group(self._table(progress), *self._beneath()))
+            if self._pace.due:
+                with self._pace.taking():
+                    self._live.update(Group(self._table(progress), *self._beneath()))
         elif job is not None:
             elapsed = duration(time.monotonic() - self._started)
             number = f"{progress.ended}/{len(progress.jobs)}"
