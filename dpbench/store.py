@@ -18,13 +18,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dpbench.errors import DpbenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Artifact",
@@ -141,6 +142,8 @@ class Store:
         Raises:
             CorruptArtifact: it is missing, truncated or altered.
         """
+        from safetensors.torch import load_file  # torch takes seconds that rows do not need
+
         with self._reading(stage, key) as directory:
             meta, path = _whole(directory)
             return Artifact(meta, load_file(path) if path else {})
@@ -267,6 +270,8 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors straight from where they are: a million images are not copied first."""
+    from safetensors.torch import save_file
+
     try:
         save_file(_separate(tensors), path)
     except SafetensorError as error:  # which hides the error of the system in its text

@@ -51,7 +51,7 @@ def command(
     What a committed leaderboard refers to stays, unless told otherwise.
     """
     from dpbench.leaderboard import load
-    from dpbench.planning.config import load_config
+    from dpbench.planning.config import load_config, unknown_parts
     from dpbench.plugins import registry
     from dpbench.runner.directory import RunDirectory
     from dpbench.upkeep.clean import published_keys, remove, select
@@ -72,7 +72,7 @@ def command(
             (named is None or (row.key in named and not row.is_control))
             and (not grids or (bool(row.grids) and set(row.grids) <= set(grids)))
             and (not plugins or not parts.isdisjoint(plugins))
-            and (known is None or bool(known.unknown_parts(row)))
+            and (known is None or bool(unknown_parts(known.file, known.registry.classes, row)))
         )
 
     found = select(

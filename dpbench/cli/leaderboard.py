@@ -63,7 +63,7 @@ def command(
     """Print methods by ε on one screen, best first; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.cli.live import elsewhere, say
+    from dpbench.cli.console import elsewhere, say
     from dpbench.leaderboard import (
         View,
         load,

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
+from dpbench.cli.console import elsewhere, plural, say
 from dpbench.cli.strip import strip
 from dpbench.leaderboard.words import duration, significant
 from dpbench.planning.plan import Job
@@ -26,7 +27,7 @@ from dpbench.runner.scheduler import Progress
 from dpbench.runner.status import Pace
 from dpbench.stages import STAGES
 
-__all__ = ["LiveView", "elsewhere", "plural", "print_end", "print_plan", "say"]
+__all__ = ["LiveView", "print_end", "print_plan"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
@@ -35,16 +36,6 @@ EVERY = 0.25
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
-
-
-def say(console: Console, line: str) -> None:
-    """Print one line as it is: no markup, and no break that a pipe would keep."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``"1 trial"``, ``"2 trials"``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def print_plan(prepared: Prepared, console: Console) -> None:
@@ -164,13 +155,6 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
     if bad:
         say(console, "the same command tries them again, and nothing else")
     say(console, elsewhere(written.parent))
-
-
-def elsewhere(runs: Path) -> str:
-    """Say where else to look at the results of a runs directory: a line under a table."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
-    return f"page: dpbench open{where}; {rest}"
 
 
 def _fate(job: Job, progress: Progress) -> str:

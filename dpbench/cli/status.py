@@ -27,7 +27,7 @@ def command(runs: Path, style: str) -> None:
     """
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.console import say
     from dpbench.errors import DpbenchError
     from dpbench.runner.status import read_standing, sizes
 
