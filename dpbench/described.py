@@ -47,14 +47,14 @@ class Described:
 def described() -> Described:
     """Describe the plugins; loads them only where what was noted of them is out of date."""
     plugins: Any = sys.modules.get("dpbench.plugins")
-    if plugins is None or not plugins.registry.cache_info().currsize:
-        noted = _noted()
-        if noted is not None:
-            return noted
-        from dpbench import plugins
-    registry = plugins.registry()
-    found = _describe(registry)
-    if not registry.broken:  # else whoever asks next is to be told of it, too
+    if plugins is not None and plugins.registry.cache_info().currsize:
+        return _describe(plugins.registry())
+    if (noted := _noted()) is not None:
+        return noted
+    from dpbench.plugins import registry
+
+    found = _describe(registry())
+    if not registry().broken:  # else whoever asks next is to be told of it, too
         _note(found)
     return found
 
@@ -72,8 +72,8 @@ def _describe(registry: Registry) -> Described:
 
 
 def _path() -> Path:
-    """Return where it is noted, for each environment of Python."""
-    name = content_key([sys.prefix, sys.version])
+    """Return where it is noted, for each environment of Python and each dpbench."""
+    name = content_key([sys.prefix, sys.version, __file__])
     return Path(platformdirs.user_cache_dir("dpbench")) / "plugins" / f"{name}.json"
 
 
@@ -105,7 +105,7 @@ def _sources() -> str:
     packages = importlib.metadata.entry_points(group=hookspecs.PROJECT)
     return content_key([
         __version__,
-        sys.path,
+        sys.path[1:],  # the first is the folder of whatever script runs
         sorted((name, value) for name, value in os.environ.items() if name.startswith("DPBENCH_")),
         sorted(
             (point.name, point.value, point.dist.name, point.dist.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -74,6 +75,7 @@ def command(
     )
 
     board = load(runs).filter(methods=methods, **filters)
+    gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
     if style == "table":
         console = Console()
         view = View(metrics or View.metrics, epsilons, sort)

@@ -8,12 +8,15 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dpbench.results.reading import Unreadable, read_json
-from dpbench.runner.scheduler import Progress
 from dpbench.store import StoreNotWritable, write_json
+
+if TYPE_CHECKING:
+    from dpbench.runner.scheduler import Progress
 
 __all__ = ["STATUS", "Pace", "Reporter", "Standing", "read_standing", "sizes"]
 
@@ -23,10 +26,12 @@ EVERY, SILENT = 1.0, 60.0
 
 
 class StageCount(BaseModel):
-    """Artifacts of one stage."""
+    """Artifacts of one stage: what a reader calls them, and in which ``place`` they come."""
 
     model_config = ConfigDict(frozen=True)
 
+    title: str = ""
+    place: int = 0
     total: int
     done: int
     failed: int
@@ -116,12 +121,21 @@ class Reporter:
             write_json(self._path, self._standing(progress, time.time(), ended).model_dump())
 
     def _standing(self, progress: Progress, now: float, ended: bool) -> Standing:
+        from dpbench.stages import STAGES  # torch, which a run has and a reader needs not
+
+        titles = {task.stage: task.plural for task in STAGES}
         at_work = [progress.jobs[job_id].task.stage for job_id in progress.running]
+        found = progress.counts()
         counts = {
             stage: StageCount(
-                total=c.total, done=c.done, failed=c.failed, running=at_work.count(stage)
+                title=titles.get(stage, stage),
+                place=place,
+                total=found[stage].total,
+                done=found[stage].done,
+                failed=found[stage].failed,
+                running=at_work.count(stage),
             )
-            for stage, c in progress.counts().items()
+            for place, stage in enumerate(sorted(found, key=[*titles, *found].index))
         }
         failed = [f"{progress.jobs[j].title}: {reason}" for j, reason in progress.failed.items()]
         return Standing(
