@@ -24,6 +24,8 @@ from dpbench.cli.live import elsewhere  # noqa: E402
 from dpbench.leaderboard import Leaderboard, load, print_leaderboard, write_board  # noqa: E402
 
 COLOURS = 128
+#: The heading above samples and the real images beside them.
+SAMPLES = "[...document.querySelectorAll('h3')].find(h => h.textContent === 'Samples')"
 
 
 def main(runs: Path, pictures: Path) -> None:
@@ -44,7 +46,7 @@ def main(runs: Path, pictures: Path) -> None:
         browser.look(1280, 1150)
         browser.open(out / "index.html")
         shoot(browser, pictures / "page.png")
-        browser.run("document.querySelector('table.samples').scrollIntoView() || 0")
+        browser.run(f"{SAMPLES}.scrollIntoView() || 0")
         shoot(browser, pictures / "samples.png")
         browser.look(390, 844, dark=True, scale=1.5)
         browser.open(out / "index.html")

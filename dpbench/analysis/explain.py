@@ -136,7 +136,9 @@ def _best(section: Section) -> Iterator[str]:
         if len(chosen) < 2:
             continue
         first, second = chosen[:2]
-        margin = _mean(second) / _mean(first) - 1
+        more = "more FID"
+        if (least := _mean(first)) > 0:  # of no FID at all nothing is a share
+            more = f"{_mean(second) / least - 1:.0%} {more}"
         (pair,) = compare_pairs(
             [((first.method, second.method), first.seeds(PRIMARY), second.seeds(PRIMARY))], 1
         )
@@ -145,7 +147,7 @@ def _best(section: Section) -> Iterator[str]:
             sure = "with one seed, so untested"
         yield (
             f"At {section.target_text(target)} {first.method} is best: {second.method} has "
-            f"{margin:.0%} more FID ({sure})."
+            f"{more} ({sure})."
         )
 
 
@@ -200,6 +202,8 @@ def _bounds(section: Section) -> Iterator[str]:
 def _starts(section: Section) -> Iterator[str]:
     """Say whether training improves on a released start, where both stand in the table."""
     for gain in gains(section):
+        if gain.control_score.mean <= 0:
+            continue
         ratio = gain.score.mean / gain.control_score.mean
         yield (
             f"At {section.target_text(gain.target)} {gain.method} has {ratio:.0%} of the FID of "

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from dpbench import __version__, plugins
 from dpbench.component import Component
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, UnknownName, printable
 from dpbench.privacy.by_class import draw
 from dpbench.stages.public import decode, public_model_of, require_finite
 from dpbench.stages.standardise import Standardiser
@@ -52,6 +53,17 @@ class Sampler:
     tensors: dict[str, Tensor]
     classes: tuple[int, ...] = ()
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that it needs, by name: dpbench, and those of its plugins.
+
+        Raises:
+            UnknownName: one of its plugins is not installed.
+        """
+        registry = plugins.registry()
+        parts = [registry.get(part.kind, part.plugin) for part in (self.public, self.generator)]
+        return {"dpbench": __version__, **{p.distribution: p.distribution_version for p in parts}}
+
     def sample(self, count: int, seed: int | None = None, device: str = "cpu") -> Tensor:
         """Draw ``uint8`` images ``[count, C, H, W]``, at no cost of privacy.
 
@@ -81,6 +93,7 @@ class Sampler:
         """Write :data:`DESCRIPTION` and :data:`WEIGHTS` to ``folder``."""
         described = {
             "format": FORMAT,
+            "packages": self.packages,
             "image_shape": list(self.image_shape),
             "latent_dim": self.latent_dim,
             "public": asdict(self.public),
@@ -101,7 +114,8 @@ def load_release(folder: str | Path) -> Sampler:
     """Open what ``dpbench release`` wrote; the original data is not needed.
 
     Raises:
-        BadRelease: ``folder`` holds no release, or one that is damaged or newer.
+        BadRelease: ``folder`` holds no release, or one that is damaged, newer, or of a plugin
+            that is not installed.
     """
     folder = Path(folder)
     try:
@@ -122,7 +136,7 @@ def load_release(folder: str | Path) -> Sampler:
 def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
     if described["format"] > FORMAT:
         raise BadRelease("this release was written by a newer dpbench: install that version")
-    return Sampler(
+    sampler = Sampler(
         tuple(described["image_shape"]),
         described["latent_dim"],
         Component(**described["public"]),
@@ -130,3 +144,10 @@ def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
         tensors,
         tuple(described.get("classes", ())),
     )
+    try:
+        _ = sampler.packages
+    except UnknownName as error:
+        packages = [" ".join(item) for item in described.get("packages", {}).items()]
+        needed = printable(", ".join(packages)) or "the package that brings it"
+        raise BadRelease(f"{error}; to draw from this release install {needed}") from None
+    return sampler

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dpbench import __version__
 from dpbench.errors import DpbenchError
 from dpbench.privacy.statement import Statement, in_short
 from dpbench.release.croissant import croissant
@@ -90,7 +89,6 @@ def _describe(
             licence=licence,
             creator=creator,
             objections=objections,
-            version=__version__,
         )
     )
     (folder / "README.md").write_text(card, encoding="utf-8")

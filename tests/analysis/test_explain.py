@@ -95,6 +95,17 @@ def test_a_start_that_training_improves_on() -> None:
     )
 
 
+def test_of_no_fid_at_all_nothing_is_a_share() -> None:
+    start = "ae-enc-GAN+mixture"
+    rows = [
+        trial(method, 1.0, seed=seed, fid=fid)
+        for method, fid in ((start, 40.0), (f"{start} (start)", 0.0), ("ae-enc-VAE", 9.0))
+        for seed in range(3)
+    ]
+    told = sentences(rows)
+    assert "ae-enc-VAE has more FID (" in told and "% of the FID" not in told
+
+
 def test_the_verb_prints_and_draws(tmp_path: Path) -> None:
     for result in board(generator=0.3, epsilon=0.6):
         save_result(tmp_path / "runs", result)

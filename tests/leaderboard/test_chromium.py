@@ -150,6 +150,19 @@ def test_it_fits_its_window(browser: Chromium, page: Path, width: int) -> None:
     assert browser.run("document.documentElement.scrollWidth") <= width
 
 
+def test_on_paper_nothing_is_folded_or_cut(browser: Chromium, page: Path) -> None:
+    paper = 794  # A4 at 96 dots an inch
+    browser.look(paper, 1123)
+    browser.open(page)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert visible(browser, "table.metric") >= 3 and visible(browser, ".tools") == 0
+        widths = browser.run("[...document.querySelectorAll('table')].map(t => t.scrollWidth)")
+        assert max(widths) <= paper
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: npm install axe-core")
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
@@ -169,17 +182,19 @@ def test_ten_thousand_rows_filter_in_a_tenth_of_a_second(browser: Chromium, tmp_
     ]
     browser.look(1280, 900)
     browser.open(write(tmp_path / "large.html", rows))
-    took = browser.run(
-        f"""(() => {{
-        const part = parts[0], filter = part.form.elements.filter, times = [];
-        for (const words of ["m0", "m07", "m07 clip", "m", ""]) {{
-          const started = performance.now();
-          filter.value = words;
-          part.update();
-          {FIRST}.getBoundingClientRect();
-          times.push(performance.now() - started);
-        }}
-        return times;
-        }})()"""
-    )
+    browser.call("Performance.enable", timeDomain="threadTicks")
+    took = []
+    for words in ("m0", "m07", "m07 clip", "m", ""):
+        before = processor_ms(browser)
+        choose(browser, "filter", words)
+        browser.run(f"{FIRST}.getBoundingClientRect() && 0")
+        took.append(processor_ms(browser) - before)
+    browser.call("Performance.disable")
+    print("ms:", *map(round, took))
     assert max(took) < 100, took
+
+
+def processor_ms(browser: Chromium) -> float:
+    """Return for how long the page has kept a core busy: waiting for one is no fault of it."""
+    metrics = browser.call("Performance.getMetrics")["metrics"]
+    return 1000 * next(float(one["value"]) for one in metrics if one["name"] == "TaskDuration")

@@ -90,6 +90,17 @@ def test_rows_stand_in_order_of_rank_and_the_best_is_marked() -> None:
     assert {cell["data-v"] for cell in document.all("td", **{"class": "best"})} >= {"20"}
 
 
+def test_fewer_seeds_are_told_once_by_the_name_or_beside_the_figures_they_concern() -> None:
+    def seeds(method: str, counts: dict[float, int]) -> list[Result]:
+        return [trial(method, e, seed=s, fid=9.0 + s) for e in counts for s in range(counts[e])]
+
+    rows = [*seeds("a-GAN", {10: 3, 1: 3}), *seeds("b-GAN", {10: 2, 1: 2})]
+    rows += [*seeds("c-GAN", {10: 3, 1: 2}), *seeds("d-GAN", {10: 3, 1: 3})]
+    shown = {row[0]: " ".join(row[1:]) for row in cells(text_of(rows), "overview")[2:]}
+    assert shown.keys() == {"a-GAN", "b-GAN (n = 2)", "c-GAN", "d-GAN"}
+    assert "n =" not in shown["b-GAN (n = 2)"] and "(n = 2)" in shown["c-GAN"]
+
+
 def test_every_figure_has_a_table_and_every_setting_a_row() -> None:
     text = text_of(grid(seeds=2))
     assert cells(text, "is")[0][0] == "method"

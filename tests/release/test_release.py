@@ -87,6 +87,20 @@ def test_the_sampler_needs_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert not torch.equal(drawn, sampler.sample(5))
 
 
+def test_a_sampler_says_which_packages_it_needs(run: Run) -> None:
+    release(run)
+    file = Path("shared/sampler.json")
+    described = json.loads(file.read_text())
+    assert described["packages"]["dpbench"] == package.__version__
+    for name, version in described["packages"].items():
+        assert f"{name} {version}" in Path("shared/README.md").read_text()
+    described["generator"]["plugin"] = "stranger"
+    described["packages"]["dpbench-stranger"] = "1.2"
+    file.write_text(json.dumps(described))
+    with pytest.raises(BadRelease, match=r"'stranger'.*install .*dpbench-stranger 1\.2"):
+        package.load_release("shared")
+
+
 def test_it_is_trained_anew_with_secret_noise(run: Run) -> None:
     release(run)
     statement = json.loads(Path("shared/privacy.json").read_text())

@@ -18,7 +18,10 @@ def overview(section: Section) -> Grid:
     ranks = [section.ranks(target) for target in section.targets]
     rows = []
     for method in section.by_rank():
-        cells = [Cell(method)]
+        seeds = _seeds(section, method)
+        usual = seeds in (None, section.usual_seeds)
+        # once by the name: beside every figure it would make the table wider than a screen
+        cells = [Cell(method, note="" if usual else f"(n = {seeds})")]
         for target, labels in zip(section.targets, ranks, strict=True):
             best = section.chosen(method, target)
             label = labels.get(method, "")
@@ -28,8 +31,8 @@ def overview(section: Section) -> Grid:
                 label.rstrip("=?") or None,
             )
             reason = absence(section, method, target)
-            cells += [rank, _figure(figures, best, PRIMARY, first, reason)]
-            cells.append(_figure(figures, best, "is"))
+            cells += [rank, _figure(figures, best, PRIMARY, first, reason, seeds=seeds)]
+            cells.append(_figure(figures, best, "is", seeds=seeds))
         rows.append(Row(tuple(cells), method))
     heads = [Head("method", left=True)]
     for index in range(len(section.targets)):
@@ -44,6 +47,14 @@ def overview(section: Section) -> Grid:
         tuple(rows),
         (("", 1, None), *((section.target_text(t), 3, i) for i, t in enumerate(section.targets))),
     )
+
+
+def _seeds(section: Section, method: str) -> int | None:
+    """Return how many seeds a method's figures rest on, where that is the same for all."""
+    chosen = [section.chosen(method, target) for target in section.targets]
+    found = [c.figure(key) for c in chosen if c for key in (PRIMARY, "is")]
+    counts = {figure.count for figure in found if figure}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def metric_panels(section: Section) -> list[Grid]:
@@ -94,13 +105,19 @@ def _figure(
     first: bool = False,
     reason: str = MISSING,
     shared: bool = False,
+    seeds: int | None = None,
 ) -> Cell:
-    """Return a figure that leads to its candidate's row; ``shared`` adds / public."""
+    """Return a figure that leads to its candidate's row.
+
+    Args:
+        shared: add its share of the public images' figure.
+        seeds: how many are told elsewhere; ``None``: the section's usual ones.
+    """
     figure = best.figure(key) if best else None
     if best is None or figure is None:
         return Cell(reason)
     digits = figures.column(key).digits
-    spread = interval_text(figure, digits, figures.section.usual_seeds)
+    spread = interval_text(figure, digits, seeds or figures.section.usual_seeds)
     mean = number(figure.mean, digits)
     note = spread.removeprefix(mean).strip()
     if shared and (share := figures.ratio(figure.mean)) != MISSING:
