@@ -11,7 +11,7 @@ from dpbench.leaderboard.words import count_text, delta_text
 from dpbench.planning.config import read_config, unknown_parts
 from dpbench.results import Result
 
-__all__ = ["caption", "notes", "unranked"]
+__all__ = ["caption", "notes", "other_seeds", "unranked"]
 
 
 def caption(section: Section, short: bool = False) -> list[str]:
@@ -62,13 +62,13 @@ def notes(section: Section) -> list[str]:
     return (
         found
         + _not_installed(section)
-        + _other_seeds(section)
+        + other_seeds(section)
         + _not_replayed(section)
         + _missing_figures(section)
     )
 
 
-def _other_seeds(section: Section) -> list[str]:
+def other_seeds(section: Section) -> list[str]:
     """Name the methods whose figures rest on another number of seeds than most."""
     counts: dict[int, set[str]] = {}
     for chosen, _ in section.selected():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from dpbench.leaderboard.notes import other_seeds
 from dpbench.leaderboard.report import Part, Report
 from dpbench.leaderboard.tables import MISSING, Table, control_line, short_table
 from dpbench.leaderboard.view import SHORT, View
@@ -62,14 +63,23 @@ def _beneath(part: Part, width: int) -> Iterator[Text]:
     if controls := control_line(part.section):
         yield Text(controls)
     seeds = part.section.usual_seeds
-    how = f"{seeds} seeds; = shared rank" if seeds > 1 else "1 seed: ranks untested"
+    others = "".join(f"; {line.rstrip('.')}" for line in other_seeds(part.section))
     marks = "; † a class is missing" if any(c.collapsed for c in part.section.candidates) else ""
-    yield Text(f"#: rank by FID, lower is better ({how}{marks})", style="dim")
+    yield Text(_ranked(seeds, others, marks, width), style="dim")
     failed = Counter(r.status for r in part.section.trials if r.status not in ("ok", "collapsed"))
     if part.unranked:
         named = ", ".join(f"{count} {status}" for status, count in failed.items())
         said = f"not ranked: {named or len(part.unranked)}; first: {part.unranked[0]}"
         yield _cut(said, width, "red")
+
+
+def _ranked(seeds: int, others: str, marks: str, width: int) -> str:
+    """Say what ranks rest on; names that do not fit are told by --detail."""
+    how = f"{seeds} seeds{others}; = shared rank" if seeds > 1 else "1 seed: ranks untested"
+    said = f"#: rank by FID, lower is better ({how}{marks})"
+    if len(said) <= width or not others:
+        return said
+    return _ranked(seeds, "", "; some differ: --detail" + marks, width)
 
 
 def _cut(text: str, width: int, style: str = "") -> Text:

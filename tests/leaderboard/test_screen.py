@@ -47,6 +47,15 @@ def test_two_parts_share_the_screen() -> None:
     assert sum("protocol canonical" in line or "protocol default" in line for line in lines) == 2
 
 
+def test_methods_with_fewer_seeds_are_named_where_they_fit() -> None:
+    counts = {"ae-grad-GAN": 3, "ae-grad-VAE": 3, "ae-grad-PE": 2}
+    rows = [trial(m, seed=s, fid=9.0 + s) for m, count in counts.items() for s in range(count)]
+    (wide,) = (line for line in seen(rows) if line.startswith("#"))
+    assert wide.endswith("(3 seeds; 2 seeds alone: ae-grad-PE; = shared rank)")
+    (narrow,) = (line for line in seen(rows, width=80) if line.startswith("#"))
+    assert len(narrow) <= 80 and "--detail" in narrow and "PE" not in narrow
+
+
 def test_rows_stand_in_order_of_rank_with_ties_marked() -> None:
     rows = [trial("b", fid=50.0 + s, seed=s) for s in range(3)]
     rows += [trial("a", fid=90.0 + s, seed=s) for s in range(3)]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result as Invoked
+from fakes import TINY
+from torch import Tensor, nn
 
 from dpbench.api import Weights
-from dpbench.metrics.evaluators.weights import WeightsError
+from dpbench.metrics.evaluators import inception_network, weights
+from dpbench.metrics.evaluators.weights import WEIGHTS_NAME, WEIGHTS_URL, WeightsError
 from dpbench.planning.config import Config, load_config
 from dpbench.planning.trials import Request, plan_trials
 from dpbench.plugins import registry
@@ -62,3 +69,47 @@ def test_without_weights_a_line_says_how(
 def test_protocols_that_are_named_stay(dpbench: Callable[..., Invoked]) -> None:
     done = dpbench("run", "--no-controls", "--dry-run")
     assert done.exit_code == 0 and "Inception" not in done.output
+
+
+class StandIn(nn.Module):
+    """As Inception seems from outside, in a file of 10 MB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Linear(3 * 8 * 8, 2048)
+        self.fc = nn.Linear(2048, inception_network.LOGITS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen: Tensor = self.look(nn.functional.adaptive_avg_pool2d(images, 8).flatten(1))
+        return seen
+
+
+@pytest.mark.slow
+def test_from_an_empty_cache_to_the_table(
+    dpbench: Callable[..., Invoked], gpu: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = io.BytesIO()
+    torch.save(StandIn().state_dict(), content)
+    asked = []
+
+    def serve(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(content.getvalue())
+
+    monkeypatch.setattr(urllib.request, "urlopen", serve)
+    monkeypatch.setattr(weights, "SHA256", hashlib.sha256(content.getvalue()).hexdigest())
+    monkeypatch.setattr(inception_network, "fid_inception", StandIn)
+    monkeypatch.setattr(inception_network, "trunk", lambda network: network)
+    config = TINY.replace('["tiny"]', '"auto"').replace("protocols.tiny", "protocols.default")
+    canonical = """
+        [protocols.canonical]
+        evaluator = "inception"
+        samples = 64
+        metrics = ["fid", "is"]
+    """
+    done = dpbench("run", "--no-controls", "--device", "cpu", base=config, extra=canonical)
+    assert done.exit_code == 0, done.output
+    assert asked == [WEIGHTS_URL]
+    assert list((tmp_path / "cache").rglob(WEIGHTS_NAME))
+    order = [done.output.index(f"protocol {name}: FID") for name in ("canonical", "default")]
+    assert order == sorted(order)

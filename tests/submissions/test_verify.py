@@ -231,6 +231,14 @@ def test_the_choice_is_seeded_and_of_one_cell_at_least() -> None:
     assert choose(cells, 1, seed=0) == cells
 
 
+def test_what_is_registered_here_has_a_verdict_on_these_very_rows() -> None:
+    folder = Path(__file__).parents[2] / "leaderboard" / "submissions"
+    for path in folder.glob("*.toml"):
+        verdict = read_submission(path).verdict
+        assert verdict is not None, f"dpbench verify {path}"
+        assert verdict.status in ("verified", "reproduced")
+
+
 def test_no_token_comes_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("A_TOKEN", "secret")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
