@@ -1,13 +1,15 @@
 """What trials cost that compute nothing: planning, running, keeping and reading them.
 
     python benchmarks/scale.py [--plan 1000,10000,100000] [--trials 200,1000]
-                               [--rows 100,10000,100000] [--methods 10,1000,5000] [--write FILE]
+                               [--rows 100,10000,100000] [--methods 10,1000,5000]
+                               [--root DIR] [--write FILE]
 
 Everything real but the computing: a data set of a few hundred tiny images, a generator
 that asks its mechanism for one noisy sum, a metric that returns nought; planned by the
 planner, run in worker processes, kept in the store, read by ``dpbench leaderboard``. Rows to
 read are copies of one that was run, under other names, epsilons, clips and seeds. Times are
 processor time, of worker processes too, so that other work on the machine tells little.
+With ``--root`` what was run is kept, and a command that was ended goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -41,10 +43,17 @@ from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
 from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import prepare
-from dpbench.runner.status import sizes
+from dpbench.runner.status import Reporter, sizes
 from dpbench.stages import DataKeys
 from dpbench.store import Store
 
+#: Commands that read what was run; the first makes the index.
+READERS = (
+    ("leaderboard",),
+    ("leaderboard", "--by", "clip"),
+    ("status",),
+    ("clean", "--grid", "all", "--dry-run"),
+)
 EPSILONS, CLIPS = (10.0, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0)
 PLUGINS = """
 import torch
@@ -227,19 +236,22 @@ def _resident() -> float:
 
 def run_lines(config: Config, root: Path, counts: Sequence[int]) -> Iterator[str]:
     yield from ("", "## Running", "", "With `--executor local`, one worker. *Again*: the same "
-                "command when everything is there.", "")  # fmt: skip
+                "command when everything is there. The commands with their start.", "")  # fmt: skip
     rows = []
     for count in counts:
         directory = RunDirectory(root / f"runs-{count}")
         first, made = _run(config, directory, count)
-        again, _ = _run(config, directory, count)
         files, stored, kept = _kept(directory)
+        read = [f"{_command(directory.root, *line):.1f}" for line in READERS]
+        print(f"{made:,} trials run in {first:.1f} s, read in", *read, file=sys.stderr)
+        again, _ = _run(config, directory, count)
         rows.append((f"{made:,}", f"{first:.1f}", f"{1e3 * first / made:.1f}",
                      f"{1e3 * again / made:.2f}", f"{files / made:.1f}", f"{stored / made:,.0f}",
-                     f"{kept / made:,.0f}"))  # fmt: skip
+                     f"{kept / made:,.0f}", *read))  # fmt: skip
         print(*rows[-1], file=sys.stderr)
     heads = ("trials", "seconds", "ms a trial", "again, ms a trial", "files a trial",
-             "artifacts, bytes a trial", "row, bytes")  # fmt: skip
+             "artifacts, bytes a trial", "row, bytes",
+             *(f"`{' '.join(line)}`, s" for line in READERS))  # fmt: skip
     yield from table(heads, rows)
 
 
@@ -247,7 +259,8 @@ def _run(config: Config, directory: RunDirectory, count: int) -> tuple[float, in
     started = seconds()
     prepared = prepare(config, request(count), directory, Options(controls=False))
     executor = make_executor(config, directory, device="cpu", workers=1)
-    found = execute(prepared, executor)
+    report = Reporter(directory.root, "benchmarks/scale.py")
+    found = execute(prepared, executor, lambda progress, _job: report(progress))
     spent = seconds() - started
     bad = [result.reason for result in found if result.status not in ("ok", "collapsed")]
     if bad:
@@ -296,7 +309,7 @@ def read_lines(
         without, with_index = _read(runs), _read(runs)
         size = (runs / "results" / INDEX).stat().st_size / count if count >= 200 else 0
         rows.append((f"{count:,}", f"{methods:,}", f"{without:.2f}", f"{with_index:.2f}",
-                     f"{size:,.0f}", f"{_leaderboard(runs):.2f}"))  # fmt: skip
+                     f"{size:,.0f}", f"{_command(runs, 'leaderboard'):.2f}"))  # fmt: skip
         print(*rows[-1], file=sys.stderr)
     heads = ("rows", "methods", "read, s", "with index, s", "index, bytes a row", "leaderboard, s")
     yield from table(heads, rows)
@@ -314,11 +327,11 @@ def _read(runs: Path) -> float:
     return seconds() - started
 
 
-def _leaderboard(runs: Path) -> float:
+def _command(runs: Path, *line: str) -> float:
     program = "from dpbench.cli.main import main; main()"
     started = seconds()
     subprocess.run(
-        [sys.executable, "-c", program, "leaderboard", "--runs", str(runs)],
+        [sys.executable, "-c", program, *line, "--runs", str(runs)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return seconds() - started
@@ -333,12 +346,14 @@ def main() -> None:
     parser.add_argument("--trials", type=numbers, default=[200, 1000])
     parser.add_argument("--rows", type=numbers, default=[100, 10_000, 100_000])
     parser.add_argument("--methods", type=numbers, default=[10, 1000, 5000])
+    parser.add_argument("--root", type=Path, metavar="DIR", help="work here, and keep it")
     parser.add_argument("--write", type=Path, metavar="FILE")
     options = parser.parse_args()
     lines = ["# Many trials", "", f"`{command()}` on {machine()}, one thread.", ""]
     lines.append("Trials that compute nothing, in processor time: what the harness itself costs.")
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder))
+        place = Place((options.root or Path(folder)).resolve())
+        place.root.mkdir(parents=True, exist_ok=True)
         config = place.config()
         lines += plan_lines(config, options.plan)
         lines += run_lines(config, place.root, options.trials)

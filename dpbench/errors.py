@@ -59,4 +59,6 @@ def printable(text: str) -> str:
     >>> printable("red: \x1b[31m")
     'red: \\x1b[31m'
     """
+    if text.isprintable():  # nearly always, and ten thousand rows have a million letters
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

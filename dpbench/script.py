@@ -95,7 +95,8 @@ def run(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out
-    from dpbench.cli.live import print_plan, say
+    from dpbench.cli.console import say
+    from dpbench.cli.live import print_plan
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.planning.trials import Request

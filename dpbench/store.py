@@ -8,6 +8,7 @@ itself. It appears by one rename, so it is either whole or not there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -17,13 +18,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dpbench.errors import DpbenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Artifact",
@@ -109,7 +111,7 @@ class Store:
         scratch = self.root / "tmp" / uuid.uuid4().hex
         try:
             scratch.mkdir(parents=True)
-            meta = {**artifact.meta, "made_of": self._contents()}
+            meta = {**artifact.meta, "made_of": self._contents}
             if artifact.tensors:
                 path = scratch / "tensors.safetensors"
                 _write_tensors(path, artifact.tensors)
@@ -140,6 +142,8 @@ class Store:
         Raises:
             CorruptArtifact: it is missing, truncated or altered.
         """
+        from safetensors.torch import load_file  # torch takes seconds that rows do not need
+
         with self._reading(stage, key) as directory:
             meta, path = _whole(directory)
             return Artifact(meta, load_file(path) if path else {})
@@ -177,11 +181,16 @@ class Store:
             made_of = _meta(directory).made_of.items()
             return {ArtifactId(*name.split("/", 1)): content for name, content in made_of}
 
+    @functools.cached_property
     def _contents(self) -> dict[str, str | None]:
-        return {str(source): self._content(source) for source in self.inputs}
+        """What there is of each input, looked up once: none changes while a task runs."""
+        return {str(source): self._look(source) for source in self.inputs}
 
     def _content(self, source: ArtifactId) -> str | None:
         """Return a hash of what an artifact holds; ``None`` where it is not there whole."""
+        return self._contents[str(source)] if source in self.inputs else self._look(source)
+
+    def _look(self, source: ArtifactId) -> str | None:
         try:
             with self._reading(*source) as directory:
                 meta = _meta(directory)
@@ -261,6 +270,8 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors straight from where they are: a million images are not copied first."""
+    from safetensors.torch import save_file
+
     try:
         save_file(_separate(tensors), path)
     except SafetensorError as error:  # which hides the error of the system in its text
@@ -291,16 +302,30 @@ def read_file(path: Path, most: int = 2**26) -> bytes:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace ``path`` by ``content`` as JSON, atomically."""
+    """Replace ``path`` by ``content`` as JSON, atomically; touch it where it holds that already."""
+    data = _dump(content)
     try:
+        if _touched(path, data):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        _write(scratch, _dump(content))
+        _write(scratch, data)
         scratch.replace(path)
     except OSError as error:
         raise StoreNotWritable(
             f"cannot write {path} ({error.strerror or error}): free space or fix permissions"
         ) from error
+
+
+def _touched(path: Path, data: bytes) -> bool:
+    """Touch a file that holds ``data``; say whether it does."""
+    try:
+        holds = read_file(path) == data
+        if holds:
+            path.touch()
+    except OSError:  # it is not there, or is to be replaced
+        return False
+    return holds
 
 
 def _dump(content: Any) -> bytes:

@@ -53,7 +53,7 @@ def test_a_disk_that_fills_up_is_one_line(store: Store, monkeypatch: pytest.Monk
     def full(_tensors: object, _path: Path) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(store_module, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(StoreNotWritable, match=r"No space left.*free space.*--runs"):
         store.save("public", KEY, ARTIFACT)
     assert leftovers(store) == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load
+from dpbench.leaderboard.records import without_apostrophe
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +39,8 @@ def _csv(path: Path) -> DataFrame:
         table = pandas.read_csv(path, low_memory=False)
         if not {"method", "settings"} <= {*table}:
             raise DpbenchError(f"{path} has no columns method and settings: name a results.csv")
+        for name in table.select_dtypes(exclude=["number", "bool"]):
+            table[name] = table[name].map(without_apostrophe)
         return table
     except OSError as error:
         raise DpbenchError(f"cannot read {path} ({error.strerror}): name a results.csv") from None

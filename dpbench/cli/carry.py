@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from dpbench.api import Executor
-from dpbench.cli.console import command_line
+from dpbench.cli.console import command_line, say
 from dpbench.cli.interrupt import Interrupts
-from dpbench.cli.live import LiveView, say
+from dpbench.cli.live import LiveView
 from dpbench.leaderboard import Leaderboard, load
 from dpbench.planning.plan import Job
 from dpbench.results import Result

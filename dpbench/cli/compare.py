@@ -35,9 +35,9 @@ def command(first: str, second: str, figure: str, across_protocols: bool, style:
 
     from dpbench.analysis.compare import compare
     from dpbench.cli.console import table_console
-    from dpbench.leaderboard.tables import metric_columns
+    from dpbench.described import described
 
-    columns = metric_columns()
+    columns = described().figures
     if figure not in columns or columns[figure].better == "none":
         known = ", ".join(name for name, column in columns.items() if column.better != "none")
         raise click.UsageError(f"--metric {figure}: choose from {known}")

@@ -1,13 +1,14 @@
-"""Where tables go, and what was typed."""
+"""Where tables go, lines that are said, and what was typed."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["command_line", "table_console"]
+__all__ = ["command_line", "elsewhere", "plural", "say", "table_console"]
 
 #: Width of tables where there is no terminal to ask.
 PLAIN_WIDTH = 140
@@ -22,3 +23,20 @@ def table_console() -> Console:
 def command_line() -> str:
     """Return this command as it was typed, for the history of a runs directory."""
     return shlex.join(["dpbench", *sys.argv[1:]])
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line as it is: no markup, and no break that a pipe would keep."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``"1 trial"``, ``"2 trials"``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def elsewhere(runs: Path) -> str:
+    """Say where else to look at the results of a runs directory: a line under a table."""
+    where = "" if runs == Path("runs") else f" --runs {runs}"
+    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
+    return f"page: dpbench open{where}; {rest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -63,7 +64,7 @@ def command(
     """Print methods by ε on one screen, best first; scores of different protocols never mix."""
     from rich.console import Console
 
-    from dpbench.cli.live import elsewhere, say
+    from dpbench.cli.console import elsewhere, say
     from dpbench.leaderboard import (
         View,
         load,
@@ -74,6 +75,7 @@ def command(
     )
 
     board = load(runs).filter(methods=methods, **filters)
+    gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
     if style == "table":
         console = Console()
         view = View(metrics or View.metrics, epsilons, sort)

@@ -17,31 +17,25 @@ from rich.table import Table
 from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
+from dpbench.cli.console import elsewhere, plural, say
 from dpbench.cli.strip import strip
 from dpbench.leaderboard.words import duration, significant
 from dpbench.planning.plan import Job
 from dpbench.results import Result
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
+from dpbench.runner.status import Pace
 from dpbench.stages import STAGES
 
-__all__ = ["LiveView", "elsewhere", "plural", "print_end", "print_plan", "say"]
+__all__ = ["LiveView", "print_end", "print_plan"]
 
 #: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
+#: Seconds for which a table stands.
+EVERY = 0.25
 #: Lines of a terminal that has room for samples.
 TALL = 34
 TITLES = {task.stage: task.plural for task in STAGES}
-
-
-def say(console: Console, line: str) -> None:
-    """Print one line as it is: no markup, and no break that a pipe would keep."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``"1 trial"``, ``"2 trials"``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def print_plan(prepared: Prepared, console: Console) -> None:
@@ -72,8 +66,8 @@ class LiveView:
         self._store = prepared.store if prepared else None
         self._rows = [row for row in prepared.plan.rows if row.trial] if prepared else []
         self._shown: tuple[str, Text] | None = None
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
-        self._started = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=1 / EVERY, transient=True)
+        self._started, self._pace = time.monotonic(), Pace(EVERY)
 
     def __enter__(self) -> LiveView:
         if self.console.is_terminal:
@@ -92,7 +86,9 @@ class LiveView:
     def update(self, progress: Progress, job: Job | None) -> None:
         """Show where a run stands; off a terminal, print a line for each finished job."""
         if self.console.is_terminal:
-            self._live.update(Group(self._table(progress), *self._beneath()))
+            if self._pace.due:
+                with self._pace.taking():
+                    self._live.update(Group(self._table(progress), *self._beneath()))
         elif job is not None:
             elapsed = duration(time.monotonic() - self._started)
             number = f"{progress.ended}/{len(progress.jobs)}"
@@ -159,13 +155,6 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
     if bad:
         say(console, "the same command tries them again, and nothing else")
     say(console, elsewhere(written.parent))
-
-
-def elsewhere(runs: Path) -> str:
-    """Say where else to look at the results of a runs directory: a line under a table."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
-    return f"page: dpbench open{where}; {rest}"
 
 
 def _fate(job: Job, progress: Progress) -> str:

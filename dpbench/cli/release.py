@@ -53,7 +53,7 @@ def command(
     """
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.console import say
     from dpbench.executors.device import choose_device
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry

@@ -43,7 +43,7 @@ def command(
     """
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.console import say
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
     from dpbench.results import load_results

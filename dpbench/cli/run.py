@@ -35,7 +35,8 @@ def command(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out, exit_code
-    from dpbench.cli.live import plural, print_end, print_plan, say
+    from dpbench.cli.console import plural, say
+    from dpbench.cli.live import print_end, print_plan
     from dpbench.leaderboard import print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options

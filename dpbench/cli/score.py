@@ -25,7 +25,7 @@ def command(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out, exit_code
-    from dpbench.cli.live import plural, say
+    from dpbench.cli.console import plural, say
     from dpbench.leaderboard import print_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options

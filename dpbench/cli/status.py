@@ -27,7 +27,7 @@ def command(runs: Path, style: str) -> None:
     """
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.console import say
     from dpbench.errors import DpbenchError
     from dpbench.runner.status import read_standing, sizes
 
@@ -73,13 +73,10 @@ def _headline(standing: Standing | None) -> str:
 def _stages(standing: Standing) -> Table:
     from rich.table import Table
 
-    from dpbench.cli.live import TITLES
-
     table = Table("stage", "done", "running", "failed", "left")
-    for stage in sorted(standing.stages, key=[*TITLES, *standing.stages].index):
-        count = standing.stages[stage]
+    for stage, count in sorted(standing.stages.items(), key=lambda item: item[1].place):
         figures = (count.done, count.running, count.failed, count.left)
-        table.add_row(TITLES.get(stage, stage), *map(str, figures))
+        table.add_row(count.title or stage, *map(str, figures))
     return table
 
 

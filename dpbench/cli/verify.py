@@ -44,7 +44,7 @@ def command(file: Path, share: float, seed: int, on_top: bool, runs: Path | None
 
     from rich.console import Console
 
-    from dpbench.cli.live import say
+    from dpbench.cli.console import say
     from dpbench.submissions.environment import fresh, layered
     from dpbench.submissions.file import read_submission
     from dpbench.submissions.verify import verify

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 import signal
@@ -134,13 +135,7 @@ class ProcessState:
         self._values = [(setting, setting.read()) for setting in SETTINGS]
         self._filters = list(warnings.filters)
         self._random = (torch.get_rng_state(), random.getstate(), np.random.get_state())
-        self._functions = {
-            (owner, name): value
-            for owner in _owners()
-            for name, value in vars(owner).items()
-            if callable(value)
-        }
-
+        self._names = [(owner, dict(vars(owner))) for owner in _owners()]
         self._methods = set(vars(torch.Tensor))
 
     def restore(self) -> list[str]:
@@ -150,7 +145,7 @@ class ProcessState:
             if _differs(setting, value):
                 changed.append(setting.name)
                 setting.write(value)
-        for (owner, name), value in self._patched():
+        for owner, name, value in list(self._patched()):
             changed.append(f"{getattr(owner, '__name__', owner)}.{name}")
             setattr(owner, name, value)
         for name in set(vars(torch.Tensor)) - self._methods:  # above the method of a base
@@ -162,10 +157,22 @@ class ProcessState:
         np.random.set_state(self._random[2])
         return changed
 
-    def _patched(self) -> Iterator[tuple[tuple[Any, str], Any]]:
-        for slot, value in self._functions.items():
-            if vars(slot[0]).get(slot[1]) is not value:
-                yield slot, value
+    def _patched(self) -> Iterator[tuple[Any, str, Any]]:
+        for owner, names in self._names:
+            now = vars(owner)
+            if _begins_as(now, names):
+                continue
+            for name, value in names.items():
+                if now.get(name) is not value and callable(value):
+                    yield owner, name, value
+
+
+def _begins_as(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Say quickly, for there are ten thousand names, whether all stand as they did."""
+    if len(now) < len(before):
+        return False
+    same_values = all(map(operator.is_, before.values(), now.values()))
+    return same_values and all(map(operator.eq, before, now))
 
 
 def _differs(setting: _Setting, value: Any) -> bool:
@@ -176,7 +183,7 @@ def _differs(setting: _Setting, value: Any) -> bool:
 
 
 def _owners() -> list[Any]:
-    ours = [name for name in sys.modules if name.partition(".")[0] == "dpbench"]
+    ours = [name for name in sys.modules if name == "dpbench" or name.startswith("dpbench.")]
     found = [sys.modules.get(name) for name in (*PATCHABLE, *ours)]
     modules = [value for value in vars(torch.nn).values() if isinstance(value, type)]
     return [*(module for module in found if module is not None), *modules, torch.Tensor]
@@ -185,6 +192,10 @@ def _owners() -> list[Any]:
 def seed_everything(seed: int | None) -> None:
     """Start the process-wide random numbers anew: from ``seed``, or from the system's entropy."""
     fresh = int.from_bytes(os.urandom(8), "little") if seed is None else seed
-    torch.manual_seed(fresh % 2**63)
+    # Without CUDA torch would note each seed, with a traceback, for when there is a device.
+    seed_torch = (
+        torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+    )
+    seed_torch(fresh % 2**63)
     random.seed(fresh)
     np.random.seed(fresh % 2**32)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from dpbench.described import described
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard.sections import PRIMARY, SCORED, Candidate, Section
 from dpbench.leaderboard.words import count_text, delta_text
+from dpbench.planning.config import read_config, unknown_parts
 from dpbench.results import Result
 
 __all__ = ["caption", "notes", "other_seeds", "unranked"]
@@ -90,15 +92,12 @@ def _disagrees(result: Result) -> bool:
 
 def _not_installed(section: Section) -> list[str]:
     """Say which rows cannot be made again here, because a plugin is gone."""
-    from dpbench.planning.config import load_config
-    from dpbench.plugins import registry
-
     try:
-        config = load_config(None, registry())
+        file, plugins = read_config(None), described().names
     except DpbenchError:  # the results stand, whatever is wrong with a configuration
         return []
     methods = {r.method: r for r in section.trials}.values()  # which alike results are of
-    gone = {(r.method, part) for r in methods for part in config.unknown_parts(r)}
+    gone = {(r.method, part) for r in methods for part in unknown_parts(file, plugins, r)}
     return [
         f"{method}: plugin not installed: {part}; `dpbench clean --uninstalled` removes its rows"
         for method, part in sorted(gone)

@@ -64,12 +64,9 @@ def print_leaderboard(
     if width is None:
         known = console.is_terminal or "COLUMNS" in os.environ
         width = console.width if known else SCREEN_WIDTH if by is None else PLAIN_WIDTH
-    if by is None:
-        shown = screen(report, width, view, quiet)
-        plain = screen_text(report, width, view, quiet)
-    else:
-        shown, plain = rich(report, width), terminal(report, width)
     if console.is_terminal:
+        shown = screen(report, width, view, quiet) if by is None else rich(report, width)
         console.print(shown, width=width)
     else:
+        plain = screen_text(report, width, view, quiet) if by is None else terminal(report, width)
         console.file.write(plain)

@@ -45,13 +45,14 @@ def screen(report: Report, width: int, view: View = SHORT, quiet: bool = False) 
 def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterator[Text]:
     table = short_table(part.section, view)
     beneath = [] if quiet else list(_beneath(part, width))
-    blocks = list(_blocks(table, width))
+    widths = [_column_width(table, index) for index in range(len(table.columns))]
+    blocks = list(_blocks(table, widths, width))
     heads = 1 + 2 * len(blocks)
     room = (lines - heads - len(beneath)) // len(blocks)
     most = len(table.rows) if quiet or room >= len(table.rows) else max(room - 1, FEWEST_ROWS)
     yield Text(f"{part.title}: {table.title}", style="bold")
     for block in blocks:
-        yield from _lines(table, block, most)
+        yield from _lines(table, block, widths, most)
     if most < len(table.rows):
         yield Text(f"and {len(table.rows) - most} methods more: --detail", style="dim")
     yield from beneath
@@ -86,7 +87,7 @@ def _cut(text: str, width: int, style: str = "") -> Text:
     return Text(text if len(text) <= width else f"{text[: width - 1]}…", style=style)
 
 
-def _blocks(table: Table, width: int) -> Iterator[list[list[int]]]:
+def _blocks(table: Table, widths: list[int], width: int) -> Iterator[list[list[int]]]:
     """Yield the groups of columns that fit beside the names; names repeat in each block."""
     groups: dict[str, list[int]] = {}
     for index, column in enumerate(table.columns[1:], 1):
@@ -94,7 +95,7 @@ def _blocks(table: Table, width: int) -> Iterator[list[list[int]]]:
     room = width - _name_width(table)
     block: list[list[int]] = []
     for columns in groups.values():
-        used = sum(_group_width(table, other) + GAP for other in (*block, columns))
+        used = sum(_group_width(table, other, widths) + GAP for other in (*block, columns))
         if block and used > room:
             yield block
             block = []
@@ -112,8 +113,8 @@ def _column_width(table: Table, index: int) -> int:
     return max(len(column.short or column.title), *map(len, [*figures, ""]))
 
 
-def _group_width(table: Table, columns: list[int]) -> int:
-    figures = sum(_column_width(table, index) + 1 for index in columns) - 1
+def _group_width(table: Table, columns: list[int], widths: list[int]) -> int:
+    figures = sum(widths[index] + 1 for index in columns) - 1
     reasons = [_reason(row, columns[1]) or "" for row in table.rows]
     return max(figures, len(table.columns[columns[0]].group), *map(len, reasons))
 
@@ -123,29 +124,26 @@ def _reason(row: list[str], index: int) -> str | None:
     return row[index] if row[index - 1] == MISSING and not row[index][:1].isdigit() else None
 
 
-def _lines(table: Table, block: list[list[int]], most: int) -> Iterator[Text]:
+def _lines(table: Table, block: list[list[int]], widths: list[int], most: int) -> Iterator[Text]:
     names = _name_width(table)
     above, below = Text(" " * names), Text("method".ljust(names), style="bold")
-    for columns in block:
-        wide = _group_width(table, columns)
+    groups = [(columns, _group_width(table, columns, widths)) for columns in block]
+    for columns, wide in groups:
         above.append(" " * GAP + table.columns[columns[0]].group.center(wide), style="bold")
         heads = [table.columns[i].short or table.columns[i].title for i in columns]
-        below.append(" " * GAP + _figures(table, columns, heads).rjust(wide))
+        below.append(" " * GAP + _figures(columns, widths, heads).rjust(wide))
     yield above
     yield below
     for number, row in enumerate(table.rows[:most]):
         line = Text(row[0].ljust(names))
-        for columns in block:
-            wide = _group_width(table, columns)
+        for columns, wide in groups:
             reason = _reason(row, columns[1])
-            said = reason or _figures(table, columns, [row[i] for i in columns])
+            said = reason or _figures(columns, widths, [row[i] for i in columns])
             best = (number, columns[1]) in table.bold
             line.append(" " * GAP)
             line.append(said.rjust(wide), style="bold green" if best else "dim" if reason else "")
         yield line
 
 
-def _figures(table: Table, columns: list[int], cells: list[str]) -> str:
-    return " ".join(
-        cell.rjust(_column_width(table, index)) for index, cell in zip(columns, cells, strict=True)
-    )
+def _figures(columns: list[int], widths: list[int], cells: list[str]) -> str:
+    return " ".join(cell.rjust(widths[index]) for index, cell in zip(columns, cells, strict=True))

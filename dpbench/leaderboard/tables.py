@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from dpbench.api import Column as MetricColumn
+from dpbench.described import Figure, described
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
 from dpbench.leaderboard.starts import gains
 from dpbench.leaderboard.view import SHORT, View
@@ -28,7 +28,6 @@ __all__ = [
     "best_tables",
     "control_line",
     "control_table",
-    "metric_columns",
     "named_controls",
     "ruled",
     "short_table",
@@ -70,23 +69,15 @@ class Table:
     breaks: set[int] = field(default_factory=set)
 
 
-def metric_columns() -> dict[str, MetricColumn]:
-    """Return how every known metric prints each of its figures, by the figure's key."""
-    from dpbench.plugins import registry
-
-    metrics = registry().classes["metric"].values()
-    return {key: column for entry in metrics for key, column in entry.cls.columns.items()}
-
-
 class Figures:
     """Prints figures of one section, each with its metric's digits and heading."""
 
     def __init__(self, section: Section) -> None:
         self.section = section
-        self.known = metric_columns()
+        self.known = described().figures
 
-    def column(self, key: str) -> MetricColumn:
-        return self.known.get(key, MetricColumn("none"))
+    def column(self, key: str) -> Figure:
+        return self.known.get(key, Figure())
 
     def title(self, key: str) -> str:
         title = self.column(key).title or key

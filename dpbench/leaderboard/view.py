@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dpbench.described import described
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.leaderboard.sections import PRIMARY, Section, Target
 
@@ -62,9 +63,7 @@ class View:
 
     def _mean(self, section: Section, method: str, targets: list[Target]) -> float:
         """Return the mean of the figure to sort by, smaller where better."""
-        from dpbench.leaderboard.tables import metric_columns
-
-        column = metric_columns().get(self.sort)
+        column = described().figures.get(self.sort)
         sign = -1 if column is not None and column.better == "higher" else 1
         chosen = [section.chosen(method, target) for target in targets]
         figures = [c.figure(self.sort) for c in chosen if c]

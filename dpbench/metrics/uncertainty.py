@@ -295,8 +295,6 @@ def _prior(pairs: _Pairs, independent: int) -> tuple[float, float]:
     By the moments of log variances (Smyth 2004, section 6.2). Halved, and capped at half
     of what the seeds hold: pairs that share a method are not independent.
     """
-    from scipy.optimize import brentq  # takes long to load, and a board of two needs none of it
-
     half_of = np.maximum(np.arange(1 + pairs.degrees.max()), 1) / 2
     logs = np.log(pairs.variance) + (np.log(half_of) - digamma(half_of))[pairs.degrees]
     cap = 0.5 * independent * float(pairs.degrees.mean())
@@ -304,5 +302,20 @@ def _prior(pairs: _Pairs, independent: int) -> tuple[float, float]:
     mean = float(logs.mean())
     if excess <= polygamma(1, 1e6):
         return math.exp(mean), cap
-    half = brentq(lambda x: polygamma(1, x) - excess, 1e-3, 1e6)
+    half = _inverse_trigamma(excess)
     return math.exp(mean + digamma(half) - math.log(half)), min(half, cap)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return x of trigamma(x) = ``value``, positive, by Newton's method (Smyth 2004, appendix).
+
+    On 1 / trigamma, which is convex and nearly a line, it converges from above.
+    """
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(polygamma(1, x))
+        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
+        x += step
+        if abs(step) <= 1e-14 * x:
+            break
+    return x

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dpbench.component import Component
 from dpbench.errors import UnknownName
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.layers import read_layers
+from dpbench.planning.layers import Layers, read_layers
 from dpbench.planning.violations import InvalidConfig, InvalidParams, explain, report, violations
-from dpbench.plugins import Registry
 from dpbench.results.identity import Labels, TrialIdentity
 
-__all__ = ["Config", "ConfigFile", "GridConfig", "InvalidConfig", "load_config"]
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dpbench.plugins import Registry
+
+__all__ = [
+    "Config",
+    "ConfigFile",
+    "GridConfig",
+    "InvalidConfig",
+    "load_config",
+    "read_config",
+    "unknown_parts",
+]
 
 SECTIONS = {
     "datasets": "dataset",
@@ -167,16 +179,6 @@ class Config:
         named = self.file.default_protocols
         return ("default",) if named == "auto" else tuple(named)
 
-    def unknown_parts(self, result: TrialIdentity) -> list[str]:
-        """Return the parts of a row's method that no installed plugin stands for."""
-        parts = {"public": result.public, "extractors": result.extractor,
-                 "generators": result.generator}  # fmt: skip
-        return [
-            f"{SECTIONS[section]} {name!r}"
-            for section, name in parts.items()
-            if name and name not in self.names(section)
-        ]
-
     def with_metrics(self, names: list[str]) -> Config:
         """Return a copy in which every protocol also reports the metrics ``names``.
 
@@ -230,12 +232,38 @@ def load_config(path: Path | None, registry: Registry) -> Config:
     Raises:
         InvalidConfig: with one line per violation and its place in the file.
     """
-    layers = read_layers(path)
-    try:
-        file = ConfigFile.model_validate(layers.tables)
-    except ValidationError as error:
-        raise report(layers.source, layers.text, list(explain(error, ConfigFile))) from error
+    layers, file = _read(path)
     config = Config(file, registry, layers.source)
     if found := list(violations(config)):
         raise report(layers.source, layers.text, found)
     return config
+
+
+def read_config(path: Path | None) -> ConfigFile:
+    """Read a configuration as :func:`load_config` does, whatever plugins it names.
+
+    Raises:
+        InvalidConfig: with one line per violation and its place in the file.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path | None) -> tuple[Layers, ConfigFile]:
+    layers = read_layers(path)
+    try:
+        return layers, ConfigFile.model_validate(layers.tables)
+    except ValidationError as error:
+        raise report(layers.source, layers.text, list(explain(error, ConfigFile))) from error
+
+
+def unknown_parts(
+    file: ConfigFile, plugins: Mapping[str, Collection[str]], result: TrialIdentity
+) -> list[str]:
+    """Return the parts of a row's method that none of ``plugins``, by kind, stands for."""
+    parts = {"public": result.public, "extractors": result.extractor,
+             "generators": result.generator}  # fmt: skip
+    return [
+        f"{SECTIONS[section]} {name!r}"
+        for section, name in parts.items()
+        if name and name not in getattr(file, section) and name not in plugins[SECTIONS[section]]
+    ]

@@ -13,7 +13,6 @@ from typing import Any
 
 import filelock
 import psutil
-import torch
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dpbench import __version__
@@ -182,6 +181,8 @@ class RunDirectory:
 
 def versions() -> dict[str, str]:
     """Name what produced a table: this package, its main dependencies, the machine."""
+    import torch
+
     return {
         "dpbench": __version__,
         "torch": torch.__version__,

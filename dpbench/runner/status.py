@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dpbench.results.reading import Unreadable, read_json
-from dpbench.runner.scheduler import Progress
 from dpbench.store import StoreNotWritable, write_json
 
-__all__ = ["STATUS", "Reporter", "Standing", "read_standing", "sizes"]
+if TYPE_CHECKING:
+    from dpbench.runner.scheduler import Progress
+
+__all__ = ["STATUS", "Pace", "Reporter", "Standing", "read_standing", "sizes"]
 
 STATUS = "status.json"
 #: Seconds between two reports, and after which a run that is silent has stopped.
@@ -22,10 +26,12 @@ EVERY, SILENT = 1.0, 60.0
 
 
 class StageCount(BaseModel):
-    """Artifacts of one stage."""
+    """Artifacts of one stage: what a reader calls them, and in which ``place`` they come."""
 
     model_config = ConfigDict(frozen=True)
 
+    title: str = ""
+    place: int = 0
     total: int
     done: int
     failed: int
@@ -77,31 +83,59 @@ class Standing(BaseModel):
 MOST = 20
 
 
+class Pace:
+    """Lets through what is done again and again, for a twentieth of the time at most.
+
+    To count a hundred thousand trials takes a while, and there are as many moments to do it.
+    """
+
+    def __init__(self, every: float) -> None:
+        self._every, self._next = every, 0.0
+
+    @property
+    def due(self) -> bool:
+        """Say whether so many seconds have passed since the last time."""
+        return time.monotonic() >= self._next
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[None]:
+        """Measure what is done."""
+        started = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._next = ended + max(self._every, 19 * (ended - started))
+
+
 class Reporter:
     """Writes where a run stands, at most once a second; what cannot be written costs nothing."""
 
     def __init__(self, runs: Path, command: str) -> None:
         self._path, self._command = runs / STATUS, command
-        self._started, self._last = time.time(), 0.0
+        self._started, self._pace = time.time(), Pace(EVERY)
 
     def __call__(self, progress: Progress, ended: bool = False) -> None:
         """Write ``progress``, unless that was done a moment ago."""
-        now = time.time()
-        if now - self._last < EVERY and not ended:
+        if not (self._pace.due or ended):
             return
-        self._last = now
-        try:
-            write_json(self._path, self._standing(progress, now, ended).model_dump())
-        except StoreNotWritable:
-            return
+        with self._pace.taking(), contextlib.suppress(StoreNotWritable):
+            write_json(self._path, self._standing(progress, time.time(), ended).model_dump())
 
     def _standing(self, progress: Progress, now: float, ended: bool) -> Standing:
+        from dpbench.stages import STAGES  # torch, which a run has and a reader needs not
+
+        titles = {task.stage: task.plural for task in STAGES}
         at_work = [progress.jobs[job_id].task.stage for job_id in progress.running]
+        found = progress.counts()
         counts = {
             stage: StageCount(
-                total=c.total, done=c.done, failed=c.failed, running=at_work.count(stage)
+                title=titles.get(stage, stage),
+                place=place,
+                total=found[stage].total,
+                done=found[stage].done,
+                failed=found[stage].failed,
+                running=at_work.count(stage),
             )
-            for stage, c in progress.counts().items()
+            for place, stage in enumerate(sorted(found, key=[*titles, *found].index))
         }
         failed = [f"{progress.jobs[j].title}: {reason}" for j, reason in progress.failed.items()]
         return Standing(

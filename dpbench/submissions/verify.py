@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.errors import DpbenchError, printable
+from dpbench.leaderboard.records import without_apostrophe
 from dpbench.leaderboard.rows import flat, record
 from dpbench.leaderboard.sections import PRIMARY
 from dpbench.results import CONTROL, load_results
@@ -83,7 +84,10 @@ def read_cells(results: Path) -> list[Cell]:
         with results.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
             missing = [name for name in NEEDED if name not in (table.fieldnames or ())]
-            rows = [_typed(row) for row in table]
+            rows = [
+                _typed({name: without_apostrophe(value) for name, value in row.items()})
+                for row in table
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DpbenchError(f"cannot read {results} ({error}): write it again") from None
     if missing:

@@ -15,6 +15,7 @@ from dpbench.cli.main import cli
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load, render
 from dpbench.results import Result, save_result
+from dpbench.submissions.verify import read_cells
 
 SEEDS = range(5)
 Keep = Callable[[str, Iterable[Result]], str]
@@ -77,6 +78,20 @@ def test_a_csv_is_as_good_as_the_directory(keep: Keep, tmp_path: Path) -> None:
     path.write_text(render(load(Path(runs)), "csv", "method"))
     changes = compare(runs, str(path), "fid", "lower")
     assert len(changes) == 2 and {c.verdict for c in changes} == {"equal"}
+
+
+def test_names_that_a_csv_keeps_from_spreadsheets_are_the_same_names(
+    keep: Keep, tmp_path: Path
+) -> None:
+    names = ["=1+1-enc-GAN", "'=1+1-enc-GAN", "'quoted'-enc-GAN", "@x-enc-GAN"]
+    runs = keep("a", [row for name in names for row in seeds(name, 50)])
+    path = tmp_path / "results.csv"
+    path.write_text(text := render(load(Path(runs)), "csv", "method"))
+    assert "\n'=1+1-enc-GAN," in text and "\n'quoted'-enc-GAN," in text
+    changes = compare(runs, str(path), "fid", "lower")
+    assert {c.trial["method"] for c in changes} == set(names)
+    assert {c.verdict for c in changes} == {"equal"}
+    assert {cell.any["method"] for cell in read_cells(path)} == set(names)
 
 
 def test_grids_of_one_run_are_compared(keep: Keep) -> None:
