@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dpbench.api import Context, Extractor, PublicModel
-from dpbench.testing.checks import checking, require
+from dpbench.testing.checks import NotRun, checking, require
 from dpbench.testing.images import bars
-from dpbench.testing.stand_ins import PrincipalComponents, principal_components
+from dpbench.testing.stand_ins import PrincipalComponents, pixel_values, principal_components
 from dpbench.testing.subject import Subject
 from dpbench.testing.tensors import first_difference, require_latents, same
 
@@ -22,7 +23,7 @@ COMPANY = 5e-3
 
 
 class ExtractorSubject(Subject):
-    """An extractor, a linear public model that provides everything, and 40 images."""
+    """An extractor, a linear public model that provides what it requires, and 40 images."""
 
     base = Extractor
 
@@ -30,11 +31,36 @@ class ExtractorSubject(Subject):
         super().__init__(cls, given)
         self.images = bars(40, 51).images
 
-    def model(self, latent: int = DIM) -> PrincipalComponents:
-        """Return a frozen public model with ``latent`` directions."""
-        return self.remember(
-            f"model {latent}", lambda: principal_components(bars(200, 52).images, latent)
-        )
+    @property
+    def of_pixels(self) -> bool:
+        """Whether its latents are an image's pixels: then images decide their size."""
+        return "pixels" in self.cls.requires
+
+    @property
+    def dim(self) -> int:
+        """The size of the usual model's latents."""
+        return self.images[0].numel() if self.of_pixels else DIM
+
+    def sized(self, dim: int) -> tuple[PrincipalComponents, Tensor]:
+        """Return a frozen public model with ``dim`` latents, and nine images for it."""
+        if self.of_pixels:
+            side = math.isqrt(dim)
+            images = bars(9, 51, shape=(1, side, dim // side)).images
+            model: PrincipalComponents = pixel_values(images)
+        else:
+            images = self.images[:9]
+            model = principal_components(bars(200, 52).images, dim)
+        if lacking := ", ".join(sorted(self.cls.requires - model.provides)):
+            raise NotRun(f"the kit's model {model.name} does not provide {lacking}")
+        return model, images
+
+    def new_model(self) -> PrincipalComponents:
+        """Make a public model of the usual size."""
+        return self.sized(self.dim)[0]
+
+    def model(self) -> PrincipalComponents:
+        """Return the one that most checks share."""
+        return self.remember("model", self.new_model)
 
     def extract(
         self, images: Tensor, model: PublicModel | None = None, context: Context | None = None
@@ -65,14 +91,15 @@ def one_latent_per_image(subject: ExtractorSubject) -> None:
     """``extract`` gives finite float32 ``[N, d]`` on the CPU, for one image and odd numbers."""
     for count in (1, 7, 40):
         found = subject.extract(subject.images[:count])
-        require_latents(found, count, DIM, f"latents of {count} images")
+        require_latents(found, count, subject.dim, f"latents of {count} images")
 
 
 @checking("extractor")
 def latents_of_any_size(subject: ExtractorSubject) -> None:
     """It works through models of few and of many latents."""
     for dim in (1, 64):
-        found = subject.extract(subject.images[:9], subject.model(dim))
+        model, images = subject.sized(dim)
+        found = subject.extract(images, model)
         require_latents(found, 9, dim, f"latents of size {dim}")
 
 
@@ -93,7 +120,7 @@ def each_image_by_itself(subject: ExtractorSubject) -> None:
 def images_without_contrast(subject: ExtractorSubject) -> None:
     """Black, white and grey images have finite latents."""
     plain = [torch.full_like(subject.images[:3], value) for value in (0, 128, 255)]
-    require_latents(subject.extract(torch.cat(plain)), 9, DIM, "latents of plain images")
+    require_latents(subject.extract(torch.cat(plain)), 9, subject.dim, "latents of plain images")
 
 
 @checking("extractor")
@@ -121,6 +148,6 @@ def _flags(model: PublicModel) -> list[Any]:
 @checking("extractor")
 def requires_what_it_uses(subject: ExtractorSubject) -> None:
     """It asks of the model no more than it declares in ``requires``."""
-    model = principal_components(bars(200, 52).images, DIM)
+    model = subject.new_model()
     model.able = subject.cls.requires
-    require_latents(subject.extract(subject.images[:5], model), 5, DIM, "latents")
+    require_latents(subject.extract(subject.images[:5], model), 5, subject.dim, "latents")

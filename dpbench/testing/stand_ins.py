@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,13 @@ from dpbench.api import (
 )
 from dpbench.errors import DpbenchError
 
-__all__ = ["PrincipalComponents", "Templates", "principal_components"]
+__all__ = [
+    "PixelValues",
+    "PrincipalComponents",
+    "Templates",
+    "pixel_values",
+    "principal_components",
+]
 
 
 class ComponentsParams(Params):
@@ -72,10 +78,34 @@ class PrincipalComponents(PublicModel):
             raise DpbenchError(f"the model was not asked to {what}: add it to `requires`")
 
 
+Model = TypeVar("Model", bound=PrincipalComponents)
+
+
+class PixelValues(PrincipalComponents):
+    """Latents are pixels: as many axes as an image has, each one pixel's, unscaled."""
+
+    name = "pixel-values"
+    provides = frozenset({"encode", "decode", "pixels"})
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, context: Context) -> None:
+        """Learn nothing."""
+        self.axes.copy_(torch.eye(self.latent_dim))
+
+
 def principal_components(images: Tensor, latent: int) -> PrincipalComponents:
     """Fit one to ``images``, frozen as the harness hands models to extractors."""
+    return _fitted(PrincipalComponents, images, latent)
+
+
+def pixel_values(images: Tensor) -> PixelValues:
+    """Make one for images of the size of ``images``, frozen likewise."""
+    return _fitted(PixelValues, images, images[0].numel())
+
+
+def _fitted(cls: type[Model], images: Tensor, latent: int) -> Model:
     shape = (images.shape[1], images.shape[2], images.shape[3])
-    model = PrincipalComponents(ComponentsParams(latent=latent), shape)
+    model = cls(ComponentsParams(latent=latent), shape)
     model.fit(images, Context(0))
     return model.eval().requires_grad_(False)
 

@@ -102,6 +102,42 @@ class Inverts(Sound):
         return super().extract(model, images, context)
 
 
+class OfPixels(Sound):
+    """Takes the pixels as they are."""
+
+    requires = frozenset({"pixels"})
+
+    def look(self, model, x):
+        return x.flatten(1)
+
+
+class PixelsOfOneSize(OfPixels):
+    def look(self, model, x):
+        return x.flatten(1).expand(-1, 256)
+
+
+class PixelsEncoded(OfPixels):
+    def look(self, model, x):
+        return model.encode(x)
+
+
+class PixelsCentred(OfPixels):
+    def look(self, model, x):
+        return (x - x.mean(0)).flatten(1)
+
+
+class PixelsKept(OfPixels):
+    """Leaves a private image in the public model."""
+
+    def look(self, model, x):
+        model.centre += x[0].flatten()
+        return super().look(model, x)
+
+
+class OfPixelsAndPrior(OfPixels):
+    requires = frozenset({"pixels", "prior"})
+
+
 TABLE: Table = [
     (Squeezed, "one-latent-per-image", "shape"),
     (EightOnly, "latents-of-any-size", "shape"),
@@ -114,6 +150,10 @@ TABLE: Table = [
     (WakesTheModel, "leaves-the-model-as-it-was", "mode"),
     (AsksForMore, "requires-what-it-uses", "add it to `requires`"),
     (DrawsGlobally, "repeats-under-a-seed", "latents"),
+    (PixelsOfOneSize, "latents-of-any-size", "shape"),
+    (PixelsEncoded, "requires-what-it-uses", "add it to `requires`"),
+    (PixelsCentred, "each-image-by-itself", "would move others"),
+    (PixelsKept, "leaves-the-model-as-it-was", "centre"),
     (Inverts, "leaves-what-it-is-lent", "images"),
 ]
 
@@ -128,8 +168,15 @@ def test_every_check_has_a_bug() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [Sound, EncoderExtractor, GradientExtractor, ProjectedGradientExtractor]
+    "cls", [Sound, OfPixels, EncoderExtractor, GradientExtractor, ProjectedGradientExtractor]
 )
 def test_sound_ones_raise_no_alarm(cls: type[Extractor]) -> None:
     report = check(cls)
     assert report.ok, str(report)
+
+
+def test_what_the_kit_has_no_model_for_is_skipped_with_its_reason() -> None:
+    report = check(OfPixelsAndPrior)
+    reasons = {result.check: result.reason for result in report.skipped}
+    assert report.ok, str(report)
+    assert reasons["one-latent-per-image"].endswith("does not provide prior")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from dpbench.api import to_float
+from dpbench.api import PublicModel, to_float
 from dpbench.testing import check
 from dpbench.testing.stand_ins import PrincipalComponents
 
@@ -112,6 +113,44 @@ class BatchNorm(PrincipalComponents):
         return super().decode(normed)
 
 
+class Flattened(PublicModel):
+    """Latents are pixels; it has no parameters, and the default statistics have none to ask."""
+
+    name = "flattened"
+    provides = frozenset({"decode", "pixels"})
+
+    def __init__(self, params, image_shape):
+        super().__init__(params, image_shape)
+        self.latent_dim = math.prod(image_shape)
+
+    def fit(self, images, context):
+        pass
+
+    def decode(self, z):
+        return z.unflatten(1, self.image_shape).clamp(0, 1)
+
+
+class FlattenedPrior(Flattened):
+    """Says that its latents follow N(0, I), and cannot say so to an extractor."""
+
+    provides = frozenset({"decode", "prior"})
+
+
+class FlattenedNegative(Flattened):
+    def latent_statistics(self):
+        return torch.zeros(self.latent_dim), -torch.eye(self.latent_dim)
+
+
+class FlattenedFit(Flattened):
+    shift = 0.0
+
+    def fit(self, images, context):
+        self.shift = float(to_float(images).mean())
+
+    def decode(self, z):
+        return super().decode(z + self.shift)
+
+
 TABLE: Table = [
     (Unclamped, "decodes-to-images", "not [0, 1]"),
     (SquaresOnly, "images-of-any-shape", "shape"),
@@ -124,6 +163,9 @@ TABLE: Table = [
     (OneImage, "different-latents-are-different-images", "same image"),
     (KeepsAnAttribute, "state-survives-the-store", "decode"),
     (OtherStatistics, "latent-statistics-are-those-of-a-gaussian", "not positive"),
+    (FlattenedFit, "state-survives-the-store", "decode"),
+    (FlattenedPrior, "latent-statistics-are-those-of-a-gaussian", "override latent_statistics"),
+    (FlattenedNegative, "latent-statistics-are-those-of-a-gaussian", "not positive"),
     (GuessesImages, "guesses-are-latents", "shape"),
     (DrawsGlobally, "repeats-under-a-seed", "axes"),
     (ScalesInPlace, "leaves-what-it-is-lent", "images"),
@@ -139,6 +181,12 @@ def test_every_check_has_a_bug() -> None:
     assert own_checks("public") <= {name for _, name, _ in TABLE}
 
 
-def test_a_sound_model_raises_no_alarm() -> None:
-    report = check(PrincipalComponents)
+@pytest.mark.parametrize("cls", [PrincipalComponents, Flattened])
+def test_a_sound_model_raises_no_alarm(cls: type[PublicModel]) -> None:
+    report = check(cls)
     assert report.ok, str(report)
+
+
+def test_a_model_without_parameters_is_not_asked_for_statistics_of_them() -> None:
+    reasons = {result.check: result.reason for result in check(Flattened).skipped}
+    assert "no parameters" in reasons["latent-statistics-are-those-of-a-gaussian"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpbench.api import Context, Params
 from dpbench.plugins import Registry
-from dpbench.testing import Fit, GeneratorKit, fit
+from dpbench.testing import ExtractorKit, Fit, GeneratorKit, PublicModelKit, fit
 
 SHAPE = (1, 8, 8)
 SMALL = {"width": 2, "latent": 4, "fakes": 32, "pretrain_steps": 20, "batch": 64, "steps": 30}
@@ -26,6 +26,14 @@ class TestDPGAN(GeneratorKit):
         "pretrain_steps": 1,
         "steps": 4,
     }
+
+
+class TestPixels(PublicModelKit):
+    plugin = Pixels
+
+
+class TestPixelExtractor(ExtractorKit):
+    plugin = PixelExtractor
 
 
 def rng(seed: int) -> torch.Generator:
