@@ -13,12 +13,14 @@ from dpbench_mixture import (
     register_generators,
 )
 from dpbench_mixture.classes import draw_own
+from dpbench_mixture.descent import descend
 from torch import Tensor
 
 from dpbench.api import Context
 from dpbench.generators.mixture import Mixture
 from dpbench.privacy.by_class import draw, make_generator
 from dpbench.privacy.handle import Budget, PrivateLatents
+from dpbench.privacy.lanes import LaneSchedule
 from dpbench.privacy.session import PrivateSession
 
 DIM = 5
@@ -118,6 +120,17 @@ def test_at_epsilon_one_both_beat_the_public_start_and_the_mixture_finds_the_clu
 def test_heavy_noise_still_gives_a_valid_distribution(cls: Any) -> None:
     made = fitted(cls, 0.01, **SHORT.get(cls, {}))[0].sample(100, _rng(2))
     assert torch.isfinite(made).all()
+
+
+@pytest.mark.parametrize(("noise", "seed"), [(100.0, 2), (1000.0, 1)])
+def test_descent_keeps_centres_near_the_records(noise: float, seed: int) -> None:
+    """Dividing by noise for a count, or trusting a move that is noise, sends them hundreds away."""
+    session = PrivateSession(
+        PRIVATE, Budget(math.inf, 1e-6), 1.0, Context(seed), noise_seed=seed + 9
+    )
+    schedule = LaneSchedule(sampling_rate=1.0, steps=40, clip=1.0, noise_multiplier=noise)
+    centres = descend(session.handle, Mixture.standard(DIM), 3, schedule, "x")
+    assert float(centres.norm(dim=1).max()) < 50
 
 
 @pytest.mark.parametrize("cls", ALL)
