@@ -10,7 +10,6 @@ import click
 from dpbench.cli.options import config_option, method_option, runs_option
 
 if TYPE_CHECKING:
-    from dpbench.planning.config import Config
     from dpbench.results import Result
 
 __all__ = ["command"]
@@ -52,7 +51,8 @@ def command(
     What a committed leaderboard refers to stays, unless told otherwise.
     """
     from dpbench.leaderboard import load
-    from dpbench.planning.config import unknown_parts
+    from dpbench.planning.config import read_config, unknown_parts
+    from dpbench.plugins import registry
     from dpbench.runner.directory import RunDirectory
     from dpbench.upkeep.clean import published_keys, remove, select
 
@@ -63,7 +63,8 @@ def command(
             "--unreachable"
         )
     directory = RunDirectory(runs)
-    known = _known(config) if uninstalled else None
+    # read alone: a grid may go on naming what is gone
+    known = (read_config(config), registry().classes) if uninstalled else None
     named = {r.key for r in load(runs).filter(methods=methods).results} if methods else None
 
     def chosen(row: Result) -> bool:
@@ -72,7 +73,7 @@ def command(
             (named is None or (row.key in named and not row.is_control))
             and (not grids or (bool(row.grids) and set(row.grids) <= set(grids)))
             and (not plugins or not parts.isdisjoint(plugins))
-            and (known is None or bool(unknown_parts(known.file, known.registry.classes, row)))
+            and (known is None or bool(unknown_parts(*known, row)))
         )
 
     found = select(
@@ -96,10 +97,3 @@ def command(
             f"kept {found.kept} rows: {published} refers to them (--even-published), or a row that "
             "stays was chosen among them"
         )
-
-
-def _known(path: Path | None) -> Config:
-    from dpbench.planning.config import load_config
-    from dpbench.plugins import registry
-
-    return load_config(path, registry())
