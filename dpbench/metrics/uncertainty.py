@@ -57,7 +57,7 @@ class Standing:
         low: one more than the number of methods surely better.
         high: the number of methods less those surely worse.
         mean: of its figure.
-        tested: there was a second seed to compare it by with every other.
+        tested: it shares two seeds with some other, so that the two can be compared.
     """
 
     low: int
@@ -83,19 +83,19 @@ def standings(
     finite = {name: runs for name, runs in finite.items() if runs}
     names, sign = list(finite), 1 if better == "higher" else -1
     pairs = _all_pairs(list(finite.values()))
-    sure = _surely(pairs, len(names) - 1)
+    several = pairs.degrees > 0
+    tested = {*pairs.first[several].tolist(), *pairs.second[several].tolist()}
+    sure = _surely(pairs, len(tested) - 1)
     wins = sign * pairs.difference[sure] > 0
     ahead = np.where(wins, pairs.first[sure], pairs.second[sure])
     behind = np.where(wins, pairs.second[sure], pairs.first[sure])
     worse, surpassed = (np.bincount(side, minlength=len(names)) for side in (ahead, behind))
-    alone = pairs.degrees == 0
-    untested = {*pairs.first[alone].tolist(), *pairs.second[alone].tolist()}
     found = {
         name: Standing(
             low=1 + int(surpassed[place]),
             high=len(names) - int(worse[place]),
             mean=statistics.fmean(finite[name].values()),
-            tested=place not in untested,
+            tested=place in tested or len(names) == 1,
         )
         for place, name in enumerate(names)
     }
@@ -109,20 +109,20 @@ def rank(
     """Return a label per method that has a figure, best first; see :func:`standings`.
 
     A method's rank is one more than the number of methods surely better than it;
-    methods of equal rank are marked ``"2="``. Where some pair has fewer than two seeds in
-    common, the ranks of its methods follow the means and are marked ``"2?"``.
+    methods of equal rank are marked ``"2="``. One that shares two seeds with no other is
+    surely better or worse than none; its rank follows the means of all and is marked ``"2?"``.
     """
     found = standings(scores, better)
     sign = 1 if better == "higher" else -1
-    untested = sorted(-sign * s.mean for s in found.values() if not s.tested)
+    means = sorted(-sign * standing.mean for standing in found.values())
     place = {
         name: standing.low
         if standing.tested
-        else 1 + bisect.bisect_left(untested, -sign * standing.mean)
+        else 1 + bisect.bisect_left(means, -sign * standing.mean)
         for name, standing in found.items()
     }
-    counts = Counter(place.values())
-    shared = {name for name in place if counts[place[name]] > 1}
+    counts = Counter(place[name] for name in place if found[name].tested)
+    shared = {name for name in place if found[name].tested and counts[place[name]] > 1}
     return {
         name: f"{place[name]}{'=' if name in shared else ''}{'' if found[name].tested else '?'}"
         for name in sorted(place, key=lambda name: (place[name], -sign * found[name].mean))

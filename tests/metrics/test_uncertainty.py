@@ -44,6 +44,11 @@ def test_one_seed_gives_an_order_that_admits_it_was_not_tested() -> None:
     assert rank({"a": {0: 2.0}, "b": {0: 1.0}}, "lower") == {"b": "1?", "a": "2?"}
 
 
+def test_a_method_of_one_seed_leaves_the_others_their_ranks() -> None:
+    scores = {"a": {0: 10.0, 1: 20.0}, "b": {0: 11.0, 1: 22.1}, "once": {0: 15.5}}
+    assert rank(scores, "lower") == {"a": "1", "b": "2", "once": "2?"}
+
+
 def test_a_method_without_figures_has_no_rank() -> None:
     assert rank({"a": {0: 2.0}, "b": {0: math.nan}}, "lower") == {"a": "1"}
 
