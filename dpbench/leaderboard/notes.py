@@ -11,7 +11,7 @@ from dpbench.leaderboard.words import count_text, delta_text
 from dpbench.planning.config import read_config, unknown_parts
 from dpbench.results import Result
 
-__all__ = ["caption", "notes", "other_seeds", "unranked"]
+__all__ = ["caption", "not_installed", "notes", "other_seeds", "unranked"]
 
 
 def caption(section: Section, short: bool = False) -> list[str]:
@@ -61,7 +61,7 @@ def notes(section: Section) -> list[str]:
         found.append(f"The two accountants differ by over 2% in {trials}.")
     return (
         found
-        + _not_installed(section)
+        + not_installed(section)
         + other_seeds(section)
         + _not_replayed(section)
         + _missing_figures(section)
@@ -90,7 +90,7 @@ def _disagrees(result: Result) -> bool:
     return result.privacy is not None and result.privacy.spent.disagrees
 
 
-def _not_installed(section: Section) -> list[str]:
+def not_installed(section: Section) -> list[str]:
     """Say which rows cannot be made again here, because a plugin is gone."""
     try:
         file, plugins = read_config(None), described().names

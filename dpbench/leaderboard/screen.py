@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from dpbench.leaderboard.notes import other_seeds
+from dpbench.leaderboard.notes import not_installed, other_seeds
 from dpbench.leaderboard.report import Part, Report
 from dpbench.leaderboard.tables import MISSING, Table, control_line, short_table
 from dpbench.leaderboard.view import SHORT, View
@@ -49,6 +49,10 @@ def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterat
     blocks = list(_blocks(table, widths, width))
     heads = 1 + 2 * len(blocks)
     room = (lines - heads - len(beneath)) // len(blocks)
+    gone = [] if quiet else not_installed(part.section)
+    if gone and room > FEWEST_ROWS + 1:  # --detail names them all
+        beneath.append(_cut(gone[0].partition(";")[0], width, "yellow"))
+        room -= 1
     most = len(table.rows) if quiet or room >= len(table.rows) else max(room - 1, FEWEST_ROWS)
     yield Text(f"{part.title}: {table.title}", style="bold")
     for block in blocks:

@@ -47,4 +47,6 @@ def test_rows_of_a_plugin_that_is_gone_are_kept_and_marked() -> None:
     text = render(Leaderboard((*rows, *gone)), "markdown")
     assert "ae-enc-Mine" in text
     assert "plugin not installed: generator 'mine'; `dpbench clean --uninstalled`" in text
-    assert "not installed" not in render(Leaderboard(tuple(rows)), "markdown")
+    assert "plugin not installed: generator 'mine'" in render(Leaderboard((*rows, *gone)), "table")
+    for style in ("markdown", "table"):
+        assert "not installed" not in render(Leaderboard(tuple(rows)), style)
