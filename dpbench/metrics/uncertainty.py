@@ -84,8 +84,9 @@ def standings(
     names, sign = list(finite), 1 if better == "higher" else -1
     pairs = _all_pairs(list(finite.values()))
     several = pairs.degrees > 0
-    tested = {*pairs.first[several].tolist(), *pairs.second[several].tolist()}
-    sure = _surely(pairs, len(tested) - 1)
+    tested = np.zeros(len(names), bool)
+    tested[pairs.first[several]] = tested[pairs.second[several]] = True
+    sure = _surely(pairs, int(tested.sum()) - 1)
     wins = sign * pairs.difference[sure] > 0
     ahead = np.where(wins, pairs.first[sure], pairs.second[sure])
     behind = np.where(wins, pairs.second[sure], pairs.first[sure])
@@ -95,7 +96,7 @@ def standings(
             low=1 + int(surpassed[place]),
             high=len(names) - int(worse[place]),
             mean=statistics.fmean(finite[name].values()),
-            tested=place in tested or len(names) == 1,
+            tested=bool(tested[place]) or len(names) == 1,
         )
         for place, name in enumerate(names)
     }
