@@ -52,7 +52,6 @@ def command(
     """
     from dpbench.leaderboard import load
     from dpbench.planning.config import read_config, unknown_parts
-    from dpbench.plugins import registry
     from dpbench.runner.directory import RunDirectory
     from dpbench.upkeep.clean import published_keys, remove, select
 
@@ -63,8 +62,12 @@ def command(
             "--unreachable"
         )
     directory = RunDirectory(runs)
-    # read alone: a grid may go on naming what is gone
-    known = (read_config(config), registry().classes) if uninstalled else None
+    known = None
+    if uninstalled:
+        from dpbench.plugins import registry  # takes seconds
+
+        # read alone: a grid may go on naming what is gone
+        known = read_config(config), registry().classes
     named = {r.key for r in load(runs).filter(methods=methods).results} if methods else None
 
     def chosen(row: Result) -> bool:
