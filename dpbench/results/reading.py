@@ -31,7 +31,7 @@ class SetAside:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}"
+        return printable(f"{self.file}: {self.reason}")
 
 
 def to_json(model: BaseModel, **choice: Any) -> Any:
