@@ -76,6 +76,7 @@ def command(
 
     board = load(runs).filter(methods=methods, **filters)
     gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
+    click.get_current_context().call_on_close(gc.unfreeze)
     if style == "table":
         console = Console()
         view = View(metrics or View.metrics, epsilons, sort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import subprocess
@@ -36,6 +37,11 @@ def test_the_table(runs: Path) -> None:
     assert result.exit_code == 0
     assert "mnist, default settings, protocol default" in result.stdout
     assert "FID (domain)" in result.stdout
+
+
+def test_the_collector_is_left_as_it_was(runs: Path) -> None:
+    call("--runs", runs)
+    assert gc.get_freeze_count() == 0
 
 
 def test_json_and_csv_are_all_there_is_on_stdout(runs: Path) -> None:
