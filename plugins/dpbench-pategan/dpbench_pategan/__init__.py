@@ -52,6 +52,7 @@ class PATEGAN(PrivateGenerator):
     version = "0.1.0"
     Params: ClassVar[type[Params]] = PATEGANParams
     cost = 60.0
+    check_params: ClassVar = {"teachers": 10, "rounds": 5}
     params: PATEGANParams
 
     def __init__(self, params: PATEGANParams, latent_dim: int) -> None:
