@@ -48,7 +48,9 @@ class Classifier:
     flat: Tensor
 
     @classmethod
-    def of_sizes(cls, dim: int, hidden: int, classes: int, flat: Tensor | None = None) -> Classifier:
+    def of_sizes(
+        cls, dim: int, hidden: int, classes: int, flat: Tensor | None = None
+    ) -> Classifier:
         """Return a network with one hidden layer, or none; parameters are 0 unless given."""
         sizes = (dim, hidden, classes) if hidden else (dim, classes)
         mlp = LaneMLP(sizes, Activation("tanh"))

@@ -76,7 +76,9 @@ class TaughtGaussian(GaussianGenerator):
         lessons = Lessons.of(private)
         self.classifier = learn(private, lessons, self.params.share, f"{self.name}:classifier")
         heavy = private.budget.private and private.budget.epsilon < _HEAVY
-        found = release_shared(private, self.name) if heavy else release_classes(private, 1, self.name)
+        found = (
+            release_shared(private, self.name) if heavy else release_classes(private, 1, self.name)
+        )
         width = self.params.width or (1.0 if heavy else 2.2)
         self.mixture = replace(found, factors=found.factors * width**0.5).to("cpu")
 
@@ -109,9 +111,7 @@ def release_shared(private: PrivateLatents, name: str) -> Mixture:
     apart = means - weights @ means
     within = _lifted(torch.eye(private.dim).to(means) - (apart.T * weights) @ apart, 0.1)
     single = weights.new_ones(1)
-    return Mixture.of_classes(
-        [frame.restore(single, mean[None], within[None]) for mean in means]
-    )
+    return Mixture.of_classes([frame.restore(single, mean[None], within[None]) for mean in means])
 
 
 def draw_taught(
