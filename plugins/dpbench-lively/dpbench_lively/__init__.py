@@ -51,7 +51,7 @@ class LivelyAutoencoder(Autoencoder):
         self.register_buffer("turns", _FINE * turns, persistent=False)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Map latents ``[B, d]`` to images ``[B, C, H, W]`` in [0, 1]; moved if free of gradients."""
+        """Map latents ``[B, d]`` to images ``[B, C, H, W]`` in [0, 1]."""
         images = super().decode(z)
         if self.training or z.requires_grad:
             return images

@@ -58,7 +58,7 @@ class Classifier:
 
     @classmethod
     def of_state(cls, flat: Tensor, dim: int, classes: int) -> Classifier:
-        """Return the network that has parameters ``flat`` ``[1, P]``; their number says its size."""
+        """Return the network of parameters ``flat`` ``[1, P]``; their number says its size."""
         linear, count = (dim + 1) * classes, flat.shape[1]
         hidden = 0 if count == linear else (count - classes) // (dim + 1 + classes)
         return cls.of_sizes(dim, hidden, classes, flat)
