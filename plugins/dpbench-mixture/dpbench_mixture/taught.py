@@ -75,11 +75,13 @@ class TaughtGaussian(GaussianGenerator):
             return
         lessons = Lessons.of(private)
         self.classifier = learn(private, lessons, self.params.share, f"{self.name}:classifier")
-        heavy = private.budget.private and private.budget.epsilon < _HEAVY
-        found = (
-            release_shared(private, self.name) if heavy else release_classes(private, 1, self.name)
-        )
-        width = self.params.width or (1.0 if heavy else 2.2)
+        epsilon = private.budget.epsilon if private.budget.private else math.inf
+        if epsilon < _HEAVY:
+            found, width = release_shared(private, self.name), 1.0
+        else:
+            found = release_classes(private, 1, self.name)
+            width = 2.2 if epsilon < 3 else 3.5
+        width = self.params.width or width
         self.mixture = replace(found, factors=found.factors * width**0.5).to("cpu")
 
     def sample(self, count: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
