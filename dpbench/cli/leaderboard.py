@@ -77,9 +77,9 @@ def command(
     board = load(runs).filter(methods=methods, **filters)
     gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
     click.get_current_context().call_on_close(gc.unfreeze)
+    view = View(metrics or View.metrics, epsilons, sort)
     if style == "table":
         console = Console()
-        view = View(metrics or View.metrics, epsilons, sort)
         in_full = by or ("method" if detail else None)
         print_leaderboard(board, console, in_full, view, width, quiet)
         if not (in_full or quiet):
@@ -89,7 +89,7 @@ def command(
         for file in board.set_aside:  # for a table, a part of it
             click.echo(f"note: left out {runs / str(file)}", err=True)
     if directory is not None:
-        written = write_board(board, directory)
+        written = write_board(board, directory, view)
         click.echo(f"wrote {len(written.files)} files to {directory}", err=True)
         if notice := private_notice(written):
             click.echo(f"note: {notice}", err=True)

@@ -22,6 +22,7 @@ from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.sheet import samples, save
 from dpbench.leaderboard.submitted import with_submissions
 from dpbench.leaderboard.tables import short_table
+from dpbench.leaderboard.view import SHORT, View
 from dpbench.store import Store
 
 __all__ = ["OWN", "write_files"]
@@ -31,7 +32,9 @@ OWN = ("index.html", "fid_over_epsilon*", "fid_over_clip*.png", "samples*.png",
        "reconstructions*.png", "trajectories*.png", "neighbours*.png")  # fmt: skip
 
 
-def write_files(board: Leaderboard, directory: Path) -> tuple[list[Path], bool]:
+def write_files(
+    board: Leaderboard, directory: Path, view: View = SHORT
+) -> tuple[list[Path], bool]:
     """Write ``board`` into ``directory``; return the files, and whether private images show.
 
     Pictures from an earlier page are removed, so that none stays that no longer
@@ -50,7 +53,7 @@ def write_files(board: Leaderboard, directory: Path) -> tuple[list[Path], bool]:
         texts = {
             "results.csv": csv_text(report),
             "index.html": page.text,
-            "README.md": _readme(report, drawn, page.private),
+            "README.md": _readme(report, view, drawn, page.private),
         }
         for name, text in texts.items():
             (directory / name).write_text(text, encoding="utf-8")
@@ -91,7 +94,9 @@ def _slug(section: Section, report: Report) -> str:
     return f"{slug}-{index + 1}" if index else slug
 
 
-def _readme(report: Report, drawn: list[list[tuple[str, str]]], private: bool) -> str:
+def _readme(
+    report: Report, view: View, drawn: list[list[tuple[str, str]]], private: bool
+) -> str:
     environment = Environment(
         loader=PackageLoader("dpbench.leaderboard"),
         autoescape=False,  # Markdown, not HTML
@@ -100,7 +105,7 @@ def _readme(report: Report, drawn: list[list[tuple[str, str]]], private: bool) -
     )
     environment.filters["as_text"] = as_text
     sections: list[dict[str, Any]] = [
-        {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section)),
+        {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section, view)),
          "notes": [*caption(part.section, short=True), *notes(part.section)], "pictures": shown}
         for part, anchor, shown in zip(report.parts, anchors(report), drawn, strict=True)
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.leaderboard.board import Leaderboard, load
+from dpbench.leaderboard.view import SHORT, View
 
 __all__ = ["Written", "private_notice", "write_board", "write_leaderboard"]
 
@@ -23,11 +24,11 @@ def write_leaderboard(runs: Path, directory: Path) -> Written:
     return write_board(load(runs), directory)
 
 
-def write_board(board: Leaderboard, directory: Path) -> Written:
-    """Write ``index.html``, ``results.csv``, ``README.md`` and its pictures."""
+def write_board(board: Leaderboard, directory: Path, view: View = SHORT) -> Written:
+    """Write ``index.html``, ``results.csv``, ``README.md`` with ``view``'s tables, and pictures."""
     from dpbench.leaderboard.readme import write_files  # matplotlib takes a while
 
-    files, private = write_files(board, directory)
+    files, private = write_files(board, directory, view)
     return Written(tuple(files), private)
 
 

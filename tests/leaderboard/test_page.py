@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from dpbench.errors import DpbenchError
-from dpbench.leaderboard import Leaderboard, load, private_notice, write_board, write_leaderboard
+from dpbench.leaderboard import (
+    Leaderboard,
+    View,
+    load,
+    private_notice,
+    write_board,
+    write_leaderboard,
+)
 from dpbench.leaderboard.pictures import mosaic
 from dpbench.leaderboard.sheet import samples
 from dpbench.results import Result
@@ -98,6 +105,12 @@ def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
     names = {path.name for path in write_board(Leaderboard(results), tmp_path).files}
     for suffix in ("", "-mnist", "-fashion-mnist"):
         assert f"fid_over_epsilon{suffix}.svg" in names
+
+
+def test_the_readme_has_the_figures_asked_for(tmp_path: Path) -> None:
+    write_board(Leaderboard(grid(seeds=1)), tmp_path, View(metrics=("kid",), epsilons=(1.0,)))
+    table = (tmp_path / "README.md").read_text()
+    assert "ε = 1<br>KID" in table and "<br>FID" not in table and "ε = 10<br>" not in table
 
 
 def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
