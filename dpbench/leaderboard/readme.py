@@ -32,9 +32,7 @@ OWN = ("index.html", "fid_over_epsilon*", "fid_over_clip*.png", "samples*.png",
        "reconstructions*.png", "trajectories*.png", "neighbours*.png")  # fmt: skip
 
 
-def write_files(
-    board: Leaderboard, directory: Path, view: View = SHORT
-) -> tuple[list[Path], bool]:
+def write_files(board: Leaderboard, directory: Path, view: View = SHORT) -> tuple[list[Path], bool]:
     """Write ``board`` into ``directory``; return the files, and whether private images show.
 
     Pictures from an earlier page are removed, so that none stays that no longer
@@ -94,9 +92,7 @@ def _slug(section: Section, report: Report) -> str:
     return f"{slug}-{index + 1}" if index else slug
 
 
-def _readme(
-    report: Report, view: View, drawn: list[list[tuple[str, str]]], private: bool
-) -> str:
+def _readme(report: Report, view: View, drawn: list[list[tuple[str, str]]], private: bool) -> str:
     environment = Environment(
         loader=PackageLoader("dpbench.leaderboard"),
         autoescape=False,  # Markdown, not HTML

@@ -165,8 +165,8 @@ def short_table(section: Section, view: View = SHORT) -> Table:
     for row, method in enumerate(view.order(section)):
         cells = [method]
         for target, labels in zip(targets, ranks, strict=True):
-            if labels.get(method, "").rstrip("=?") == "1":
-                table.bold.add((row, len(cells) + 1))
+            if labels.get(method, "").rstrip("=?") == "1" and PRIMARY in view.metrics:
+                table.bold.add((row, len(cells) + 1 + view.metrics.index(PRIMARY)))
             cells += _short_cells(section, figures, view, method, target, labels.get(method))
         table.rows.append(cells)
     return table

@@ -108,9 +108,21 @@ def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_the_readme_has_the_figures_asked_for(tmp_path: Path) -> None:
-    write_board(Leaderboard(grid(seeds=1)), tmp_path, View(metrics=("kid",), epsilons=(1.0,)))
+    write_board(
+        Leaderboard(tuple(grid(seeds=1))), tmp_path, View(metrics=("kid",), epsilons=(1.0,))
+    )
     table = (tmp_path / "README.md").read_text()
     assert "ε = 1<br>KID" in table and "<br>FID" not in table and "ε = 10<br>" not in table
+    assert "**" not in table  # what is best, by FID, is not best by these
+
+
+def test_the_best_fid_is_bold_wherever_it_stands(tmp_path: Path) -> None:
+    write_board(
+        Leaderboard(tuple(grid(seeds=1))), tmp_path, View(metrics=("is", "fid"), epsilons=(1.0,))
+    )
+    rows = [line.split("|") for line in (tmp_path / "README.md").read_text().splitlines()]
+    bold = {column for row in rows for column, cell in enumerate(row) if "**" in cell}
+    assert bold == {4}
 
 
 def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
