@@ -139,8 +139,9 @@ def python(code: str) -> list[str]:
 
 
 def test_run_reports_the_last_line(tmp_path: Path) -> None:
+    fails = "import sys; print('x', flush=True); sys.exit('no such host')"
     with pytest.raises(SourceFailed, match=r"^no such host$"):
-        run(python("import sys; print('x'); sys.exit('no such host')"), tmp_path, stall=30)
+        run(python(fails), tmp_path, stall=30)
     with pytest.raises(SourceFailed, match="exit code 3"):
         run(python("import os; os._exit(3)"), tmp_path, stall=30)
 
