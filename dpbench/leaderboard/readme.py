@@ -22,7 +22,7 @@ from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.sheet import samples, save
 from dpbench.leaderboard.submitted import with_submissions
 from dpbench.leaderboard.tables import short_table
-from dpbench.leaderboard.view import SHORT, View
+from dpbench.leaderboard.view import View
 from dpbench.store import Store
 
 __all__ = ["OWN", "write_files"]
@@ -32,16 +32,17 @@ OWN = ("index.html", "fid_over_epsilon*", "fid_over_clip*.png", "samples*.png",
        "reconstructions*.png", "trajectories*.png", "neighbours*.png")  # fmt: skip
 
 
-def write_files(board: Leaderboard, directory: Path, view: View = SHORT) -> tuple[list[Path], bool]:
+def write_files(board: Leaderboard, directory: Path, view: View) -> tuple[list[Path], bool]:
     """Write ``board`` into ``directory``; return the files, and whether private images show.
 
     Pictures from an earlier page are removed, so that none stays that no longer
     belongs.
 
     Raises:
-        DpbenchError: the directory cannot be written to.
+        DpbenchError: the directory cannot be written to, or ``view`` asks for what is not there.
     """
     report = with_submissions(make_report(board), directory)
+    view.check([part.section for part in report.parts])
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for old in (path for pattern in OWN for path in directory.glob(pattern)):

@@ -108,12 +108,16 @@ def test_sections_have_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_the_readme_has_the_figures_asked_for(tmp_path: Path) -> None:
-    write_board(
-        Leaderboard(tuple(grid(seeds=1))), tmp_path, View(metrics=("kid",), epsilons=(1.0,))
-    )
+    write_board(Leaderboard(tuple(grid(seeds=1))), tmp_path, View(metrics=("is",), epsilons=(1.0,)))
     table = (tmp_path / "README.md").read_text()
-    assert "ε = 1<br>KID" in table and "<br>FID" not in table and "ε = 10<br>" not in table
+    assert "ε = 1<br>IS" in table and "<br>FID" not in table and "ε = 10<br>" not in table
     assert "**" not in table  # what is best, by FID, is not best by these
+
+
+def test_a_figure_that_no_result_has_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DpbenchError, match="no figure 'accuracyy'"):
+        write_board(Leaderboard((trial(),)), tmp_path / "out", View(metrics=("accuracyy",)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_best_fid_is_bold_wherever_it_stands(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Classifier:
 
 
 def learn(private: PrivateLatents, lessons: Lessons, share: float, name: str) -> Classifier:
-    """Learn classes from latents, for ``share`` of the budget; each record counts by itself."""
+    """Learn classes from latents, for ``share`` of ε; each record counts by itself."""
     context, dim, classes = private.context, private.dim, private.classes
     net = Classifier.of_sizes(dim, lessons.hidden, classes)
     params = LaneBuffer.zeros(net.mlp.layers, 1, private.device)
