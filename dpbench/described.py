@@ -8,6 +8,7 @@ and every file that Python read to do so. Where any of it has changed, they are 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -49,6 +50,11 @@ def described() -> Described:
     plugins: Any = sys.modules.get("dpbench.plugins")
     if plugins is not None and plugins.registry.cache_info().currsize:
         return _describe(plugins.registry())
+    return _noted_or_loaded(tuple(sys.path), _variables())
+
+
+@functools.lru_cache(maxsize=1)  # to look at thousands of files once is enough for a process
+def _noted_or_loaded(path: tuple[str, ...], variables: tuple[tuple[str, str], ...]) -> Described:
     if (noted := _noted()) is not None:
         return noted
     from dpbench.plugins import registry
@@ -106,13 +112,17 @@ def _sources() -> str:
     return content_key([
         __version__,
         sys.path[1:],  # the first is the folder of whatever script runs
-        sorted((name, value) for name, value in os.environ.items() if name.startswith("DPBENCH_")),
+        _variables(),
         sorted(
             (point.name, point.value, point.dist.name, point.dist.version)
             for point in packages
             if point.dist
         ),
     ])  # fmt: skip
+
+
+def _variables() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith("DPBENCH_")))
 
 
 def _mark(file: str) -> list[int] | None:

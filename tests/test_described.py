@@ -67,6 +67,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
 
     def times() -> list[str]:
         plugins.registry.cache_clear()
+        module._noted_or_loaded.cache_clear()
         sys.modules.pop("dpbench_mine", None)
         loaded.clear()
         return loaded
