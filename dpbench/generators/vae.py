@@ -51,7 +51,8 @@ class VAEParams(TrainingParams, ActivationParams):
     at ``noise_scale``^2 or is learned, and ``modes`` how many Gaussians the learned prior of
     z has (0: it is N(0, I); 20, or 0 with a released prior); see :class:`VAENet`.
     ``pretrain_steps`` fit it to public latents before the first private step, for
-    free, where the prior is N(0, I).
+    free, where the prior is N(0, I). ``weight_decay`` keeps its scale whatever the clip:
+    too small a clip leaves gradients too small beside it.
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
     ``output = "fixed"``, ``modes = 0``, ``output_noise = false``, ``hidden = [64]``,
@@ -65,6 +66,7 @@ class VAEParams(TrainingParams, ActivationParams):
     noise_scale: float | None = Field(None, gt=0)
     output: Literal["fixed", "learned"] = "learned"
     output_noise: bool = True
+    weight_decay: float = Field(1e-5, ge=0)
     modes: int | None = Field(None, ge=0)
     kl_weight: float = Field(1.0, ge=0)
     kl_warmup: float = Field(0.0, ge=0, le=1)
