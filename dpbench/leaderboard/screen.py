@@ -54,6 +54,7 @@ def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterat
         beneath.append(_cut(gone[0].partition(";")[0], width, "yellow"))
         room -= 1
     most = len(table.rows) if quiet or room >= len(table.rows) else max(room - 1, FEWEST_ROWS)
+    most += most == len(table.rows) - 1  # to say that one is left out takes the line it needs
     yield Text(f"{part.title}: {table.title}", style="bold")
     for block in blocks:
         yield from _lines(table, block, widths, most)

@@ -47,6 +47,19 @@ def test_two_parts_share_the_screen() -> None:
     assert sum("protocol canonical" in line or "protocol default" in line for line in lines) == 2
 
 
+def test_no_line_is_spent_on_saying_that_one_method_is_left_out() -> None:
+    """Three parts leave each so few lines that three rows are shown, and what is said of others."""
+    other = {"protocol": INCEPTION}
+    rows = [
+        row.model_copy(update={"dataset": dataset, **more})
+        for dataset, more in (("mnist", {}), ("fashion-mnist", {}), ("mnist", other))
+        for row in four_targets(4)
+    ]
+    lines = seen(rows)
+    assert sum("ae-grad-Mixture03" in line for line in lines) == 3
+    assert not any("methods more" in line for line in lines)
+
+
 def test_methods_with_fewer_seeds_are_named_where_they_fit() -> None:
     counts = {"ae-grad-GAN": 3, "ae-grad-VAE": 3, "ae-grad-PE": 2}
     rows = [trial(m, seed=s, fid=9.0 + s) for m, count in counts.items() for s in range(count)]
