@@ -50,6 +50,7 @@ def levers(found: Shares, base: str, epsilons: list[float]) -> list[str]:
     """Return a table with a row for each setting that was changed, at clip 1."""
     start = base.lower() + "-"
     names = sorted({method for method, _, clip in found if method.startswith(start) and clip == 1})
+    epsilons = [e for e in epsilons if any((name, e, 1.0) in found for name in names)]
     rows = [["(defaults)", *(_mean(found.get((base, e, 1.0), {})) for e in epsilons)]]
     for name in names:
         cells = [name.removeprefix(start)]
@@ -91,7 +92,7 @@ def main() -> None:
     seeds = max(len(by_seed) for by_seed in found.values())
     lines = ["# What each lever gives", "", f"`{command()}`  ", machine(), ""]
     lines += [
-        f"MNIST, `ae-grad`, clip 1, {seeds} seeds, shares of the public images' FID: the defaults'"
+        f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the defaults'"
         " mean ± standard deviation; below it differences to them, paired over seeds, with 95%"
         " intervals. Of as many comparisons one in twenty errs."
     ]
