@@ -92,8 +92,8 @@ def main() -> None:
     seeds = max(len(by_seed) for by_seed in found.values())
     lines = ["# What each lever gives", "", f"`{command()}`  ", machine(), ""]
     lines += [
-        f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the defaults'"
-        " mean ± standard deviation; below it differences to them, paired over seeds, with 95%"
+        f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the"
+        " defaults' mean ± standard deviation; below it differences to them, paired over seeds, with 95%"
         " intervals. Of as many comparisons one in twenty errs."
     ]
     for name, base in BASES.items():
