@@ -93,8 +93,8 @@ def main() -> None:
     lines = ["# What each lever gives", "", f"`{command()}`  ", machine(), ""]
     lines += [
         f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the"
-        " defaults' mean ± standard deviation; below it differences to them, paired over seeds, with 95%"
-        " intervals. Of as many comparisons one in twenty errs."
+        " defaults' mean ± standard deviation; below it differences to them, paired over seeds,"
+        " with 95% intervals. Of as many comparisons one in twenty errs."
     ]
     for name, base in BASES.items():
         lines += ["", f"## {name}", "", *levers(found, base, epsilons)]
