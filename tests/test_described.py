@@ -86,6 +86,17 @@ def test_plugins_are_loaded_again_only_where_something_changed(
     loaded = unloaded()
     assert described().figures["mine"] == Figure("higher", 1, "my own") and loaded
     first = described()
+    noted = module._noted
+    looked: list[str] = []
+
+    def counted() -> module.Described | None:
+        looked.append("once")
+        return noted()
+
+    monkeypatch.setattr(module, "_noted", counted)
+    unloaded()
+    assert described() == described() == first and looked == ["once"]
+    monkeypatch.setattr(module, "_noted", noted)
     assert unloaded() == [] and described() == first and loaded == []
 
     path = site / "dpbench_mine.py"
