@@ -44,4 +44,4 @@ def command(style: str, config: Path | None, runs: Path) -> None:
             mark = {"ok": "[green]✓[/green]", "note": "·", "wrong": "[red]✗[/red]"}[finding.verdict]
             table.add_row(mark, *map(escape, (finding.subject, finding.found, finding.remedy)))
         table_console().print(table)
-    raise SystemExit(any(finding.verdict == "wrong" for finding in found))
+    raise SystemExit(int(any(finding.verdict == "wrong" for finding in found)))

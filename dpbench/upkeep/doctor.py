@@ -101,9 +101,12 @@ def _disks(runs: Path) -> Iterator[Finding]:
     for name, path in (("runs", runs), ("cache", cache_directory())):
         there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free / GIB
-        verdict: Verdict = "ok" if free >= FREE_GIB else "wrong"
-        remedy = "" if verdict == "ok" else "free some, or `dpbench clean --unreachable`"
-        yield Finding(f"disk for {name}", verdict, f"{free:.1f} GiB free at {path}", remedy)
+        if free < FREE_GIB:
+            found = f"{free:.1f} GiB free of {FREE_GIB:g} needed at {path}"
+            remedy = "free some, or `dpbench clean --unreachable`"
+            yield Finding(f"disk for {name}", "wrong", found, remedy)
+        else:
+            yield Finding(f"disk for {name}", "ok", f"{free:.1f} GiB free at {path}")
 
 
 def _writable(runs: Path) -> Finding:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from click.testing import Result as Invoked
 
 from dpbench.results import load_results, save_result
+from dpbench.upkeep.doctor import GIB
 
 Run = Callable[..., Invoked]
 TRIAL = "linear-look-MEAN@10"
@@ -87,7 +91,15 @@ def test_logs_of_a_trial(run: Run) -> None:
     assert "step 100" in shown.output and "not mine" not in shown.output
 
 
-def test_the_doctor_finds_what_is_wrong(run: Run) -> None:
+def a_machine_with(gib: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this much memory and disk be free, whatever the machine that tests run on has."""
+    free = int(gib * GIB)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+
+
+def test_the_doctor_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_machine_with(16, monkeypatch)
     well = run("doctor", "--format", "json")
     assert well.exit_code == 0, well.output
     subjects = {finding["subject"] for finding in json.loads(well.output)}
@@ -100,3 +112,15 @@ def test_the_doctor_finds_what_is_wrong(run: Run) -> None:
     Path("benchmarks.toml").write_text("epsilonn = 1\n")
     ill = run("doctor")
     assert ill.exit_code == 1 and "epsilonn" in ill.output
+
+
+def test_the_doctor_finds_that_memory_or_disk_is_short(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_machine_with(2, monkeypatch)
+    short = run("doctor", "--format", "json")
+    found = {f["subject"]: f for f in json.loads(short.output) if f["verdict"] == "wrong"}
+    assert short.exit_code == 1 and set(found) == {"memory", "disk for runs", "disk for cache"}
+    assert found["memory"]["found"] == "2.0 GiB free of 4 needed"
+    assert found["disk for runs"]["found"] == "2.0 GiB free of 5 needed at runs"
+    assert "dpbench clean" in found["disk for runs"]["remedy"]
