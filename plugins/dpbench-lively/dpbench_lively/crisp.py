@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from dpbench import hookimpl
-from dpbench.api import Params, PublicModel
+from dpbench.api import PublicModel
 from dpbench.public.ae import Autoencoder, AutoencoderParams
 
 __all__ = ["CrispAutoencoder", "CrispParams", "register_public_models"]
@@ -43,7 +42,7 @@ class CrispAutoencoder(Autoencoder):
     """
 
     name = "crisp"
-    Params: ClassVar[type[Params]] = CrispParams
+    Params = CrispParams
     version = "0.1.0"
     params: CrispParams
     turns: Tensor
@@ -63,7 +62,7 @@ class CrispAutoencoder(Autoencoder):
         # float64: what a batch's other rows do to the last digit must not change the image
         fate = (z.double() @ self.turns).frac().abs().to(images)
         shares, grain = fate[:, :2, None, None, None], fate[:, 2:].view_as(images)
-        detail = images - gaussian_blur(images, _BLUR, 1.0)
+        detail = images - gaussian_blur(images, [_BLUR, _BLUR], [1.0, 1.0])
         noise = (2 * grain - 1) * math.sqrt(3)
         images = images + self.params.sharpen * shares[:, 0] * detail
         return (images + self.params.grain * shares[:, 1] * noise).clamp(0, 1)
