@@ -75,7 +75,7 @@ class TaughtMixture(TaughtGaussian):
     """
 
     name = "taught-mixture"
-    label = "Taught-Mixture"
+    label = "TaughtMixture"
     version = "0.1.0"
     Params: ClassVar[type[Params]] = TaughtMixtureParams
     params: TaughtMixtureParams
