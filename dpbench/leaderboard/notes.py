@@ -63,6 +63,7 @@ def notes(section: Section) -> list[str]:
         found
         + not_installed(section)
         + other_seeds(section)
+        + _sharpened(section)
         + _not_replayed(section)
         + _missing_figures(section)
     )
@@ -102,6 +103,19 @@ def not_installed(section: Section) -> list[str]:
         f"{method}: plugin not installed: {part}; `dpbench clean --uninstalled` removes its rows"
         for method, part in sorted(gone)
     ]
+
+
+def _sharpened(section: Section) -> list[str]:
+    """Say by how much decoded images were sharpened, and of which methods they were not."""
+    amounts = {(r.public, r.extractor): r.sharpness for r in section.trials if r.sharpness}
+    if not amounts:
+        return []
+    named = ", ".join(f"{amount:.2g} ({p}, {x})" for (p, x), amount in sorted(amounts.items()))
+    found = [f"Decoded images are sharpened, by as much as public images ask for: {named}."]
+    plain = {r.method for r in section.trials if r.sharpness is None and r.metrics}
+    if plain:
+        found.append(f"Not sharpened, and so not like others: {', '.join(sorted(plain))}.")
+    return found
 
 
 def _not_replayed(section: Section) -> list[str]:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from dpbench.api import to_float, to_uint8
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.tables import named_controls
 from dpbench.leaderboard.words import heading, number
 from dpbench.results import Result
+from dpbench.stages.sharpness import sharpened
 from dpbench.store import Artifact, CorruptArtifact, Store
 
 __all__ = [
@@ -85,7 +87,7 @@ def control_preview(section: Section, store: Store, wanted: str) -> Tensor | Non
 
 
 def reconstructed(section: Section, store: Store) -> Iterator[tuple[str, Tensor, Tensor, str]]:
-    """Yield name, originals, reconstructions and error of each set of latents."""
+    """Yield name, originals, reconstructions as sharp as samples, and error of each set of latents."""
     seen = set()
     for result in (*section.controls, *section.trials):
         key = result.artifacts.get("latents")
@@ -98,7 +100,9 @@ def reconstructed(section: Section, store: Store) -> Iterator[tuple[str, Tensor,
         error = artifact.meta.get("reconstruction_mse")
         text = "" if error is None else f"mean squared error {error:.4f}"
         through = f"{result.public}-{result.extractor}"
-        yield through, artifact.tensors["shown"], artifact.tensors["reconstructed"], text
+        decoded = to_float(artifact.tensors["reconstructed"])
+        images = to_uint8(sharpened(decoded, result.sharpness or 0.0))
+        yield through, artifact.tensors["shown"], images, text
 
 
 def snapshots(

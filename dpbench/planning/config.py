@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dpbench.plugins import Registry
 
 __all__ = [
+    "HARNESS",
     "Config",
     "ConfigFile",
     "GridConfig",
@@ -39,6 +40,8 @@ SECTIONS = {
     "executors": "executor",
     "evaluators": "evaluator",
 }
+#: What a data set's table says to the harness, and not to its plugin.
+HARNESS = ("public", "sharpen")
 Epsilon = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Named = Annotated[list[str], Field(min_length=1)]
@@ -93,6 +96,8 @@ class GridConfig(Strict):
         protocols: ways to score; not set: the file's ``default_protocols``.
         axes: lists of values by hyperparameter, ``"generators.vae.hidden" = [[64], [128]]``.
         latents: how latents are standardised; not set: the file's.
+        sharpen: sharpen decoded images by as much as decoded public images ask for, unless
+            the data set's table says not to.
         public: hyperparameters of public models in this grid alone, by name.
         extractors: the same of extractors.
         generators: the same of private generators.
@@ -110,6 +115,7 @@ class GridConfig(Strict):
     protocols: list[str] | None = Field(default=None, min_length=1)
     axes: dict[str, list[Any]] = {}
     latents: Latents | None = None
+    sharpen: bool = True
     public: PluginTables = {}
     extractors: PluginTables = {}
     generators: PluginTables = {}
@@ -118,7 +124,7 @@ class GridConfig(Strict):
     def overrides(self) -> bool:
         """Whether the grid changes hyperparameters and so needs a heading of its own."""
         changed = (self.public, self.extractors, self.generators, self.latents, self.axes)
-        return any(changed)
+        return any(changed) or not self.sharpen
 
 
 class ConfigFile(Strict):
@@ -200,6 +206,11 @@ class Config:
         """Return the data set whose images are the public part of ``dataset``, if not its own."""
         return self.file.datasets.get(dataset, {}).get("public")
 
+    def sharpens(self, dataset: str) -> bool:
+        """Say whether images decoded for a data set may be sharpened; its table may forbid it."""
+        allowed: bool = self.file.datasets.get(dataset, {}).get("sharpen", True)
+        return allowed
+
     def component(self, section: str, name: str, *overrides: dict[str, Any]) -> Component:
         """Resolve a name to its plugin and full hyperparameters.
 
@@ -215,7 +226,8 @@ class Config:
         if not isinstance(plugin, str):
             raise InvalidConfig(f"[{section}.{name}] plugin = {plugin!r}: write a plugin's name")
         if section == "datasets":
-            table.pop("public", None)  # of the harness, not of the plugin: public_data
+            for key in HARNESS:
+                table.pop(key, None)
         cls = self.registry.get(SECTIONS[section], plugin).cls
         try:
             params = cls.Params.model_validate(table).model_dump(mode="json")

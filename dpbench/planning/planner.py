@@ -23,6 +23,7 @@ from dpbench.stages import (
     ReferencesTask,
     ReplayTask,
     ScoreTask,
+    SharpnessTask,
     Source,
     Task,
 )
@@ -55,6 +56,11 @@ class _Upstream(NamedTuple):
 
     public: str
     latents: str
+    sharpness: str | None
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        return {stage: key for stage, key in self._asdict().items() if key}
 
 
 class _Against(NamedTuple):
@@ -84,7 +90,7 @@ class _Planner:
         self.known: dict[ArtifactId, bool] = {}
         self.methods: dict[str, str] = {}
         self.replays: dict[str, str] = {}
-        self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
+        self.upstreams: dict[tuple[str, str, str, str, bool], _Upstream] = {}
         self.judges: dict[str, dict[ArtifactId, None]] = {}
         self.againsts: dict[tuple[str, str], _Against] = {}
         self.measures: dict[str, list[_Measure]] = {}
@@ -210,14 +216,30 @@ class _Planner:
             self.add(task, key, title, self.cost(extractor))
         return key
 
+    def sharpness(self, trial: Trial, public: str) -> str | None:
+        """Return the key of how much a trial's images are sharpened, if they are."""
+        if not trial.sharpen:
+            return None
+        method, images = trial.method, self.data[trial.dataset.name].public
+        extractor, code = method.extractor, self.code(method.extractor)
+        code = f"{code}/{stage_version('sharpness')}"
+        key = keys.sharpness_key(public, extractor, code, images)
+        if not self.there("sharpness", key):
+            seed = keys.sharpness_seed(method)
+            task = SharpnessTask(key, images, public, method.public, extractor, seed)
+            title = f"sharpness of {method.public.name} by {extractor.name}"
+            self.add(task, key, title, 5 + 0.1 * self.cost(extractor))
+        return key
+
     def upstream(self, trial: Trial) -> _Upstream:
-        """Return the keys of what a trial learns from, planning it if need be."""
-        method = trial.method
-        latents = content_key(trial.latents)
-        slot = (trial.dataset.name, method.public.digest, method.extractor.digest, latents)
+        """Return the keys of what a trial learns and decodes by, planning it if need be."""
+        method, latents = trial.method, content_key(trial.latents)
+        parts = method.public.digest, method.extractor.digest, latents
+        slot = (trial.dataset.name, *parts, trial.sharpen)
         if slot not in self.upstreams:
             public = self.public(trial)
-            self.upstreams[slot] = _Upstream(public, self.latents(trial, public))
+            sharpness = self.sharpness(trial, public)
+            self.upstreams[slot] = _Upstream(public, self.latents(trial, public), sharpness)
         return self.upstreams[slot]
 
     def train(self, trial: Trial) -> str:
@@ -308,7 +330,7 @@ class _Planner:
         against = self.against(trial.dataset.name, protocol.evaluator)
         task = ScoreTask(
             source="trial",
-            samples=keys.trial_samples_key(trained),
+            samples=keys.trial_samples_key(trained, upstream.sharpness),
             data=self.data[trial.dataset.name],
             **against._asdict(),
             protocol=protocol,
@@ -331,7 +353,7 @@ class _Planner:
             trained=trained,
             replay=replay,
             classes=self.classes(trial),
-            artifacts={**upstream._asdict(), **replayed, "generator": trained},
+            artifacts={**upstream.artifacts, **replayed, "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
         self.score(task, row, f"{method.name} at epsilon {noise}")
@@ -348,7 +370,8 @@ class _Planner:
         self, trial: Trial, protocol: Protocol, source: Source, upstream: _Upstream | None
     ) -> None:
         data, method = self.data[trial.dataset.name], trial.method
-        samples = keys.control_samples_key(source, data, upstream and upstream.latents)
+        made = (upstream.latents, upstream.sharpness) if upstream else (None, None)
+        samples = keys.control_samples_key(source, data, *made)
         slot = (samples, protocol.name, trial.settings, trial.labels)
         if slot in self.controlled:
             return
@@ -373,7 +396,7 @@ class _Planner:
             labels=trial.labels,
             public=method.public.name if upstream else None,
             extractor=method.extractor.name if upstream else None,
-            artifacts=upstream._asdict() if upstream else {},
+            artifacts=upstream.artifacts if upstream else {},
         )
         self.score(task, row, f"control {source}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpbench.errors import UnknownName
-from dpbench.planning.config import SECTIONS, Config, ConfigFile
+from dpbench.planning.config import HARNESS, SECTIONS, Config, ConfigFile
 from dpbench.planning.layers import packaged_text
 from dpbench.planning.toml import to_toml
 from dpbench.planning.violations import InvalidParams
@@ -51,8 +51,8 @@ def _components(config: Config, section: str) -> Iterator[tuple[str, dict[str, A
         except InvalidParams:  # a bare plugin that needs to be told something, such as a path
             continue
         alias = {"plugin": component.plugin} if component.plugin != name else {}
-        public = config.public_data(name) if section == "datasets" else None
-        yield name, alias | ({"public": public} if public else {}) | component.params
+        told = getattr(config.file, section).get(name, {}) if section == "datasets" else {}
+        yield name, alias | {k: told[k] for k in HARNESS if k in told} | component.params
 
 
 def table_of(tables: dict[str, Any], path: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Trial:
     method: Method
     dataset: Component
     latents: dict[str, Any]
+    sharpen: bool = True
     protocols: tuple[str, ...] = ("default",)
     grids: tuple[str, ...] = ()
     selectors: tuple[str, ...] = ()
@@ -167,6 +168,7 @@ def _trials_with(
     dataset = config.component("datasets", _dataset_name(config, grid, request))
     protocols = _protocols(config, grid, request)
     latents = (grid.latents or config.file.latents).model_dump()
+    sharpen = grid.sharpen and config.sharpens(dataset.name)
     settings = _settings(config, grid)
     for axes, method in methods:
         for labels, (epsilon, noise), clip, seed in itertools.product(
@@ -190,7 +192,7 @@ def _trials_with(
                 seed=seed,
                 axes=dict(axes),
             )
-            yield Trial(identity, method, dataset, latents, protocols, (heading,))
+            yield Trial(identity, method, dataset, latents, sharpen, protocols, (heading,))
 
 
 def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:
@@ -240,6 +242,8 @@ def _settings(config: Config, grid: GridConfig) -> str:
                 changed[f"{section}.{name}"] = [component.plugin, component.params]
     if grid.latents and grid.latents != config.file.latents:
         changed["latents"] = grid.latents.model_dump()
+    if not grid.sharpen:
+        changed["sharpen"] = False
     if grid.axes:
         changed["axes"] = grid.axes
     return content_key(changed)[:8] if changed else DEFAULT

@@ -93,6 +93,8 @@ def violations(config: Config) -> Iterator[Violation]:
             yield from _component_violations(config, section, name, {}, (section, name))
     for name in file.datasets:
         yield from _public_violations(config, name)
+        if not isinstance(config.sharpens(name), bool):
+            yield ("datasets", name, "sharpen"), "write true or false"
     yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
     yield from _unknown(file.executor, config.names("executors"), ("executor",))
     for index, protocol in enumerate(config.default_protocols):

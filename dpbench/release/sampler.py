@@ -17,7 +17,8 @@ from dpbench import __version__, plugins
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, UnknownName, printable
 from dpbench.privacy.by_class import draw
-from dpbench.stages.public import decode, public_model_of, require_finite
+from dpbench.stages.public import public_model_of, require_finite
+from dpbench.stages.sharpness import render
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.trained import generator_of
 
@@ -25,7 +26,7 @@ __all__ = ["DESCRIPTION", "WEIGHTS", "BadRelease", "Sampler", "load_release"]
 
 DESCRIPTION, WEIGHTS = "sampler.json", "sampler.safetensors"
 #: Of what :meth:`Sampler.save` writes.
-FORMAT = 1
+FORMAT = 2
 
 
 class BadRelease(DpbenchError):
@@ -44,6 +45,7 @@ class Sampler:
         classes: the private classes of which it samples; none where it knows no labels.
         tensors: states of both and of the standardiser, prefixed ``public.``,
             ``generator.`` and ``standardiser.``.
+        sharpness: how much decoded images are sharpened.
     """
 
     image_shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Sampler:
     generator: Component
     tensors: dict[str, Tensor]
     classes: tuple[int, ...] = ()
+    sharpness: float = 0.0
 
     @property
     def packages(self) -> dict[str, str]:
@@ -86,7 +89,7 @@ class Sampler:
         standardiser = Standardiser.from_state(self._state("standardiser"))
         target = torch.device(device)
         model = public_model_of(self._state("public"), self.public, self.image_shape).to(target)
-        images = decode(model, standardiser.invert(latents), target)
+        images = render(model, standardiser.invert(latents), target, self.sharpness)
         return images, None if places is None else torch.tensor(self.classes)[places]
 
     def save(self, folder: Path) -> None:
@@ -99,6 +102,7 @@ class Sampler:
             "public": asdict(self.public),
             "generator": asdict(self.generator),
             "classes": list(self.classes),
+            "sharpness": self.sharpness,
         }
         (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
         # safetensors' own file would be readable by its owner alone
@@ -143,6 +147,7 @@ def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
         Component(**described["generator"]),
         tensors,
         tuple(described.get("classes", ())),
+        float(described.get("sharpness", 0.0)),
     )
     try:
         _ = sampler.packages

@@ -16,6 +16,7 @@ from dpbench.runner.directory import RunDirectory
 from dpbench.runner.prepare import Prepared, prepare
 from dpbench.runner.scheduler import Progress
 from dpbench.runner.upstream import compute
+from dpbench.stages.sharpness import amount_of
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.trained import trained_state
 from dpbench.store import ArtifactId, Store
@@ -51,7 +52,9 @@ def train(
     row = _row(prepared, chosen)
     assert row.trained is not None
     with directory.lock():
-        compute(prepared, [ArtifactId("generator", row.trained)], device, notice)
+        stages = [stage for stage in ("generator", "sharpness") if stage in row.artifacts]
+        wanted = [ArtifactId(stage, row.artifacts[stage]) for stage in stages]
+        compute(prepared, wanted, device, notice)
     earlier = directory.releases(row.trained)
     made = assemble(row, prepared.store, Progress({}), secure=True, earlier=earlier)
     # How it was chosen and what was found out about it hold for the method, not for the noise.
@@ -88,4 +91,5 @@ def _sampler(row: Row, store: Store) -> Sampler:
         row.trial.method.generator,
         {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
         row.classes,
+        amount_of(store, row.artifacts.get("sharpness")),
     )

@@ -88,6 +88,7 @@ class Result(TrialIdentity):
         audit: the most that an audit of the trial found, with any seed.
         choice: how it stands to the other trials of its method and target.
         protocol: everything that makes scores comparable; at least ``name``.
+        sharpness: by how much decoded images were sharpened; not set: they were not to be.
         seconds: compute time by stage; a group's time is shared by its lanes.
         artifacts: keys in the store.
     """
@@ -105,6 +106,7 @@ class Result(TrialIdentity):
     audit: AuditResult | None = None
     choice: Choice = Choice()
     protocol: dict[str, Any]
+    sharpness: float | None = Field(default=None, ge=0)
     seconds: dict[str, float] = Field(default_factory=dict)
     artifacts: dict[str, str] = Field(default_factory=dict)
 

@@ -48,6 +48,7 @@ def assemble(
         "public": row.public,
         "extractor": row.extractor,
         "method": f"{CONTROL}{row.control}",
+        "sharpness": _meta(store, "sharpness", row.artifacts.get("sharpness", "")).get("amount"),
         "artifacts": {**row.artifacts, **{f"score.{k}": v for k, v in row.scores.items()}},
     }
     trained: dict[str, Any] = {}

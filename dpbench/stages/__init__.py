@@ -15,6 +15,7 @@ from dpbench.stages.public import PublicTask, decode
 from dpbench.stages.references import ReferencesTask
 from dpbench.stages.replay import ReplayTask
 from dpbench.stages.score import ScoreTask, Source
+from dpbench.stages.sharpness import SharpnessTask
 from dpbench.stages.task import Task
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ReferencesTask",
     "ReplayTask",
     "ScoreTask",
+    "SharpnessTask",
     "Source",
     "Task",
     "decode",
@@ -41,6 +43,7 @@ STAGES: tuple[type[Task], ...] = (
     ReferencesTask,
     PublicTask,
     LatentsTask,
+    SharpnessTask,
     GeneratorTask,
     ReplayTask,
     ScoreTask,

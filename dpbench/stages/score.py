@@ -18,8 +18,9 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.privacy.by_class import draw
 from dpbench.stages.data import DataKeys, load_part
-from dpbench.stages.public import decode, load_public_model, require_finite
+from dpbench.stages.public import load_public_model, require_finite
 from dpbench.stages.references import load_references
+from dpbench.stages.sharpness import amount_of, render
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.task import Task
 from dpbench.stages.trained import SNAPSHOTS, restore_generator
@@ -40,7 +41,8 @@ class ScoreTask(Task):
 
     ``metrics`` pairs each metric still to be computed with its artifact's key.
     ``samples`` is the key under which the source's features are kept. With
-    ``labelled`` the trained generator samples by class.
+    ``labelled`` the trained generator samples by class. ``sharpness`` is the key of how much
+    decoded images are sharpened; without one they are not.
     """
 
     source: Source
@@ -55,6 +57,7 @@ class ScoreTask(Task):
     model: Component | None = None
     public: str | None = None
     latents: str | None = None
+    sharpness: str | None = None
     generator: Component | None = None
     trained: str | None = None
     labelled: bool = False
@@ -62,7 +65,12 @@ class ScoreTask(Task):
     plural: ClassVar[str] = "scores"
 
     def reads(self) -> Sequence[ArtifactId]:
-        upstream = {"public": self.public, "latents": self.latents, "generator": self.trained}
+        upstream = {
+            "public": self.public,
+            "latents": self.latents,
+            "sharpness": self.sharpness,
+            "generator": self.trained,
+        }
         return [
             *self.data.parts(),
             ArtifactId("references", self.references),
@@ -172,7 +180,8 @@ def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Art
         return
     model = load_public_model(store, task.public, task.model, context.device)
     standardiser = Standardiser.from_state(store.load("latents", task.latents).tensors)
-    images = decode(model, standardiser.invert(latents.flatten(0, 1)), context.device)
+    z = standardiser.invert(latents.flatten(0, 1))
+    images = render(model, z, context.device, amount_of(store, task.sharpness))
     kept.tensors["snapshots"] = images.unflatten(0, latents.shape[:2])
     kept.meta["snapshot_steps"] = trained.meta["snapshot_steps"]
 
@@ -208,7 +217,7 @@ def _source_images(task: ScoreTask, store: Store, context: Context) -> tuple[Ten
         sample, places = draw(generator, count, rng, classes)
         require_finite([sample], f"samples of generator {task.generator.name!r}")
         z, labels = standardiser.invert(sample), None if places is None else private[places]
-    return decode(model, z, context.device), labels
+    return render(model, z, context.device, amount_of(store, task.sharpness)), labels
 
 
 def _rows(size: int, count: int, rng: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ __all__ = ["Difference", "reproduce"]
 
 MakeExecutor = Callable[[Config, RunDirectory], Executor]
 #: What a trial is made again from, unless all of it is.
-GIVEN = ("public", "latents", "evaluator", "references")
+GIVEN = ("public", "latents", "sharpness", "evaluator", "references")
 
 
 @dataclass(frozen=True)

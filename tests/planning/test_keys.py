@@ -41,6 +41,7 @@ def all_keys(data: DataKeys = DATA, code: str = "1") -> dict[str, str]:
         "references": keys.references_key(evaluator, data),
         "public": public,
         "latents": latents,
+        "sharpness": keys.sharpness_key(public, METHOD.extractor, code, data.public),
         "generator": keys.generator_key(latents, trial(), code, False),
     }
 
@@ -49,7 +50,7 @@ def all_keys(data: DataKeys = DATA, code: str = "1") -> dict[str, str]:
     ("part", "stages"),
     [
         ("private", {"references", "latents", "generator"}),
-        ("public", {"public", "latents", "generator"}),
+        ("public", {"public", "latents", "sharpness", "generator"}),
         ("labelling", {"evaluator", "references"}),
         ("test", {"evaluator", "references"}),
     ],
@@ -64,7 +65,7 @@ def test_a_key_covers_the_parts_of_the_data_that_its_stage_reads_alone(
 def test_other_code_is_another_key() -> None:
     base, changed = all_keys(), all_keys(code="2")
     assert {stage for stage in base if base[stage] != changed[stage]} == {
-        "evaluator", "references", "public", "latents", "generator",
+        "evaluator", "references", "public", "latents", "sharpness", "generator",
     }  # fmt: skip
 
 
