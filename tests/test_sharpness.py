@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import fakes as fake_plugins
@@ -56,6 +58,11 @@ def test_the_amount_is_what_the_decoder_lost() -> None:
     assert best_amount(images, images) == 0
     assert 0.8 < best_amount(blurred(images), images) < 2.5
     assert best_amount(images, blurred(images)) == 0  # never blurs
+
+
+def test_a_flat_image_is_not_sharpened_by_a_rounding_error() -> None:
+    images = grainy()
+    assert best_amount(torch.full_like(images, 0.5), images) == 0
 
 
 @pytest.mark.parametrize("shape", [(30, 1, 1, 1), (30, 1, 3, 5), (30, 3, 16, 40)])
@@ -132,4 +139,42 @@ def test_a_release_is_as_sharp_as_what_was_scored(dpbench: Run) -> None:
     (row,) = load_results(Path("runs"))
     done = dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
     assert done.exit_code == 0, done.output
-    assert package.load_release("shared").sharpness == row.sharpness
+    sampler = package.load_release("shared")
+    assert sampler.sharpness == row.sharpness
+    plain = replace(sampler, sharpness=0.0).sample(5, seed=3)
+    sharp = to_uint8(sharpened(to_float(plain), sampler.sharpness))
+    assert (sampler.sample(5, seed=3).int() - sharp.int()).abs().max() <= 1 + sampler.sharpness
+    assert not torch.equal(sampler.sample(5, seed=3), plain)
+
+
+def test_a_release_of_before_decodes_as_it_did(dpbench: Run) -> None:
+    assert dpbench("run", "--no-controls").exit_code == 0
+    dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
+    file = Path("shared/sampler.json")
+    described = json.loads(file.read_text())
+    del described["sharpness"]
+    file.write_text(json.dumps(described | {"format": 1}))
+    assert package.load_release("shared").sharpness == 0
+
+
+def test_what_was_scored_otherwise_is_neither_reproduced_nor_released(dpbench: Run) -> None:
+    plain = TINY.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
+    assert dpbench("run", base=plain).exit_code == 0
+    assert dpbench("reproduce", "linear-look-MEAN@10").exit_code == 0
+    Path("benchmarks.toml").write_text(TINY)
+    again = dpbench("reproduce", "linear-look-MEAN@10")
+    assert again.exit_code == 2 and "another trial by now" in again.output
+    refused = dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
+    assert refused.exit_code != 0 and "score it again" in refused.output
+    assert not list(Path("runs/artifacts/generator").glob("*"))[1:]  # and nothing was spent
+    assert dpbench("run").exit_code == 0
+    assert dpbench("reproduce", "linear-look-MEAN@10").exit_code == 0
+
+
+def test_rows_with_and_without_stand_in_tables_of_their_own(dpbench: Run) -> None:
+    plain = TINY.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
+    assert dpbench("run", base=plain).exit_code == 0
+    assert dpbench("run", "--seed", "1", base=TINY, extra="\n").exit_code == 0
+    text = dpbench("leaderboard", "--format", "markdown").output
+    assert text.count("## tiny, default settings") == 2
+    assert text.count("generated images, sharpened, against") == 1

@@ -41,7 +41,9 @@ __all__ = ["command"]
 @click.option("--trainings", type=click.IntRange(16), default=400, show_default=True)
 @click.option("--canaries", type=click.IntRange(10), default=200, show_default=True)
 @click.option("--records", type=click.IntRange(10), default=500, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", "seeds", type=int, multiple=True, help="Of the audit's own draws.  [default: 0]"
+)
 @click.option(
     "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -60,7 +62,7 @@ def command(
     trainings: int,
     canaries: int,
     records: int,
-    seed: int,
+    seeds: tuple[int, ...],
     style: str,
     config: Path | None,
     device: str,
@@ -77,8 +79,11 @@ def command(
     recorded releases, and all that leaves it must stay the same. It takes seconds.
 
     A bound above the epsilon claimed refutes the claim: exit code 1. A bound
-    below it proves nothing. The leaderboard shows the bound beside epsilon.
+    below it proves nothing. The leaderboard shows the bound beside epsilon, of
+    trials with any seed.
     """
+    if len(seeds) > 1:
+        raise click.UsageError("an audit has one --seed, and holds for trials with any")
     import json
     from typing import cast
 
@@ -116,7 +121,7 @@ def command(
         raise SystemExit(_replay(prepared, device, style))
     effort = Effort(cast(AuditKind, kind), trainings, canaries, records)
     started = time.monotonic()
-    found = audit(prepared, choose_device(device), effort, seed, notes.print)
+    found = audit(prepared, choose_device(device), effort, seeds[0] if seeds else 0, notes.print)
     directory.record(command_line(), time.monotonic() - started, len(found))
     if style == "json":
         rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--clip", type=float, help="Of several clips, this one.")
 @click.option("--dataset", help="Of several data sets, this one.")
 @labels_option
-@click.option("--whole", is_flag=True, help="Make public model, latents and evaluator again, too.")
+@click.option("--whole", is_flag=True, help="Make all that it rests on again, too.")
 @config_option
 @runs_option
 @executor_options

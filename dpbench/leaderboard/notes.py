@@ -106,16 +106,14 @@ def not_installed(section: Section) -> list[str]:
 
 
 def _sharpened(section: Section) -> list[str]:
-    """Say by how much decoded images were sharpened, and of which methods they were not."""
-    amounts = {(r.public, r.extractor): r.sharpness for r in section.trials if r.sharpness}
+    """Say by how much decoded images were sharpened, where any were."""
+    amounts = {
+        (f"{r.public}, {r.extractor}", f"{r.sharpness:.2g}") for r in section.trials if r.sharpness
+    }
     if not amounts:
         return []
-    named = ", ".join(f"{amount:.2g} ({p}, {x})" for (p, x), amount in sorted(amounts.items()))
-    found = [f"Decoded images are sharpened, by as much as public images ask for: {named}."]
-    plain = {r.method for r in section.trials if r.sharpness is None and r.metrics}
-    if plain:
-        found.append(f"Not sharpened, and so not like others: {', '.join(sorted(plain))}.")
-    return found
+    named = "; ".join(f"{amount} ({through})" for through, amount in sorted(amounts))
+    return [f"Decoded images are sharpened, by as much as public images ask for: {named}."]
 
 
 def _not_replayed(section: Section) -> list[str]:

@@ -87,7 +87,7 @@ def control_preview(section: Section, store: Store, wanted: str) -> Tensor | Non
 
 
 def reconstructed(section: Section, store: Store) -> Iterator[tuple[str, Tensor, Tensor, str]]:
-    """Yield name, originals, reconstructions as sharp as samples, and error of each set of latents."""
+    """Yield name, originals, reconstructions (as sharp as samples) and error of each latents."""
     seen = set()
     for result in (*section.controls, *section.trials):
         key = result.artifacts.get("latents")
@@ -98,10 +98,12 @@ def reconstructed(section: Section, store: Store) -> Iterator[tuple[str, Tensor,
         if artifact is None or not {"shown", "reconstructed"} <= artifact.tensors.keys():
             continue
         error = artifact.meta.get("reconstruction_mse")
+        sharpness = result.sharpness or 0.0
         text = "" if error is None else f"mean squared error {error:.4f}"
+        text += ", before sharpening" if text and sharpness else ""
         through = f"{result.public}-{result.extractor}"
         decoded = to_float(artifact.tensors["reconstructed"])
-        images = to_uint8(sharpened(decoded, result.sharpness or 0.0))
+        images = to_uint8(sharpened(decoded, sharpness))
         yield through, artifact.tensors["shown"], images, text
 
 

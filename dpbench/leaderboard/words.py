@@ -130,9 +130,10 @@ def protocol_text(protocol: Mapping[str, Any]) -> str:
     samples = protocol.get("samples")
     drawn = f"{samples:,} generated images" if samples else "generated images"
     reference = REFERENCES.get(protocol.get("reference", ""), "the reference images")
+    sharp = str(protocol.get("quantisation", "")).startswith("sharpen")
     return (
-        f"Protocol {protocol['name']}: {drawn} against {reference}, "
-        f"features of {evaluator_text(protocol)}."
+        f"Protocol {protocol['name']}: {drawn}{', sharpened,' if sharp else ''} against "
+        f"{reference}, features of {evaluator_text(protocol)}."
     )
 
 

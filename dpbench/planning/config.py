@@ -120,12 +120,6 @@ class GridConfig(Strict):
     extractors: PluginTables = {}
     generators: PluginTables = {}
 
-    @property
-    def overrides(self) -> bool:
-        """Whether the grid changes hyperparameters and so needs a heading of its own."""
-        changed = (self.public, self.extractors, self.generators, self.latents, self.axes)
-        return any(changed) or not self.sharpen
-
 
 class ConfigFile(Strict):
     """The file as it stands; plugin tables are checked against the registry later.

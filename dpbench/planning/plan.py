@@ -89,10 +89,12 @@ class Row:
 
     @property
     def needs(self) -> list[ArtifactId]:
-        """The artifacts whose content the row shows: generator, replay and scores."""
+        """The artifacts whose content the row shows: sharpness, generator, replay and scores."""
         trained = [ArtifactId("generator", self.trained)] if self.trained else []
         replay = [ArtifactId("replay", self.replay)] if self.replay else []
-        return [*trained, *replay, *(ArtifactId("score", key) for key in self.scores.values())]
+        scores = [ArtifactId("score", key) for key in self.scores.values()]
+        sharpness = [ArtifactId(s, key) for s, key in self.artifacts.items() if s == "sharpness"]
+        return [*sharpness, *trained, *replay, *scores]
 
 
 @dataclass

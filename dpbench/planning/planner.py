@@ -27,6 +27,7 @@ from dpbench.stages import (
     Source,
     Task,
 )
+from dpbench.stages.score import SHARPENED
 from dpbench.store import ArtifactId, Store, content_key
 
 __all__ = ["BUILT_IN", "make_plan"]
@@ -341,6 +342,7 @@ class _Planner:
             generator=method.generator,
             trained=trained,
             labelled=trial.labels == "private",
+            sharpened=trial.sharpen,
         )
         replay = self.replays.get(trained)
         replayed = {"replay": replay} if replay else {}
@@ -370,8 +372,10 @@ class _Planner:
         self, trial: Trial, protocol: Protocol, source: Source, upstream: _Upstream | None
     ) -> None:
         data, method = self.data[trial.dataset.name], trial.method
-        made = (upstream.latents, upstream.sharpness) if upstream else (None, None)
-        samples = keys.control_samples_key(source, data, *made)
+        latents = upstream.latents if upstream else None
+        # Those that nobody decodes are what they are, but stand beside those that are sharpened.
+        sharpness = upstream.sharpness if upstream else SHARPENED if trial.sharpen else None
+        samples = keys.control_samples_key(source, data, latents, sharpness)
         slot = (samples, protocol.name, trial.settings, trial.labels)
         if slot in self.controlled:
             return
@@ -386,6 +390,7 @@ class _Planner:
             seed=keys.control_seed(source, method if upstream else None, trial.latents),
             model=method.public if upstream else None,
             **(upstream._asdict() if upstream else {}),
+            sharpened=trial.sharpen,
         )
         row = Row(
             protocol=protocol,

@@ -45,12 +45,14 @@ def train(
     same generator, at no further cost. Made again, both add up.
 
     Raises:
-        DpbenchError: the configuration has no such trial any more, or a stage failed.
+        DpbenchError: the configuration has no such trial any more, decodes otherwise than it was
+            scored, or a stage failed.
     """
     secure = replace(config, file=config.file.model_copy(update={"secure_rng": True}))
     prepared = prepare(secure, request_again(secure, chosen), directory, Options(controls=False))
     row = _row(prepared, chosen)
     assert row.trained is not None
+    _require_as_scored(row, chosen)
     with directory.lock():
         stages = [stage for stage in ("generator", "sharpness") if stage in row.artifacts]
         wanted = [ArtifactId(stage, row.artifacts[stage]) for stage in stages]
@@ -72,6 +74,14 @@ def _row(prepared: Prepared, chosen: Result) -> Row:
         f"the configuration has no trial like this {chosen.method} any more: name the "
         "configuration that the run had with --config"
     )
+
+
+def _require_as_scored(row: Row, chosen: Result) -> None:
+    if row.artifacts.get("sharpness") != chosen.artifacts.get("sharpness"):
+        raise DpbenchError(
+            f"{chosen.method} was scored when decoded images were sharpened in another way, or "
+            "not at all: score it again with the `dpbench run` that made it"
+        )
 
 
 def _sampler(row: Row, store: Store) -> Sampler:

@@ -28,6 +28,8 @@ from dpbench.store import Artifact, ArtifactId, Store
 
 __all__ = ["ScoreTask", "Source"]
 
+#: Of a protocol's identity, where decoded images are sharpened.
+SHARPENED = "sharpen as public images ask"
 #: Images kept of each scored set, for pictures.
 PREVIEW = 100
 
@@ -42,7 +44,7 @@ class ScoreTask(Task):
     ``metrics`` pairs each metric still to be computed with its artifact's key.
     ``samples`` is the key under which the source's features are kept. With
     ``labelled`` the trained generator samples by class. ``sharpness`` is the key of how much
-    decoded images are sharpened; without one they are not.
+    decoded images are sharpened, ``sharpened`` says that those of its rivals are.
     """
 
     source: Source
@@ -61,6 +63,7 @@ class ScoreTask(Task):
     generator: Component | None = None
     trained: str | None = None
     labelled: bool = False
+    sharpened: bool = False
     stage: ClassVar[str] = "score"
     plural: ClassVar[str] = "scores"
 
@@ -102,6 +105,8 @@ class ScoreTask(Task):
         )
         view = self._view(store, context, evaluator)
         identity = self.protocol.identity(evaluator)
+        if self.sharpened:
+            identity["quantisation"] = f"{SHARPENED}, {identity['quantisation']}"
         for done, (component, key) in enumerate(self.metrics):
             artifact = _measured(component, view, references, context)
             artifact.meta.update(protocol=identity, count=len(view))

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from dpbench import plugins
 from dpbench.api import Context, Extractor, PublicModel, to_float, to_uint8
 from dpbench.component import Component
-from dpbench.metrics.frechet import Moments, Statistics, frechet_distance
+from dpbench.errors import DpbenchError
+from dpbench.metrics.frechet import Moments, frechet_distance
 from dpbench.stages.data import load_part, part_id
 from dpbench.stages.public import DECODE_BATCH, load_public_model, require_finite
 from dpbench.stages.task import Task
@@ -34,6 +35,10 @@ BLUR, REACH = 0.7, 2
 PATCH, ALONG = 7, 8
 #: The most that is asked for; an amount of 1 adds once what the blur takes away.
 MOST = 4.0
+#: Share of the distance that sharpening must take away; less may be rounding.
+LEAST_GAIN = 1e-3
+#: Pixels of all images that are sharpened at once, which bounds the memory.
+AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,15 @@ class SharpnessTask(Task):
         cls = plugins.registry().get("extractor", self.extractor.plugin).cls
         extractor: Extractor = cls(cls.Params.model_validate(self.extractor.params))
         latents = extractor.extract(model, images[rows], context).detach().float().cpu()
+        if latents.shape != (len(rows), model.latent_dim):
+            raise DpbenchError(
+                f"extractor {self.extractor.name!r} returned shape {tuple(latents.shape)} instead "
+                f"of {(len(rows), model.latent_dim)} for public images: return one latent per image"
+            )
         require_finite([latents], f"extractor {self.extractor.name!r}")
-        amount = best_amount(_decoded(model, latents, context.device), to_float(images[rows]))
+        decoded = _decoded(model, latents, context.device)
+        require_finite([decoded], f"an image decoded by public model {self.model.name!r}")
+        amount = best_amount(decoded, to_float(images[rows]))
         store.save(self.stage, self.key, Artifact({"amount": amount}, {}))
         return {}
 
@@ -84,15 +96,18 @@ def best_amount(decoded: Tensor, images: Tensor) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    real = _patch_statistics(images)
+    real = _patch_moments(images, 0.0)
+    if real.count < 2:
+        return 0.0
+    wanted = real.statistics()
 
     def distance(amount: float) -> float:
-        return float(frechet_distance(_patch_statistics(sharpened(decoded, amount)), real))
+        return frechet_distance(_patch_moments(decoded, amount).statistics(), wanted)
 
     found = minimize_scalar(
         distance, bounds=(0, MOST), method="bounded", options={"xatol": MOST / 200}
     )
-    return round(float(found.x), 2) if found.fun < distance(0) else 0.0
+    return round(float(found.x), 2) if found.fun < (1 - LEAST_GAIN) * distance(0) else 0.0
 
 
 def sharpened(images: Tensor, amount: float) -> Tensor:
@@ -104,7 +119,10 @@ def sharpened(images: Tensor, amount: float) -> Tensor:
 
 @torch.inference_mode()
 def render(model: PublicModel, z: Tensor, device: torch.device, amount: float) -> Tensor:
-    """Decode latents ``[N, d]``, sharpened by ``amount``, to ``uint8`` images on the CPU."""
+    """Decode latents ``[N, d]``, sharpened by ``amount``, to ``uint8`` images on the CPU.
+
+    As :func:`~dpbench.stages.public.decode`, which the making of latents keeps to.
+    """
     parts = z.split(DECODE_BATCH)
     images = (sharpened(model.decode(part.to(device)), amount) for part in parts)
     return torch.cat([to_uint8(part).cpu() for part in images])
@@ -124,12 +142,13 @@ def _blurred(images: Tensor) -> Tensor:
     return blurred
 
 
-def _patch_statistics(images: Tensor) -> Statistics:
-    """Fit a Gaussian to patches from all over the images, all channels together."""
+def _patch_moments(images: Tensor, amount: float) -> Moments:
+    """Gather patches from all over the sharpened images, all channels together."""
     channels, height, width = images.shape[1:]
     patch = min(PATCH, height), min(PATCH, width)
     stride = max(1, (min(height, width) - PATCH) // (ALONG - 1))
     moments = Moments.empty(channels * patch[0] * patch[1])
-    for part in images.split(DECODE_BATCH):
-        moments.add(F.unfold(part, patch, stride=stride).transpose(1, 2).flatten(0, 1))
-    return moments.statistics()
+    for part in images.split(max(1, AT_ONCE // images[0].numel())):
+        patches = F.unfold(sharpened(part, amount), patch, stride=stride)
+        moments.add(patches.transpose(1, 2).flatten(0, 1))
+    return moments

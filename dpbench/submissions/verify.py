@@ -246,6 +246,9 @@ def _faults(cell: Cell, rows: Mapping[str, Row], tolerance: float) -> Iterator[s
                    f"{before.get('epsilon_spent')} was submitted")  # fmt: skip
         if after.get("privacy.replay.verdict") == "failed":
             yield f"replay failed ({after.get('privacy.replay.reason')})"
+        rules = [row.get("protocol.quantisation") for row in (before, after)]
+        if None not in rules and rules[0] != rules[1]:
+            yield f"scored by other rules: {rules[1]}, where {rules[0]} was submitted"
         if not _close(before.get(FID), after.get(FID), tolerance):
             yield f"FID {_figure(after)} where {_figure(before)} was submitted"
 

@@ -10,6 +10,8 @@ from dpbench.results import Result
 
 __all__ = ["logs_of"]
 
+UPSTREAM = ("public", "sharpness", "latents")
+
 
 def logs_of(logs: Path, chosen: Result, results: Iterable[Result]) -> Iterator[Path]:
     """Yield the logs of a trial's tasks that are there, in the order of their stages.
@@ -25,7 +27,7 @@ def logs_of(logs: Path, chosen: Result, results: Iterable[Result]) -> Iterator[P
         and "generator" in result.artifacts
     ]
     jobs = [
-        *(f"{stage}/{keys[stage]}" for stage in ("public", "latents") if stage in keys),
+        *(f"{stage}/{keys[stage]}" for stage in UPSTREAM if stage in keys),
         *(f"generator/{key}" for key in dict.fromkeys([keys.get("generator", ""), *company])),
     ]
     if "features" in keys:

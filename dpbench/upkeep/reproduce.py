@@ -48,7 +48,7 @@ def reproduce(
     """Run a trial again in a directory of its own and compare it to the last bit.
 
     Args:
-        whole: make public model, latents and evaluator again, too.
+        whole: make public model, latents, sharpness and evaluator again, too.
 
     Returns:
         What differs; nothing if the trial was reproduced.
@@ -74,8 +74,10 @@ def reproduce(
 
 def _require_same(prepared: Prepared, chosen: Result) -> None:
     """Refuse to compare what other code, data or hyperparameters make."""
-    planned = {row.trained for row in prepared.plan.rows if row.trial is not None}
-    if chosen.artifacts.get("generator") not in planned:
+    shown = ("generator", "sharpness")
+    rows = [row.artifacts for row in prepared.plan.rows if row.trial is not None]
+    planned = [[artifacts.get(stage) for stage in shown] for artifacts in rows]
+    if [chosen.artifacts.get(stage) for stage in shown] not in planned:
         raise DpbenchError(
             f"{chosen.method} is another trial by now: its code, data or configuration has changed "
             "since it was run; install the version that made it, or name its --config"

@@ -32,6 +32,12 @@ def test_methods_narrow_what_is_audited(dpbench: Run) -> None:
     assert "unknown method 'meen'; did you mean 'mean'?" in result.output
 
 
+def test_an_audit_has_one_seed_of_its_own(dpbench: Run) -> None:
+    result = dpbench("audit", "linear-look-MEAN", "--seed", 0, "--seed", 1)
+    assert result.exit_code == 2
+    assert "an audit has one --seed, and holds for trials with any" in result.output
+
+
 def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:
     result = dpbench(
         "audit",
