@@ -145,7 +145,7 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    needs = [artifact for artifact in row.needs if artifact.stage != "replay"]
+    needs = [artifact for artifact in row.needs if artifact.stage not in ("replay", "sharpness")]
     losses = [progress.lost[artifact] for artifact in needs if artifact in progress.lost]
     if metrics:  # then a score that ended its process costs its own figures
         losses = [loss for loss in losses if loss.origin.stage != "score"]
