@@ -96,7 +96,8 @@ def main() -> None:
     lines += [
         f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the"
         " defaults' mean ± standard deviation; below it differences to them, paired over seeds,"
-        " with 95% intervals. Of as many comparisons one in twenty errs."
+        " with 95% intervals; one without is of one seed. Of as many comparisons one in twenty"
+        " errs."
     ]
     for name, base in BASES.items():
         if any(method == base for method, _, _ in found):

@@ -1,10 +1,10 @@
 """Adaptive clipping (Andrew et al. 2021): the clip follows a quantile of gradient norms.
 
 A few times while training a noisy count tells how many records' gradients are no longer
-than the clip, and the clip C becomes ``C exp(-rate (fraction - quantile))`` (their Eq. 2). The
-counts take a small share of the budget; DP-SGD gets exactly what is left. The mechanism
-keeps its stated sensitivity, the trial's clip c: gradients are scaled by c / C before they
-are clipped at c, and what was released is scaled back.
+than the clip, and the clip C becomes ``C exp(-rate (fraction - quantile))``, their geometric
+update. The counts take a small share of the budget; DP-SGD gets exactly what is left. The
+mechanism keeps its stated sensitivity, the trial's clip c: gradients are scaled by c / C
+before they are clipped at c, and what was released is scaled back.
 """
 
 from __future__ import annotations

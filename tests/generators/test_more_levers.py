@@ -78,6 +78,23 @@ def test_each_spends_its_budget_and_no_more(
 
 
 @pytest.mark.parametrize(
+    ("module", "name", "params"), [*EVERY[:2], *EVERY[4:6]], ids=["rows"] * 2 + ["bands"] * 2
+)
+def test_those_that_learn_labels_make_what_is_asked_for(
+    module: ModuleType, name: str, params: dict[str, Any]
+) -> None:
+    labels = torch.arange(300) % 2
+    session = PrivateSession(
+        _latents(), Budget(math.inf, 1e-6), 1.0, Context(0), noise_seed=0, labels=labels, classes=2
+    )
+    cls = getattr(module, name)
+    generator = cls(cls.Params(**params), 6, 2)
+    generator.fit(session.handle, torch.randn(50, 6), session.context)
+    drawn = generator.sample(4, torch.Generator().manual_seed(0), torch.tensor([0, 1, 1, 0]))
+    assert drawn.shape == (4, 6)
+
+
+@pytest.mark.parametrize(
     ("module", "name", "own"),
     [(ROWS, "RowVAE", {"draws": 1}), (NOISE, "BandedVAE", {"bands": 1})],
     ids=["one draw", "one band"],
