@@ -1,9 +1,10 @@
-"""What each lever of the private generators gives, from the rows of benchmarks/levers.toml.
+"""What each lever of the private generators gives, from the rows of two grids of settings.
 
     python benchmarks/levers.py --runs runs-levers [--write benchmarks/levers.md]
 
-The commands at the head of levers.toml fill the directory. FID is a share of that of the public
-images; a difference is to the defaults, paired over seeds, with its 95% interval (Student's t).
+The commands at the heads of levers.toml and more_levers.toml fill the directory. FID is a share
+of that of the public images; a difference is to the defaults, paired over seeds, with its 95%
+interval (Student's t).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from scipy.stats import t as student
 from dpbench.leaderboard import load
 from dpbench.results import Result
 
-BASES = {"GAN": "ae-grad-GAN", "VAE": "ae-grad-VAE"}
+BASES = {"GAN": "ae-grad-GAN", "VAE": "ae-grad-VAE", "Flow": "ae-grad-Flow"}
 Shares = dict[tuple[str, float, float], dict[int, float]]
 """Shares by seed, of a method at ε and clip."""
 
@@ -69,6 +70,7 @@ def clips(found: Shares, epsilons: list[float]) -> list[str]:
         [f"{name}, ε = {e:g}", *(_mean(found.get((base, e, clip), {})) for clip in tried)]
         for name, base in BASES.items()
         for e in epsilons
+        if sum((base, e, clip) in found for clip in tried) > 1
     ]
     return table(["clip", *(f"{clip:g}" for clip in tried)], rows)
 
@@ -94,10 +96,12 @@ def main() -> None:
     lines += [
         f"MNIST, `ae-grad`, clip 1, up to {seeds} seeds, shares of the public images' FID: the"
         " defaults' mean ± standard deviation; below it differences to them, paired over seeds,"
-        " with 95% intervals. Of as many comparisons one in twenty errs."
+        " with 95% intervals; one without is of one seed. Of as many comparisons one in twenty"
+        " errs."
     ]
     for name, base in BASES.items():
-        lines += ["", f"## {name}", "", *levers(found, base, epsilons)]
+        if any(method == base for method, _, _ in found):
+            lines += ["", f"## {name}", "", *levers(found, base, epsilons)]
     publish([*lines, "", "## Clips", "", *clips(found, epsilons)], options.write)
 
 
