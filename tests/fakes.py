@@ -60,6 +60,7 @@ public_images = 100
 augment = false
 
 [datasets.tiny]
+sharpen = false
 
 [evaluators.domain]
 epochs = 4

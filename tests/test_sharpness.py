@@ -28,6 +28,7 @@ from dpbench.stages.sharpness import amount_of, best_amount, render, sharpened
 from dpbench.store import Store
 
 Run = Callable[..., Invoked]
+SHARP = TINY.replace("\nsharpen = false", "")
 
 
 def grainy(count: int = 40, channels: int = 1, side: int = 20) -> torch.Tensor:
@@ -105,7 +106,7 @@ def by_method(root: str = "runs") -> dict[str, Result]:
 
 
 def test_all_that_is_decoded_is_sharpened_and_says_so(dpbench: Run) -> None:
-    assert dpbench("run").exit_code == 0
+    assert dpbench("run", base=SHARP).exit_code == 0
     rows = by_method()
     trial = rows.pop("linear-look-MEAN")
     decoded = ("control:reconstruction", "control:public-prior")
@@ -116,8 +117,8 @@ def test_all_that_is_decoded_is_sharpened_and_says_so(dpbench: Run) -> None:
 
 @pytest.mark.parametrize("table", ["grids.all", "datasets.tiny"])
 def test_a_grid_or_a_data_set_may_leave_images_as_they_are(table: str, dpbench: Run) -> None:
-    assert dpbench("run", "--no-controls").exit_code == 0
-    base = TINY.replace(f"[{table}]", f"[{table}]\nsharpen = false")
+    assert dpbench("run", "--no-controls", base=SHARP).exit_code == 0
+    base = SHARP.replace(f"[{table}]", f"[{table}]\nsharpen = false")
     done = dpbench("run", "--no-controls", "--runs", "plain", base=base, extra="\n")
     assert done.exit_code == 0, done.output
     (sharp,), (plain,) = load_results(Path("runs")), load_results(Path("plain"))
@@ -129,13 +130,13 @@ def test_a_grid_or_a_data_set_may_leave_images_as_they_are(table: str, dpbench: 
 
 
 def test_a_word_that_is_no_truth_value_is_named(dpbench: Run) -> None:
-    base = TINY.replace("[datasets.tiny]", '[datasets.tiny]\nsharpen = "no"')
+    base = SHARP.replace("[datasets.tiny]", '[datasets.tiny]\nsharpen = "no"')
     done = dpbench("run", base=base)
     assert done.exit_code != 0 and "sharpen: write true or false" in done.output
 
 
 def test_a_release_is_as_sharp_as_what_was_scored(dpbench: Run) -> None:
-    assert dpbench("run", "--no-controls").exit_code == 0
+    assert dpbench("run", "--no-controls", base=SHARP).exit_code == 0
     (row,) = load_results(Path("runs"))
     done = dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
     assert done.exit_code == 0, done.output
@@ -148,7 +149,7 @@ def test_a_release_is_as_sharp_as_what_was_scored(dpbench: Run) -> None:
 
 
 def test_a_release_of_before_decodes_as_it_did(dpbench: Run) -> None:
-    assert dpbench("run", "--no-controls").exit_code == 0
+    assert dpbench("run", "--no-controls", base=SHARP).exit_code == 0
     dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
     file = Path("shared/sampler.json")
     described = json.loads(file.read_text())
@@ -158,10 +159,10 @@ def test_a_release_of_before_decodes_as_it_did(dpbench: Run) -> None:
 
 
 def test_what_was_scored_otherwise_is_neither_reproduced_nor_released(dpbench: Run) -> None:
-    plain = TINY.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
+    plain = SHARP.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
     assert dpbench("run", base=plain).exit_code == 0
     assert dpbench("reproduce", "linear-look-MEAN@10").exit_code == 0
-    Path("benchmarks.toml").write_text(TINY)
+    Path("benchmarks.toml").write_text(SHARP)
     again = dpbench("reproduce", "linear-look-MEAN@10")
     assert again.exit_code == 2 and "another trial by now" in again.output
     refused = dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
@@ -172,9 +173,9 @@ def test_what_was_scored_otherwise_is_neither_reproduced_nor_released(dpbench: R
 
 
 def test_rows_with_and_without_stand_in_tables_of_their_own(dpbench: Run) -> None:
-    plain = TINY.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
+    plain = SHARP.replace("[datasets.tiny]", "[datasets.tiny]\nsharpen = false")
     assert dpbench("run", base=plain).exit_code == 0
-    assert dpbench("run", "--seed", "1", base=TINY, extra="\n").exit_code == 0
+    assert dpbench("run", "--seed", "1", base=SHARP, extra="\n").exit_code == 0
     text = dpbench("leaderboard", "--format", "markdown").output
     assert text.count("## tiny, default settings") == 2
     assert text.count("generated images, sharpened, against") == 1

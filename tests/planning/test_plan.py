@@ -84,9 +84,7 @@ def test_a_part_of_a_plan_has_all_that_leads_to_it_and_no_more(prepare: Prepare)
     first = plan.rows[0]
     latents = ArtifactId("latents", first.artifacts["latents"])
     assert sorted(stages_of(plan.towards([latents]))) == ["latents", "public"]
-    whole = [
-        "evaluator", "generator", "latents", "public", "references", "replay", "score", "sharpness",
-    ]  # fmt: skip
+    whole = ["evaluator", "generator", "latents", "public", "references", "replay", "score"]
     assert sorted(stages_of(plan.towards(first.needs))) == whole
     assert plan.towards([ArtifactId("latents", "of another plan")]) == {}
 
@@ -101,7 +99,7 @@ def test_what_is_there_is_not_planned_again(carry_out: Any, prepare: Prepare) ->
         "score": (0, 2),
     }
     assert prepare(seeds=(0, 1)).plan.count("generator") == (1, 1)
-    assert len(prepare(fresh=True).plan.jobs) == 8
+    assert len(prepare(fresh=True).plan.jobs) == 7
 
 
 def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prepare) -> None:
@@ -111,7 +109,7 @@ def test_other_hyperparameters_are_other_artifacts(carry_out: Any, prepare: Prep
         "score",
     }
     assert set(stages_of(prepare("[public.linear]\nlatent = 2\n").plan.jobs)) == {
-        "public", "latents", "sharpness", "generator", "replay", "score",
+        "public", "latents", "generator", "replay", "score",
     }  # fmt: skip
     more = '[protocols.more]\nsamples = 64\nmetrics = ["fid", "brightness", "kid"]\n'
     scoring = prepare(more, protocols=("more",)).plan
@@ -125,7 +123,7 @@ def stages_of(jobs: dict[str, Job]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "stage", ["evaluator", "references", "public", "latents", "sharpness", "generator", "score"]
+    "stage", ["evaluator", "references", "public", "latents", "generator", "score"]
 )
 def test_a_corrupt_artifact_is_planned_and_left_where_it_is(
     stage: str, carry_out: Any, prepare: Prepare, tmp_path: Path

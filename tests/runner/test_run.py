@@ -103,7 +103,6 @@ def test_fresh_computes_everything_again(carry_out: Carry, tmp_path: Path) -> No
         "references",
         "replay",
         "score",
-        "sharpness",
     ]
     assert second[0].metrics == first[0].metrics
     after = files(tmp_path / "runs")
