@@ -24,7 +24,7 @@ from dpbench import hookimpl
 from dpbench.api import Context, PrivateGenerator
 from dpbench.generators import gan, vae
 from dpbench.generators.driver import Training
-from dpbench.generators.training_lane import TrainingLane, TrainingParams
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane, TrainingParams
 from dpbench.privacy.accounting import noise_multiplier_for
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LinearTrace
@@ -148,19 +148,7 @@ def _head(params: LaneBuffer, lane: int) -> LaneBuffer:
     return LaneBuffer(params.layers, params.flat[lane : lane + 1])
 
 
-class AdaptiveVAEParams(vae.VAEParams, AdaptiveParams):
-    """Hyperparameters of the VAE, and of its clip."""
-
-    engine: Literal["lanes"] = "lanes"
-
-
-class AdaptiveVAE(vae.VAE):
-    """The VAE with an adaptive clip; norms are counted at the mean of the code."""
-
-    name = "vae-adaptive"
-    label = "VAE-adaptive"
-    version = "0.1.0"
-    Params = AdaptiveVAEParams
+class _AdaptiveGenerator(LaneGenerator):
     conditional = False  # a count sees no labels
     count_noise = 0.0
 
@@ -168,9 +156,24 @@ class AdaptiveVAE(vae.VAE):
         self, private: PrivateLatents, public: Tensor, context: Context
     ) -> TrainingLane[Any]:
         """Share the budget between counts and steps."""
-        lane = super().make_lane(private, public, context)
+        lane = super().make_lane(private, public, context)  # type: ignore[safe-super]
         self.count_noise, schedule = share_budget(private, self.params, lane.schedule)
         return replace(lane, schedule=schedule)
+
+
+class AdaptiveVAEParams(vae.VAEParams, AdaptiveParams):
+    """Hyperparameters of the VAE, and of its clip."""
+
+    engine: Literal["lanes"] = "lanes"
+
+
+class AdaptiveVAE(_AdaptiveGenerator, vae.VAE):
+    """The VAE with an adaptive clip; norms are counted at the mean of the code."""
+
+    name = "vae-adaptive"
+    label = "VAE-adaptive"
+    version = "0.1.0"
+    Params = AdaptiveVAEParams
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[vae.VAE]], public: Tensor) -> None:
@@ -206,23 +209,13 @@ class AdaptiveGANParams(gan.GANParams, AdaptiveParams):
     engine: Literal["opacus"] = "opacus"
 
 
-class AdaptiveGAN(gan.GAN):
+class AdaptiveGAN(_AdaptiveGenerator, gan.GAN):
     """The GAN whose critic's clip is adaptive, on records and on generated samples."""
 
     name = "gan-adaptive"
     label = "GAN-adaptive"
     version = "0.1.0"
     Params = AdaptiveGANParams
-    conditional = False  # a count sees no labels
-    count_noise = 0.0
-
-    def make_lane(
-        self, private: PrivateLatents, public: Tensor, context: Context
-    ) -> TrainingLane[Any]:
-        """Share the budget between counts and steps."""
-        lane = super().make_lane(private, public, context)
-        self.count_noise, schedule = share_budget(private, self.params, lane.schedule)
-        return replace(lane, schedule=schedule)
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[gan.GAN]], public: Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dpbench import hookimpl
 from dpbench.api import Context, Params, PrivateGenerator
 from dpbench.generators import gan, vae
-from dpbench.generators.training_lane import TrainingLane
+from dpbench.generators.training_lane import LaneGenerator, TrainingLane
 from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.correlated import CorrelatedLanes, with_bands
 from dpbench.privacy.handle import PrivateLatents
@@ -24,26 +24,30 @@ class BandParams(Params):
     bands: int = Field(4, ge=1)
 
 
+class _Banded(LaneGenerator):
+    def make_lane(
+        self, private: PrivateLatents, public: Tensor, context: Context
+    ) -> TrainingLane[Any]:
+        """Choose the noise of rounds, not of steps."""
+        lane = super().make_lane(private, public, context)  # type: ignore[safe-super]
+        if not lane.schedule.steps:  # a released start alone
+            return lane
+        return replace(lane, schedule=with_bands(lane.schedule, private, self.params.bands))
+
+
 class BandedVAEParams(vae.VAEParams, BandParams):
     """Hyperparameters of the VAE, and of its noise."""
 
     engine: Literal["lanes"] = "lanes"
 
 
-class BandedVAE(vae.VAE):
+class BandedVAE(_Banded, vae.VAE):
     """The VAE under correlated noise."""
 
     name = "vae-banded"
     label = "VAE-banded"
     version = "0.1.0"
     Params = BandedVAEParams
-
-    def make_lane(
-        self, private: PrivateLatents, public: Tensor, context: Context
-    ) -> TrainingLane[Any]:
-        """Choose the noise of rounds, not of steps."""
-        lane = super().make_lane(private, public, context)
-        return _with_bands(lane, self.params.bands)
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[vae.VAE]], public: Tensor) -> None:
@@ -71,20 +75,13 @@ class BandedGANParams(gan.GANParams, BandParams):
     engine: Literal["opacus"] = "opacus"
 
 
-class BandedGAN(gan.GAN):
+class BandedGAN(_Banded, gan.GAN):
     """The GAN whose critic learns under correlated noise."""
 
     name = "gan-banded"
     label = "GAN-banded"
     version = "0.1.0"
     Params = BandedGANParams
-
-    def make_lane(
-        self, private: PrivateLatents, public: Tensor, context: Context
-    ) -> TrainingLane[Any]:
-        """Choose the noise of rounds, not of steps."""
-        lane = super().make_lane(private, public, context)
-        return _with_bands(lane, self.params.bands)
 
     @classmethod
     def train(cls, lanes: list[TrainingLane[gan.GAN]], public: Tensor) -> None:
@@ -98,12 +95,6 @@ class _GANTraining(gan._Training):
     def _reference(self) -> CorrelatedLanes:  # type: ignore[override]
         bands = self.params.bands
         return CorrelatedLanes(self.judge, self.privates, self.schedules, bands, labelled=True)
-
-
-def _with_bands(lane: TrainingLane[Any], bands: int) -> TrainingLane[Any]:
-    if not lane.schedule.steps:  # a released start alone
-        return lane
-    return replace(lane, schedule=with_bands(lane.schedule, lane.private, bands))
 
 
 @hookimpl
