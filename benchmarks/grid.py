@@ -6,7 +6,7 @@
 Runs ``dpbench run`` as a user does, in a temporary directory, with MNIST from the
 user's cache (``--fetch``: with empty caches, so that each fresh run fetches). What
 stands after ``--`` goes to ``dpbench run`` as it is. Peak memory is the sum of the
-proportional set sizes of all processes of a run, sampled four times a second.
+proportional set sizes of all processes of a run, sampled once a second.
 The kill is SIGKILL to the whole process group. Linux only.
 """
 
@@ -313,7 +313,7 @@ def report(folder: Path, options: argparse.Namespace) -> Iterator[str]:
     yield from (f"# Grid `{options.grid}`: cold, warm, killed and continued", "")
     yield f"`{command()}` on {machine()}; device {device_of(runs)}. Data {data}."
     yield "*To compute* and *found* count artifacts in the plan that a run prints. *Peak of all*:"
-    yield "sum of proportional set sizes of all its processes, sampled every 0.25 s; *largest"
+    yield "sum of proportional set sizes of all its processes, sampled every second; *largest"
     yield "process*: its resident set."
     yield ""
     yield from table(HEADS, rows)

@@ -1,10 +1,14 @@
-"""Adaptive clipping (Andrew et al. 2021): the clip follows a quantile of gradient norms.
+"""Clips that follow a quantile of gradient norms: of records, at a cost, or of public latents.
 
-A few times while training a noisy count tells how many records' gradients are no longer
-than the clip, and the clip C becomes ``C exp(-rate (fraction - quantile))``, their geometric
-update. The counts take a small share of the budget; DP-SGD gets exactly what is left. The
-mechanism keeps its stated sensitivity, the trial's clip c: gradients are scaled by c / C
-before they are clipped at c, and what was released is scaled back.
+Adaptive clipping (Andrew et al. 2021): a few times while training a noisy count tells how many
+records' gradients are no longer than the clip, and the clip C becomes
+``C exp(-rate (fraction - quantile))``, their geometric update. The counts take a small share
+of the budget; DP-SGD gets exactly what is left. With ``source = "public"`` the clip is a
+function of the nets and of public latents: a share of the quantile of the latter's gradients'
+norms under the nets as they are. That costs nothing.
+
+Either way the mechanism keeps its stated sensitivity, the trial's clip c: gradients are scaled
+by c / C before they are clipped at c, and what was released is scaled back.
 """
 
 from __future__ import annotations
@@ -34,14 +38,20 @@ from dpbench.privacy.ledger import Mechanism
 _COUNT = "gradient norms below the clip"
 _MOST = 1e3
 """The clip stays within this factor of the trial's."""
+_COMPARED = 1000
+"""Public latents whose gradients are looked at."""
 
 
 class AdaptiveParams(TrainingParams):
     """``checks`` counts, evenly spread, buy with ``count_share`` of the budget what to clip at.
 
     The clip starts at the trial's and moves toward the ``quantile`` of gradient norms,
-    by a factor of at most ``exp(clip_rate)`` a count.
+    by a factor of at most ``exp(clip_rate)`` a count. With ``source = "public"`` a check
+    counts nothing: it sets the clip to ``factor`` times that quantile among public latents.
     """
+
+    source: Literal["private", "public"] = "private"
+    factor: float = Field(1.0, gt=0)
 
     checks: int = Field(5, ge=1)
     count_share: float = Field(0.05, gt=0, lt=1)
@@ -63,6 +73,8 @@ def share_budget(
     The counts enter the ledger one by one, so the steps' noise is found as if they stood
     in it already.
     """
+    if params.source == "public":
+        return 0.0, schedule
     noise = private.noise_multiplier(1.0, params.checks, params.count_share)
     budget = private.budget
     if not math.isfinite(budget.epsilon) or budget.noise_multiplier is not None:
@@ -100,20 +112,26 @@ def _scaled(traces: Traces, scale: Tensor, batch: Tensor) -> list[LinearTrace]:
 
 
 class _Adaptive(Training[Any]):
-    """Counts before some steps, and sets the clip by them."""
+    """Looks at gradient norms before some steps, and sets the clip by them."""
 
     engine: ScaledLanes
     clip: Tensor
 
     def adapt(self, active: int, step: int) -> None:
-        """Set the clip where a count is due."""
+        """Set the clip where a check is due."""
         self.clip = self.engine.current  # the base clips free gradients at it
+        checks, public = self.params.checks, self.params.source == "public"
         for lane, schedule in enumerate(self.schedules[:active]):
-            checks = self.params.checks
             if step in {k * schedule.steps // checks for k in range(checks)}:
-                self._adapt(lane)
+                clip = self._public_clip(lane) if public else self._counted_clip(lane)
+                most, least = schedule.clip * _MOST, schedule.clip / _MOST
+                self.engine.current[lane] = min(most, max(least, clip))
 
-    def _adapt(self, lane: int) -> None:
+    def _public_clip(self, lane: int) -> float:
+        norms = self._norms(lane, self.public[:_COMPARED])
+        return float(self.params.factor * norms.nanquantile(self.params.quantile))
+
+    def _counted_clip(self, lane: int) -> float:
         params, private = self.params, self.privates[lane]
         count = private.noisy_count(
             partial(self._above, lane),
@@ -122,18 +140,19 @@ class _Adaptive(Training[Any]):
             name=_COUNT,
         )
         fraction = min(1.0, max(0.0, float(count[0]) / private.size))
-        start, clip = self.schedules[lane].clip, float(self.engine.current[lane])
-        clip *= math.exp(-params.clip_rate * (fraction - params.quantile))
-        self.engine.current[lane] = min(start * _MOST, max(start / _MOST, clip))
+        rate = params.clip_rate * (fraction - params.quantile)
+        return float(self.engine.current[lane]) * math.exp(-rate)
 
     def _above(self, lane: int, z: Tensor) -> Tensor:
         """Return 0 for latents ``[B, d]`` with gradients no longer than the clip, else 1."""
-        batch = z.to(self.device)[None]
-        ones, clip = batch.new_ones(batch.shape[:2]), self.engine.current[lane : lane + 1]
-        traces = self.gradients(lane, batch)
-        layers = self.engine_layers()
-        norms = clipped_sum(traces, clip, ones, LaneBuffer.zeros(layers, 1, self.device))
-        return (~(norms[0] <= clip[0])).long().to(z.device)
+        within = self._norms(lane, z.to(self.device)) <= self.engine.current[lane]
+        return (~within).long().to(z.device)
+
+    def _norms(self, lane: int, z: Tensor) -> Tensor:
+        """Return the norms of the gradients of latents ``[B, d]``."""
+        ones, clip = z.new_ones(1, len(z)), self.engine.current[lane : lane + 1]
+        layers = LaneBuffer.zeros(self.engine_layers(), 1, self.device)
+        return clipped_sum(self.gradients(lane, z[None]), clip, ones, layers)[0]
 
     @abstractmethod
     def gradients(self, lane: int, batch: Tensor) -> list[LinearTrace]:

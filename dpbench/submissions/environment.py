@@ -32,6 +32,8 @@ PASSED = (
 )  # fmt: skip
 #: git reads no other kind of address, asks for no password, and runs no helper.
 GIT = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:https:http:ssh:git"}
+#: What installs packages: no score depends on its version, and none here need fit torch's.
+INSTALLERS = {"pip", "setuptools", "wheel"}
 ENTRY = "from dpbench.cli.main import main; main()"
 
 
@@ -139,7 +141,9 @@ def _own_source() -> str:
 def _versions() -> Iterator[str]:
     """Yield what is installed here; builds of one version, such as +cpu, are alike."""
     for found in importlib.metadata.distributions():
-        if found.name and found.read_text("direct_url.json") is None:
+        if not found.name or found.name.lower() in INSTALLERS:
+            continue
+        if found.read_text("direct_url.json") is None:
             yield f"{found.name}=={found.version.partition('+')[0]}"
 
 

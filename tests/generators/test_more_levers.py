@@ -34,6 +34,8 @@ EVERY = [
     (ROWS, "RowGAN", {**SMALL_GAN, "draws": 3, "jitter": 0.1}),
     (CLIP, "AdaptiveVAE", {**SMALL, "checks": 2}),
     (CLIP, "AdaptiveGAN", {**SMALL_GAN, "checks": 2}),
+    (CLIP, "AdaptiveVAE", {**SMALL, "checks": 2, "source": "public"}),
+    (CLIP, "AdaptiveGAN", {**SMALL_GAN, "checks": 2, "source": "public", "factor": 0.1}),
     (NOISE, "BandedVAE", {**SMALL, "bands": 3}),
     (NOISE, "BandedGAN", {**SMALL_GAN, "bands": 3}),
     (DEPTH, "TwoLayerVAE", {**SMALL, "hidden": 8}),
@@ -78,7 +80,7 @@ def test_each_spends_its_budget_and_no_more(
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "params"), [*EVERY[:2], *EVERY[4:6]], ids=["rows"] * 2 + ["bands"] * 2
+    ("module", "name", "params"), [*EVERY[:2], *EVERY[6:8]], ids=["rows"] * 2 + ["bands"] * 2
 )
 def test_those_that_learn_labels_make_what_is_asked_for(
     module: ModuleType, name: str, params: dict[str, Any]
@@ -148,6 +150,21 @@ def test_the_clip_finds_the_quantile_without_moving_the_sensitivity() -> None:
     (steps,) = (m for m in session.ledger.mechanisms if m.name == "dp-sgd")
     assert steps.sensitivity == 1.0
     assert float(training.clip[0]) != 1.0
+
+
+def test_a_public_clip_is_a_quantile_of_public_gradients_and_counts_nothing() -> None:
+    session, public = _session(3.0), _latents(40)
+    cls = CLIP.AdaptiveVAE
+    params = cls.Params(**SMALL, checks=8, source="public", quantile=0.25, factor=0.5)
+    lane = cls(params, 6).make_lane(session.handle, public, session.context)
+    training = CLIP._VAETraining([lane], public)
+    training.adapt(1, 0)  # a check before the first step, under the nets as they start
+    assert float(training.clip[0]) == pytest.approx(
+        0.5 * float(training._norms(0, public).quantile(0.25)), rel=1e-6
+    )
+    training.run()
+    (steps,) = session.ledger.mechanisms
+    assert (steps.name, steps.sensitivity) == ("dp-sgd", 1.0)
 
 
 def test_scaled_gradients_are_those_clipped_at_the_current_clip() -> None:
