@@ -107,13 +107,15 @@ def not_installed(section: Section) -> list[str]:
 
 def _sharpened(section: Section) -> list[str]:
     """Say by how much decoded images were sharpened, where any were."""
-    amounts = {
-        (f"{r.public}, {r.extractor}", f"{r.sharpness:.2g}") for r in section.trials if r.sharpness
-    }
-    if not amounts:
+    factors = [r.sharpness for r in section.trials if r.sharpness]
+    if not factors:
         return []
-    named = "; ".join(f"{amount} ({through})" for through, amount in sorted(amounts))
-    return [f"Decoded images are sharpened, by as much as public images ask for: {named}."]
+    most, least = (f"{end(factors):.1f}" for end in (max, min))
+    times = most if most == least else f"{least} to {most}"
+    return [
+        "Decoded images are sharpened until fine detail stands to coarse detail as in public "
+        f"images: the finest became {times} times as strong."
+    ]
 
 
 def _not_replayed(section: Section) -> list[str]:

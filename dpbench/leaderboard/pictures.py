@@ -14,7 +14,8 @@ from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.tables import named_controls
 from dpbench.leaderboard.words import heading, number
 from dpbench.results import Result
-from dpbench.stages.sharpness import sharpened
+from dpbench.stages.detail import sharpened
+from dpbench.stages.score import GAINS
 from dpbench.store import Artifact, CorruptArtifact, Store
 
 __all__ = [
@@ -98,13 +99,13 @@ def reconstructed(section: Section, store: Store) -> Iterator[tuple[str, Tensor,
         if artifact is None or not {"shown", "reconstructed"} <= artifact.tensors.keys():
             continue
         error = artifact.meta.get("reconstruction_mse")
-        sharpness = result.sharpness or 0.0
         text = "" if error is None else f"mean squared error {error:.4f}"
-        text += ", before sharpening" if text and sharpness else ""
-        through = f"{result.public}-{result.extractor}"
-        decoded = to_float(artifact.tensors["reconstructed"])
-        images = to_uint8(sharpened(decoded, sharpness))
-        yield through, artifact.tensors["shown"], images, text
+        images = artifact.tensors["reconstructed"]
+        scored = _load(store, "features", result.artifacts.get("features"))
+        if scored and GAINS in scored.tensors:
+            text += ", before sharpening" if text else ""
+            images = to_uint8(sharpened(to_float(images), scored.tensors[GAINS]))
+        yield f"{result.public}-{result.extractor}", artifact.tensors["shown"], images, text
 
 
 def snapshots(

@@ -13,7 +13,7 @@ __all__ = ["Record", "flat", "record", "typed"]
 
 Record = dict[str, Any]
 #: Artifacts made from public images alone: of a release, only their keys are published.
-PUBLIC_ARTIFACTS = ("public", "sharpness")
+PUBLIC_ARTIFACTS = ("public",)
 
 
 def record(result: Result, with_selection: float | None) -> Record:

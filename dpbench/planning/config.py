@@ -96,8 +96,8 @@ class GridConfig(Strict):
         protocols: ways to score; not set: the file's ``default_protocols``.
         axes: lists of values by hyperparameter, ``"generators.vae.hidden" = [[64], [128]]``.
         latents: how latents are standardised; not set: the file's.
-        sharpen: sharpen decoded images by as much as decoded public images ask for, unless
-            the data set's table says not to.
+        sharpen: sharpen decoded images to the detail of public images, unless the data set's
+            table says not to.
         public: hyperparameters of public models in this grid alone, by name.
         extractors: the same of extractors.
         generators: the same of private generators.

@@ -38,8 +38,6 @@ __all__ = [
     "replay_key",
     "replay_seed",
     "score_key",
-    "sharpness_key",
-    "sharpness_seed",
     "trial_epsilon",
     "trial_samples_key",
     "trial_seeds",
@@ -92,15 +90,6 @@ def latents_key(
 
 def latents_seed(method: Method, latents: dict[str, Any]) -> int:
     return derive_seed("latents", _extraction(method, latents))
-
-
-def sharpness_key(public: str, extractor: Component, code: str, public_images: str) -> str:
-    """Name an amount of sharpening: of which public model, by its key, and of which images."""
-    return content_key(["sharpness", public, extractor.digest, code, public_images])
-
-
-def sharpness_seed(method: Method) -> int:
-    return derive_seed("sharpness", method.public.digest, method.extractor.digest)
 
 
 def _extraction(method: Method, latents: dict[str, Any]) -> str:
@@ -167,16 +156,16 @@ def trial_seeds(trial: Trial) -> Seeds:
     return Seeds(*(derive_seed(use, whole) for use in ("generator", "noise", "samples")))
 
 
-def trial_samples_key(trained: str, sharpness: str | None) -> str:
-    return content_key(["samples", trained, *([sharpness] if sharpness else [])])
+def trial_samples_key(trained: str, sharpening: str | None) -> str:
+    return content_key(["samples", trained, *([sharpening] if sharpening else [])])
 
 
 def control_samples_key(
-    source: str, data: DataKeys, latents: str | None, sharpness: str | None
+    source: str, data: DataKeys, latents: str | None, sharpening: str | None
 ) -> str:
     """Name the samples of a control that shows images, or what ``latents`` make of them."""
     images = latents or [data.public, data.test, data.private_classes]
-    return content_key([source, images, STAGE_VERSION, *([sharpness] if sharpness else [])])
+    return content_key([source, images, STAGE_VERSION, *([sharpening] if sharpening else [])])
 
 
 def control_seed(source: str, method: Method | None, latents: dict[str, Any]) -> int:

@@ -85,16 +85,16 @@ class Row:
     trained: str | None = None
     replay: str | None = None
     classes: tuple[int, ...] = ()
+    public_images: str = ""
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> list[ArtifactId]:
-        """The artifacts whose content the row shows: sharpness, generator, replay and scores."""
+        """The artifacts whose content the row shows: generator, replay and scores."""
         trained = [ArtifactId("generator", self.trained)] if self.trained else []
         replay = [ArtifactId("replay", self.replay)] if self.replay else []
         scores = [ArtifactId("score", key) for key in self.scores.values()]
-        sharpness = [ArtifactId(s, key) for s, key in self.artifacts.items() if s == "sharpness"]
-        return [*sharpness, *trained, *replay, *scores]
+        return [*trained, *replay, *scores]
 
 
 @dataclass

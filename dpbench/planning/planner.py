@@ -23,11 +23,9 @@ from dpbench.stages import (
     ReferencesTask,
     ReplayTask,
     ScoreTask,
-    SharpnessTask,
     Source,
     Task,
 )
-from dpbench.stages.score import SHARPENED
 from dpbench.store import ArtifactId, Store, content_key
 
 __all__ = ["BUILT_IN", "make_plan"]
@@ -57,11 +55,6 @@ class _Upstream(NamedTuple):
 
     public: str
     latents: str
-    sharpness: str | None
-
-    @property
-    def artifacts(self) -> dict[str, str]:
-        return {stage: key for stage, key in self._asdict().items() if key}
 
 
 class _Against(NamedTuple):
@@ -91,7 +84,7 @@ class _Planner:
         self.known: dict[ArtifactId, bool] = {}
         self.methods: dict[str, str] = {}
         self.replays: dict[str, str] = {}
-        self.upstreams: dict[tuple[str, str, str, str, bool], _Upstream] = {}
+        self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
         self.judges: dict[str, dict[ArtifactId, None]] = {}
         self.againsts: dict[tuple[str, str], _Against] = {}
         self.measures: dict[str, list[_Measure]] = {}
@@ -217,30 +210,17 @@ class _Planner:
             self.add(task, key, title, self.cost(extractor))
         return key
 
-    def sharpness(self, trial: Trial, public: str) -> str | None:
-        """Return the key of how much a trial's images are sharpened, if they are."""
-        if not trial.sharpen:
-            return None
-        method, images = trial.method, self.data[trial.dataset.name].public
-        extractor, code = method.extractor, self.code(method.extractor)
-        code = f"{code}/{stage_version('sharpness')}"
-        key = keys.sharpness_key(public, extractor, code, images)
-        if not self.there("sharpness", key):
-            seed = keys.sharpness_seed(method)
-            task = SharpnessTask(key, images, public, method.public, extractor, seed)
-            title = f"sharpness of {method.public.name} by {extractor.name}"
-            self.add(task, key, title, 5 + 0.1 * self.cost(extractor))
-        return key
+    def sharpening(self, trial: Trial) -> str | None:
+        """Name the code that sharpens a trial's images, if any does."""
+        return stage_version("detail") if trial.sharpen else None
 
     def upstream(self, trial: Trial) -> _Upstream:
         """Return the keys of what a trial learns and decodes by, planning it if need be."""
         method, latents = trial.method, content_key(trial.latents)
-        parts = method.public.digest, method.extractor.digest, latents
-        slot = (trial.dataset.name, *parts, trial.sharpen)
+        slot = (trial.dataset.name, method.public.digest, method.extractor.digest, latents)
         if slot not in self.upstreams:
             public = self.public(trial)
-            sharpness = self.sharpness(trial, public)
-            self.upstreams[slot] = _Upstream(public, self.latents(trial, public), sharpness)
+            self.upstreams[slot] = _Upstream(public, self.latents(trial, public))
         return self.upstreams[slot]
 
     def train(self, trial: Trial) -> str:
@@ -331,7 +311,7 @@ class _Planner:
         against = self.against(trial.dataset.name, protocol.evaluator)
         task = ScoreTask(
             source="trial",
-            samples=keys.trial_samples_key(trained, upstream.sharpness),
+            samples=keys.trial_samples_key(trained, self.sharpening(trial)),
             data=self.data[trial.dataset.name],
             **against._asdict(),
             protocol=protocol,
@@ -355,7 +335,8 @@ class _Planner:
             trained=trained,
             replay=replay,
             classes=self.classes(trial),
-            artifacts={**upstream.artifacts, **replayed, "generator": trained},
+            public_images=self.data[trial.dataset.name].public,
+            artifacts={**upstream._asdict(), **replayed, "generator": trained},
         )
         noise = trial.epsilon or f"sigma {trial.noise_multiplier}"
         self.score(task, row, f"{method.name} at epsilon {noise}")
@@ -373,9 +354,7 @@ class _Planner:
     ) -> None:
         data, method = self.data[trial.dataset.name], trial.method
         latents = upstream.latents if upstream else None
-        # Those that nobody decodes are what they are, but stand beside those that are sharpened.
-        sharpness = upstream.sharpness if upstream else SHARPENED if trial.sharpen else None
-        samples = keys.control_samples_key(source, data, latents, sharpness)
+        samples = keys.control_samples_key(source, data, latents, self.sharpening(trial))
         slot = (samples, protocol.name, trial.settings, trial.labels)
         if slot in self.controlled:
             return
@@ -401,7 +380,7 @@ class _Planner:
             labels=trial.labels,
             public=method.public.name if upstream else None,
             extractor=method.extractor.name if upstream else None,
-            artifacts=upstream.artifacts if upstream else {},
+            artifacts=upstream._asdict() if upstream else {},
         )
         self.score(task, row, f"control {source}")
 

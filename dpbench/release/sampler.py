@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dpbench import __version__, plugins
+from dpbench.api import PublicModel
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, UnknownName, printable
 from dpbench.privacy.by_class import draw
+from dpbench.stages.detail import COMPARED, found_gains, render
 from dpbench.stages.public import public_model_of, require_finite
-from dpbench.stages.sharpness import render
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.trained import generator_of
 
@@ -26,7 +27,8 @@ __all__ = ["DESCRIPTION", "WEIGHTS", "BadRelease", "Sampler", "load_release"]
 
 DESCRIPTION, WEIGHTS = "sampler.json", "sampler.safetensors"
 #: Of what :meth:`Sampler.save` writes.
-FORMAT = 2
+FORMAT = 3
+_GAINS = "detail.gains"
 
 
 class BadRelease(DpbenchError):
@@ -44,8 +46,7 @@ class Sampler:
         generator: the private generator as it was configured.
         classes: the private classes of which it samples; none where it knows no labels.
         tensors: states of both and of the standardiser, prefixed ``public.``,
-            ``generator.`` and ``standardiser.``.
-        sharpness: how much decoded images are sharpened.
+            ``generator.`` and ``standardiser.``; what sharpens, if any does, is ``detail.gains``.
     """
 
     image_shape: tuple[int, ...]
@@ -54,7 +55,6 @@ class Sampler:
     generator: Component
     tensors: dict[str, Tensor]
     classes: tuple[int, ...] = ()
-    sharpness: float = 0.0
 
     @property
     def packages(self) -> dict[str, str]:
@@ -82,15 +82,17 @@ class Sampler:
         There are as many of each class: how many there were of the private is not known.
         """
         rng = torch.Generator().manual_seed(secrets.randbits(63) if seed is None else seed)
-        classes = max(1, len(self.classes))
-        generator = generator_of(self._state("generator"), self.generator, self.latent_dim, classes)
-        latents, places = draw(generator, count, rng, classes)
-        require_finite([latents], f"samples of generator {self.generator.name!r}")
-        standardiser = Standardiser.from_state(self._state("standardiser"))
+        latents, places = self._latents(count, rng)
         target = torch.device(device)
-        model = public_model_of(self._state("public"), self.public, self.image_shape).to(target)
-        images = render(model, standardiser.invert(latents), target, self.sharpness)
+        images = render(self._model().to(target), latents, target, self.tensors.get(_GAINS))
         return images, None if places is None else torch.tensor(self.classes)[places]
+
+    def sharpened_like(self, images: Tensor) -> Sampler:
+        """Return one whose images have the detail of the public ``images``, ``uint8``."""
+        rng = torch.Generator().manual_seed(0)
+        latents, _ = self._latents(COMPARED, rng)
+        gains, _ = found_gains(self._model(), latents, images, rng, torch.device("cpu"))
+        return replace(self, tensors={**self.tensors, _GAINS: gains})
 
     def save(self, folder: Path) -> None:
         """Write :data:`DESCRIPTION` and :data:`WEIGHTS` to ``folder``."""
@@ -102,11 +104,21 @@ class Sampler:
             "public": asdict(self.public),
             "generator": asdict(self.generator),
             "classes": list(self.classes),
-            "sharpness": self.sharpness,
         }
         (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
         # safetensors' own file would be readable by its owner alone
         (folder / WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in self.tensors.items()}))
+
+    def _latents(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Draw what the public model decodes, and the places of its classes if it knows any."""
+        classes = max(1, len(self.classes))
+        generator = generator_of(self._state("generator"), self.generator, self.latent_dim, classes)
+        latents, places = draw(generator, count, rng, classes)
+        require_finite([latents], f"samples of generator {self.generator.name!r}")
+        return Standardiser.from_state(self._state("standardiser")).invert(latents), places
+
+    def _model(self) -> PublicModel:
+        return public_model_of(self._state("public"), self.public, self.image_shape)
 
     def _state(self, part: str) -> dict[str, Tensor]:
         prefix = f"{part}."
@@ -140,6 +152,11 @@ def load_release(folder: str | Path) -> Sampler:
 def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
     if described["format"] > FORMAT:
         raise BadRelease("this release was written by a newer dpbench: install that version")
+    if described.get("sharpness"):
+        raise BadRelease(
+            "this release was written by an older dpbench, which sharpened in another way: "
+            "release the trial again"
+        )
     sampler = Sampler(
         tuple(described["image_shape"]),
         described["latent_dim"],
@@ -147,7 +164,6 @@ def _sampler(described: dict[str, Any], tensors: dict[str, Tensor]) -> Sampler:
         Component(**described["generator"]),
         tensors,
         tuple(described.get("classes", ())),
-        float(described.get("sharpness", 0.0)),
     )
     try:
         _ = sampler.packages

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dpbench.errors import DpbenchError
+from dpbench.metrics.protocol import QUANTISATION
 from dpbench.planning.again import request_again
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Row
@@ -16,7 +17,8 @@ from dpbench.runner.directory import RunDirectory
 from dpbench.runner.prepare import Prepared, prepare
 from dpbench.runner.scheduler import Progress
 from dpbench.runner.upstream import compute
-from dpbench.stages.sharpness import amount_of
+from dpbench.stages.data import load_part
+from dpbench.stages.score import quantisation
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.trained import trained_state
 from dpbench.store import ArtifactId, Store
@@ -54,9 +56,7 @@ def train(
     assert row.trained is not None
     _require_as_scored(row, chosen)
     with directory.lock():
-        stages = [stage for stage in ("generator", "sharpness") if stage in row.artifacts]
-        wanted = [ArtifactId(stage, row.artifacts[stage]) for stage in stages]
-        compute(prepared, wanted, device, notice)
+        compute(prepared, [ArtifactId("generator", row.trained)], device, notice)
     earlier = directory.releases(row.trained)
     made = assemble(row, prepared.store, Progress({}), secure=True, earlier=earlier)
     # How it was chosen and what was found out about it hold for the method, not for the noise.
@@ -77,7 +77,8 @@ def _row(prepared: Prepared, chosen: Result) -> Row:
 
 
 def _require_as_scored(row: Row, chosen: Result) -> None:
-    if row.artifacts.get("sharpness") != chosen.artifacts.get("sharpness"):
+    assert row.trial is not None
+    if chosen.protocol.get("quantisation") != quantisation(QUANTISATION, row.trial.sharpen):
         raise DpbenchError(
             f"{chosen.method} was scored when decoded images were sharpened in another way, or "
             "not at all: score it again with the `dpbench run` that made it"
@@ -94,12 +95,14 @@ def _sampler(row: Row, store: Store) -> Sampler:
         "generator": trained_state(store, row.trained),
         "standardiser": standardiser.state(),
     }
-    return Sampler(
+    sampler = Sampler(
         tuple(public.meta["image_shape"]),
         len(standardiser.shift),
         row.trial.method.public,
         row.trial.method.generator,
         {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()},
         row.classes,
-        amount_of(store, row.artifacts.get("sharpness")),
     )
+    if not row.trial.sharpen:
+        return sampler
+    return sampler.sharpened_like(load_part(store, row.public_images).images)

@@ -88,7 +88,8 @@ class Result(TrialIdentity):
         audit: the most that an audit of the trial found, with any seed.
         choice: how it stands to the other trials of its method and target.
         protocol: everything that makes scores comparable; at least ``name``.
-        sharpness: by how much decoded images were sharpened; not set: they were not to be.
+        sharpness: how many times as strong sharpening made the finest detail of decoded images;
+            not set: they were not sharpened.
         seconds: compute time by stage; a group's time is shared by its lanes.
         artifacts: keys in the store.
     """

@@ -48,7 +48,7 @@ def assemble(
         "public": row.public,
         "extractor": row.extractor,
         "method": f"{CONTROL}{row.control}",
-        "sharpness": _meta(store, "sharpness", row.artifacts.get("sharpness", "")).get("amount"),
+        "sharpness": _meta(store, "features", row.artifacts["features"]).get("sharpness"),
         "artifacts": {**row.artifacts, **{f"score.{k}": v for k, v in row.scores.items()}},
     }
     trained: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def _status(
 ) -> tuple[Status, str | None]:
     if trained.get("diverged"):
         return "diverged", "training reached NaN or infinity: lower the learning rate"
-    needs = [artifact for artifact in row.needs if artifact.stage not in ("replay", "sharpness")]
+    needs = [artifact for artifact in row.needs if artifact.stage != "replay"]
     losses = [progress.lost[artifact] for artifact in needs if artifact in progress.lost]
     if metrics:  # then a score that ended its process costs its own figures
         losses = [loss for loss in losses if loss.origin.stage != "score"]

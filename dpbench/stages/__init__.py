@@ -15,7 +15,6 @@ from dpbench.stages.public import PublicTask, decode
 from dpbench.stages.references import ReferencesTask
 from dpbench.stages.replay import ReplayTask
 from dpbench.stages.score import ScoreTask, Source
-from dpbench.stages.sharpness import SharpnessTask
 from dpbench.stages.task import Task
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ReferencesTask",
     "ReplayTask",
     "ScoreTask",
-    "SharpnessTask",
     "Source",
     "Task",
     "decode",
@@ -43,7 +41,6 @@ STAGES: tuple[type[Task], ...] = (
     ReferencesTask,
     PublicTask,
     LatentsTask,
-    SharpnessTask,
     GeneratorTask,
     ReplayTask,
     ScoreTask,

@@ -18,18 +18,18 @@ from dpbench.metrics.protocol import Protocol
 from dpbench.metrics.views import References, View
 from dpbench.privacy.by_class import draw
 from dpbench.stages.data import DataKeys, load_part
+from dpbench.stages.detail import found_gains, render
 from dpbench.stages.public import load_public_model, require_finite
 from dpbench.stages.references import load_references
-from dpbench.stages.sharpness import amount_of, render
 from dpbench.stages.standardise import Standardiser
 from dpbench.stages.task import Task
 from dpbench.stages.trained import SNAPSHOTS, restore_generator
 from dpbench.store import Artifact, ArtifactId, Store
 
-__all__ = ["ScoreTask", "Source"]
+__all__ = ["GAINS", "ScoreTask", "Source", "quantisation"]
 
-#: Of a protocol's identity, where decoded images are sharpened.
-SHARPENED = "sharpen as public images ask"
+#: What sharpened the images that features are of.
+GAINS = "gains"
 #: Images kept of each scored set, for pictures.
 PREVIEW = 100
 
@@ -43,8 +43,8 @@ class ScoreTask(Task):
 
     ``metrics`` pairs each metric still to be computed with its artifact's key.
     ``samples`` is the key under which the source's features are kept. With
-    ``labelled`` the trained generator samples by class. ``sharpness`` is the key of how much
-    decoded images are sharpened, ``sharpened`` says that those of its rivals are.
+    ``labelled`` the trained generator samples by class. ``sharpened`` says whether
+    decoded images are, its own or its rivals'.
     """
 
     source: Source
@@ -59,7 +59,6 @@ class ScoreTask(Task):
     model: Component | None = None
     public: str | None = None
     latents: str | None = None
-    sharpness: str | None = None
     generator: Component | None = None
     trained: str | None = None
     labelled: bool = False
@@ -71,7 +70,6 @@ class ScoreTask(Task):
         upstream = {
             "public": self.public,
             "latents": self.latents,
-            "sharpness": self.sharpness,
             "generator": self.trained,
         }
         return [
@@ -105,8 +103,7 @@ class ScoreTask(Task):
         )
         view = self._view(store, context, evaluator)
         identity = self.protocol.identity(evaluator)
-        if self.sharpened:
-            identity["quantisation"] = f"{SHARPENED}, {identity['quantisation']}"
+        identity["quantisation"] = quantisation(identity["quantisation"], self.sharpened)
         for done, (component, key) in enumerate(self.metrics):
             artifact = _measured(component, view, references, context)
             artifact.meta.update(protocol=identity, count=len(view))
@@ -116,7 +113,7 @@ class ScoreTask(Task):
 
     def _view(self, store: Store, context: Context, evaluator: Evaluator) -> View:
         """Return the images to score, their features from the store where they are there."""
-        images, labels = _source_images(self, store, context)
+        images, labels, found = _source_images(self, store, context)
         if _current(store, self.samples):
             cached = store.load("features", self.samples).tensors
             features, logits = cached["features"], cached["logits"]
@@ -129,9 +126,16 @@ class ScoreTask(Task):
         )
         if labels is not None:
             kept.tensors["labels"] = labels
+        if found is not None:
+            kept.tensors[GAINS], kept.meta["sharpness"] = found
         _decode_snapshots(self, store, context, kept)
         store.save("features", self.samples, kept)
         return view
+
+
+def quantisation(plain: str, sharpened: bool) -> str:
+    """Say what becomes of decoded images, of which a protocol says what is done to any."""
+    return f"sharpen to the detail of public images, {plain}" if sharpened else plain
 
 
 def _current(store: Store, samples: str) -> bool:
@@ -186,20 +190,25 @@ def _decode_snapshots(task: ScoreTask, store: Store, context: Context, kept: Art
     model = load_public_model(store, task.public, task.model, context.device)
     standardiser = Standardiser.from_state(store.load("latents", task.latents).tensors)
     z = standardiser.invert(latents.flatten(0, 1))
-    images = render(model, z, context.device, amount_of(store, task.sharpness))
+    images = render(model, z, context.device, kept.tensors.get(GAINS))
     kept.tensors["snapshots"] = images.unflatten(0, latents.shape[:2])
     kept.meta["snapshot_steps"] = trained.meta["snapshot_steps"]
 
 
-def _source_images(task: ScoreTask, store: Store, context: Context) -> tuple[Tensor, Tensor | None]:
-    """Return the ``uint8`` images to score, on the CPU, and their classes if they have any."""
+def _source_images(
+    task: ScoreTask, store: Store, context: Context
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, float] | None]:
+    """Return the ``uint8`` images to score, on the CPU.
+
+    With them come their classes if they have any, and what sharpened them and by how much.
+    """
     count = task.protocol.samples
     if task.source == "real":
         test = load_part(store, task.data.test).of_classes(task.data.private_classes)
-        return test.images[:count], test.labels[:count]
+        return test.images[:count], test.labels[:count], None
     rng = context.generator("samples")
     if task.source == "public-images":
-        return _some(load_part(store, task.data.public).images, count, rng), None
+        return _some(load_part(store, task.data.public).images, count, rng), None, None
     assert task.model is not None and task.public is not None and task.latents is not None
     model = load_public_model(store, task.public, task.model, context.device)
     latents = store.load("latents", task.latents).tensors
@@ -222,7 +231,11 @@ def _source_images(task: ScoreTask, store: Store, context: Context) -> tuple[Ten
         sample, places = draw(generator, count, rng, classes)
         require_finite([sample], f"samples of generator {task.generator.name!r}")
         z, labels = standardiser.invert(sample), None if places is None else private[places]
-    return render(model, z, context.device, amount_of(store, task.sharpness)), labels
+    found = None
+    if task.sharpened:
+        public, chosen = load_part(store, task.data.public).images, context.generator("compared")
+        found = found_gains(model, z, public, chosen, context.device)
+    return render(model, z, context.device, found[0] if found else None), labels, found
 
 
 def _rows(size: int, count: int, rng: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from dpbench.results import Result
 
 __all__ = ["logs_of"]
 
-UPSTREAM = ("public", "sharpness", "latents")
+UPSTREAM = ("public", "latents")
 
 
 def logs_of(logs: Path, chosen: Result, results: Iterable[Result]) -> Iterator[Path]:

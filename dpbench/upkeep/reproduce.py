@@ -25,7 +25,7 @@ __all__ = ["Difference", "reproduce"]
 
 MakeExecutor = Callable[[Config, RunDirectory], Executor]
 #: What a trial is made again from, unless all of it is.
-GIVEN = ("public", "latents", "sharpness", "evaluator", "references")
+GIVEN = ("public", "latents", "evaluator", "references")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def reproduce(
     """Run a trial again in a directory of its own and compare it to the last bit.
 
     Args:
-        whole: make public model, latents, sharpness and evaluator again, too.
+        whole: make public model, latents and evaluator again, too.
 
     Returns:
         What differs; nothing if the trial was reproduced.
@@ -74,7 +74,7 @@ def reproduce(
 
 def _require_same(prepared: Prepared, chosen: Result) -> None:
     """Refuse to compare what other code, data or hyperparameters make."""
-    shown = ("generator", "sharpness")
+    shown = ("generator", "features")
     rows = [row.artifacts for row in prepared.plan.rows if row.trial is not None]
     planned = [[artifacts.get(stage) for stage in shown] for artifacts in rows]
     if [chosen.artifacts.get(stage) for stage in shown] not in planned:

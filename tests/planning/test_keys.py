@@ -41,7 +41,6 @@ def all_keys(data: DataKeys = DATA, code: str = "1") -> dict[str, str]:
         "references": keys.references_key(evaluator, data),
         "public": public,
         "latents": latents,
-        "sharpness": keys.sharpness_key(public, METHOD.extractor, code, data.public),
         "generator": keys.generator_key(latents, trial(), code, False),
     }
 
@@ -50,7 +49,7 @@ def all_keys(data: DataKeys = DATA, code: str = "1") -> dict[str, str]:
     ("part", "stages"),
     [
         ("private", {"references", "latents", "generator"}),
-        ("public", {"public", "latents", "sharpness", "generator"}),
+        ("public", {"public", "latents", "generator"}),
         ("labelling", {"evaluator", "references"}),
         ("test", {"evaluator", "references"}),
     ],
@@ -65,7 +64,7 @@ def test_a_key_covers_the_parts_of_the_data_that_its_stage_reads_alone(
 def test_other_code_is_another_key() -> None:
     base, changed = all_keys(), all_keys(code="2")
     assert {stage for stage in base if base[stage] != changed[stage]} == {
-        "evaluator", "references", "public", "latents", "sharpness", "generator",
+        "evaluator", "references", "public", "latents", "generator",
     }  # fmt: skip
 
 
