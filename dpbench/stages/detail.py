@@ -29,7 +29,7 @@ LEAST = 200
 #: A band's mean strength below which there may be nothing but rounding.
 FAINT = 1e-6
 #: A factor is at least 1, for sharpening never blurs, and at most this.
-MOST = 4.0
+MOST = 3.0
 #: How often factors are corrected by what they bring about.
 ROUNDS = 6
 #: Images that are compared, and values that they have together.
