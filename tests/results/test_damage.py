@@ -93,7 +93,7 @@ def try_damage(sound: Path, runs: Path, seed: int) -> None:
 
 
 def test_damage_is_named_and_the_rest_is_shown(sound: Path, tmp_path: Path) -> None:
-    for seed in range(120):
+    for seed in range(60):
         try_damage(sound, tmp_path / "damaged", seed)
 
 
