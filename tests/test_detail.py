@@ -20,6 +20,7 @@ import dpbench as package
 from dpbench import stages
 from dpbench.api import to_float, to_uint8
 from dpbench.plugins import Registry
+from dpbench.release.sampler import Sampler
 from dpbench.results import Result, load_results
 from dpbench.stages import PublicTask
 from dpbench.stages.detail import MOST, detail_gains, found_gains, raised, render, sharpened
@@ -130,6 +131,10 @@ def test_rendering_is_decoding_and_then_sharpening(store: Store) -> None:
     assert torch.equal(render(model, z, CPU, gains), to_uint8(sharpened(model.decode(z), gains)))
 
 
+def without_gains(sampler: Sampler) -> dict[str, torch.Tensor]:
+    return {name: t for name, t in sampler.tensors.items() if name != "detail.gains"}
+
+
 def by_method(root: str = "runs") -> dict[str, Result]:
     return {result.method: result for result in load_results(Path(root))}
 
@@ -170,13 +175,21 @@ def test_a_release_is_sharpened_to_the_detail_of_public_images(dpbench: Run) -> 
     assert done.exit_code == 0, done.output
     sampler = package.load_release("shared")
     gains = sampler.tensors["detail.gains"]
-    rest = {name: t for name, t in sampler.tensors.items() if name != "detail.gains"}
-    plain = replace(sampler, tensors=rest).sample(5, seed=3)
+    plain = replace(sampler, tensors=without_gains(sampler)).sample(5, seed=3)
     found = (
         sampler.sample(5, seed=3).int() - to_uint8(sharpened(to_float(plain), gains)).int()
     ).abs()
     assert found.float().mean() < 2  # of 255: what was rounded before it was sharpened
     assert not torch.equal(sampler.sample(5, seed=3), plain)
+
+
+def test_a_release_and_public_images_tell_its_factors_without_private_ones(dpbench: Run) -> None:
+    assert dpbench("run", "--no-controls", base=SHARP).exit_code == 0
+    dpbench("release", "linear-look-MEAN@10", "--n", "20", "--to", "shared")
+    sampler = package.load_release("shared")
+    public = fake_plugins.TinyData(None).load(Path("data")).public.images
+    again = replace(sampler, tensors=without_gains(sampler)).sharpened_like(public)
+    assert torch.equal(again.tensors["detail.gains"], sampler.tensors["detail.gains"])
 
 
 def test_a_release_of_before_decodes_as_it_did_or_says_that_it_cannot(dpbench: Run) -> None:

@@ -52,7 +52,6 @@ class AdaptiveParams(TrainingParams):
 
     source: Literal["private", "public"] = "private"
     factor: float = Field(1.0, gt=0)
-
     checks: int = Field(5, ge=1)
     count_share: float = Field(0.05, gt=0, lt=1)
     quantile: float = Field(0.5, ge=0, le=1)
