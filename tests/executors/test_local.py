@@ -111,6 +111,7 @@ def test_workers_that_do_not_live_to_start_fail_their_task_in_one_line(
     prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dpbench.executors.local._serve", os.abort)
+    monkeypatch.setattr("dpbench.executors.local.FALSE_STARTS", 1)  # each takes seconds
     prepared = prepare()
     executor = make_executor(prepared.config, prepared.directory, "local", "cpu", workers=1)
     (result,) = execute(prepared, executor)
