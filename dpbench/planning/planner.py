@@ -11,6 +11,7 @@ from dpbench.metrics.protocol import LABELLER, Protocol
 from dpbench.planning import keys
 from dpbench.planning.code_version import code_version, stage_version
 from dpbench.planning.config import Config
+from dpbench.planning.finder import Finder
 from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.plan import Job, Options, Plan, Row
 from dpbench.planning.trials import Trial
@@ -81,7 +82,7 @@ class _Planner:
     ) -> None:
         self.config, self.data, self.store, self.options = config, data, store, options
         self.result = Plan()
-        self.known: dict[ArtifactId, bool] = {}
+        self.there = Finder(store, self.result, options.fresh)
         self.methods: dict[str, str] = {}
         self.replays: dict[str, str] = {}
         self.upstreams: dict[tuple[str, str, str, str], _Upstream] = {}
@@ -122,37 +123,6 @@ class _Planner:
     def cost(self, component: Component) -> float:
         cost: float = self.config.registry.get(component.kind, component.plugin).cls.cost
         return cost
-
-    def there(self, stage: str, key: str) -> bool:
-        """Look for an artifact once; a damaged one counts as missing."""
-        slot = ArtifactId(stage, key)
-        if slot not in self.known:
-            self.known[slot] = self.look(slot)
-        return self.known[slot]
-
-    def look(self, slot: ArtifactId) -> bool:
-        if not self.store.has(*slot):
-            return False
-        if self.options.fresh:
-            self.result.stale.append(slot)
-            return False
-        if not self.store.check(*slot):
-            self.result.corrupt.append(slot)
-            self.result.stale.append(slot)
-            return False
-        if self.is_outdated(slot):
-            self.result.outdated.append(slot)
-            self.result.stale.append(slot)
-            return False
-        self.result.cached[slot.stage] = self.result.cached.get(slot.stage, 0) + 1
-        return True
-
-    def is_outdated(self, slot: ArtifactId) -> bool:
-        """Say whether an artifact was made of another one than there is now, or soon will be."""
-        inputs = self.store.made_of(*slot)
-        return not inputs.keys().isdisjoint(self.result.outdated) or bool(
-            self.store.outdated(*slot)
-        )
 
     def add(
         self, task: Task, key: str, title: str, cost: float, after: Iterable[ArtifactId] = ()
