@@ -29,12 +29,14 @@ from dpbench.stages import STAGES
 
 __all__ = ["LiveView", "print_end", "print_plan"]
 
-#: What a reader calls the artifacts of each stage; one that is not listed has its own name.
 MOST_FAILURES = 2
+#: Methods that a plan names; with every plugin installed there are a hundred.
+MOST_METHODS = 24
 #: Seconds for which a table stands.
 EVERY = 0.25
 #: Lines of a terminal that has room for samples.
 TALL = 34
+#: What a reader calls the artifacts of each stage.
 TITLES = {task.stage: task.plural for task in STAGES}
 
 
@@ -43,7 +45,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     plan = prepared.plan
     methods = sorted({trial.method.name for trial in prepared.trials})
     counts = f"{plural(len(prepared.trials), 'trial')} of {plural(len(methods), 'method')}"
-    say(console, f"{counts}: {', '.join(methods)}")
+    more = f", and {len(methods) - MOST_METHODS} more" if len(methods) > MOST_METHODS else ""
+    say(console, f"{counts}: {', '.join(methods[:MOST_METHODS])}{more}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
     for stage, title in TITLES.items():
         todo, cached = plan.count(stage)

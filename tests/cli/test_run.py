@@ -79,6 +79,15 @@ def test_a_dry_run_leaves_no_results(dpbench: Run) -> None:
     assert not Path("runs").exists()
 
 
+def test_a_plan_of_many_methods_stays_on_a_screen(dpbench: Run) -> None:
+    extra = "".join(f'[generators.m{n:02}]\nplugin = "mean"\n' for n in range(30))
+    result = dpbench("run", "--dry-run", "--grid", "linear-look-m*", extra=extra)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    assert "of 31 methods: linear-look-MEAN, linear-look-m00, " in words
+    assert "linear-look-m22, and 7 more" in words and "linear-look-m23" not in words
+
+
 def test_a_dry_run_shows_what_is_cached(dpbench: Run) -> None:
     dpbench("run", "--no-controls")
     result = dpbench("run", "--no-controls", "--dry-run", "--epsilon", 10, "--epsilon", 1)
