@@ -14,6 +14,7 @@ from dpbench.analysis.compare import protocol_differences
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load
 from dpbench.results import Choice, Result, append_history, load_results, read_history, save_result
+from dpbench.runner.companies import bring_companies
 from dpbench.runner.directory import RELEASES, RunDirectory
 from dpbench.store import Store
 
@@ -56,6 +57,7 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
         for source in sources:
             _copy_artifacts(source, directory.store)
             _copy_files(source / "audits", target / "audits")
+            bring_companies(source, target)
             for run in read_history(source)[0]:
                 append_history(target, run)
         merged = _add_rows(sources, target)

@@ -1,6 +1,9 @@
-"""From a row back to the trial that it is of."""
+"""From rows back to the trials that they are of."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from dpbench.planning.config import Config
 from dpbench.planning.trials import Request
@@ -8,25 +11,35 @@ from dpbench.results import Result
 
 __all__ = ["request_again"]
 
+T = TypeVar("T")
 
-def request_again(config: Config, chosen: Result) -> Request:
-    """Return the request whose plan holds the trial of a row, and no other.
 
-    Hyperparameters that stood in brackets on the command line are set as they were then.
+def request_again(config: Config, rows: Sequence[Result]) -> Request:
+    """Return the request whose plan holds the trials of ``rows``, and no others.
+
+    The rows are of one data set and protocol. Hyperparameters that stood in brackets on the
+    command line are set as they were then.
     """
-    grids = tuple(name for name in chosen.grids if name in config.file.grids)[:1] or ("all",)
-    *of_grid, method = chosen.selectors or (chosen.method,)
-    noise = chosen.noise_multiplier
-    assert chosen.clip is not None and chosen.epsilon is not None
+    first, noises = rows[0], [row.noise_multiplier for row in rows]
     return Request(
-        tuple(of_grid) or grids,
-        chosen.dataset,
-        epsilon=() if noise is not None else (chosen.epsilon,),
-        noise_multiplier=() if noise is None else (noise,),
-        clip=(chosen.clip,),
-        seeds=(chosen.seed or 0,),
-        protocols=(str(chosen.protocol["name"]),),
-        methods=(method,),
-        labels=(chosen.labels,),
-        only=chosen.identity_key,
+        _unlike(name for row in rows for name in _grids(config, row)),
+        first.dataset,
+        epsilon=_unlike(r.epsilon for r in rows if r.noise_multiplier is None),
+        noise_multiplier=_unlike(noises),
+        clip=_unlike(row.clip for row in rows),
+        seeds=_unlike(row.seed or 0 for row in rows),
+        protocols=(str(first.protocol["name"]),),
+        methods=_unlike((row.selectors or (row.method,))[-1] for row in rows),
+        labels=_unlike(row.labels for row in rows),
+        only=frozenset(row.identity_key for row in rows),
     )
+
+
+def _grids(config: Config, row: Result) -> tuple[str, ...]:
+    if of_grid := row.selectors[:-1]:
+        return tuple(of_grid)
+    return tuple(name for name in row.grids if name in config.file.grids)[:1] or ("all",)
+
+
+def _unlike(values: Iterable[T | None]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(value for value in values if value is not None))

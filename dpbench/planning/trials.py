@@ -72,7 +72,7 @@ class Trial:
 class Request:
     """What the command line asks for; empty fields leave the grid's own axes.
 
-    ``only`` is the identity key of the one trial that is wanted.
+    ``only`` are the identity keys of the trials that are wanted, if not all are.
     """
 
     grids: tuple[str, ...] = ("all",)
@@ -84,7 +84,7 @@ class Request:
     protocols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     labels: tuple[Labels, ...] = ()
-    only: str | None = None
+    only: frozenset[str] | None = None
 
 
 def plan_trials(config: Config, request: Request) -> list[Trial]:
@@ -103,7 +103,7 @@ def plan_trials(config: Config, request: Request) -> list[Trial]:
     for name in request.grids:
         for trial in _trials_of(config, name, request):
             key = trial.identity.identity_key
-            if request.only not in (None, key):
+            if request.only is not None and key not in request.only:
                 continue
             known = trials.get(key)
             trials[key] = trial if known is None else _joined(known, trial)

@@ -51,7 +51,7 @@ def train(
             scored, or a stage failed.
     """
     secure = replace(config, file=config.file.model_copy(update={"secure_rng": True}))
-    prepared = prepare(secure, request_again(secure, chosen), directory, Options(controls=False))
+    prepared = prepare(secure, request_again(secure, [chosen]), directory, Options(controls=False))
     row = _row(prepared, chosen)
     assert row.trained is not None
     _require_as_scored(row, chosen)

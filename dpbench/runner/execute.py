@@ -10,9 +10,11 @@ from dpbench.planning.plan import Job, Row
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
 from dpbench.runner.choices import noisy_choices, stated_choices
+from dpbench.runner.companies import note_company
 from dpbench.runner.events import Announcer
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.stages import GeneratorTask
 from dpbench.store import ArtifactId
 
 __all__ = ["execute"]
@@ -60,6 +62,8 @@ def _run_jobs(
 
     def changed(progress: Progress, job: Job | None) -> None:
         left = job.task.writes() if job else ()
+        if job and isinstance(job.task, GeneratorTask):
+            note_company(prepared.directory.root, job.task)
         rows = {id(row): row for a in left for row in shown_in.get(a, ())}
         complete = {
             number: row

@@ -14,8 +14,9 @@ from dpbench.api import Executor
 from dpbench.errors import DpbenchError
 from dpbench.planning.again import request_again
 from dpbench.planning.config import Config
-from dpbench.planning.plan import Options
-from dpbench.results import Result
+from dpbench.planning.plan import Options, Plan
+from dpbench.results import Result, load_results
+from dpbench.runner.companies import company_of
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared, prepare
@@ -63,13 +64,45 @@ def reproduce(
         again = RunDirectory(Path(folder))
         if not whole:
             _bring(directory.store, again.store)
-        prepared = prepare(config, request_again(config, chosen), again, Options(controls=False))
+        rows, gone = _company(chosen, directory.root)
+        prepared = prepare(config, request_again(config, rows), again, Options(controls=False))
         _require_same(prepared, chosen)
-        notice(f"{len(prepared.plan.jobs)} jobs")
+        _narrow(prepared.plan, chosen)
+        notice(_said(len(prepared.plan.jobs), len(rows) - 1, gone))
         results = execute(prepared, make_executor(config, again))
         made = next((r for r in results if r.identity_key == chosen.identity_key), None)
         assert made is not None  # the plan has it
         return [*_rows(chosen, made), *_artifacts(chosen, directory.store, again.store)]
+
+
+def _company(chosen: Result, root: Path) -> tuple[list[Result], int]:
+    """Return rows of the trials that trained together, the chosen one first, and how many lack.
+
+    Lanes of a task share the width of their batches, so that alone each would round otherwise.
+    """
+    key = chosen.artifacts.get("generator", "")
+    company = company_of(root, key)
+    rows = {key: chosen}
+    for row in load_results(root) if len(company) > 1 else ():
+        if row.artifacts.get("generator") in company and row.dataset == chosen.dataset:
+            rows.setdefault(row.artifacts["generator"], row)
+    return list(rows.values()), len(company) - len(rows)
+
+
+def _narrow(plan: Plan, chosen: Result) -> None:
+    """Leave what the row of ``chosen`` needs: trials beside it are trained, and not scored."""
+    own = chosen.identity_key
+    plan.rows = [r for r in plan.rows if r.trial and r.trial.identity.identity_key == own]
+    plan.jobs = plan.towards(artifact for row in plan.rows for artifact in row.needs)
+
+
+def _said(jobs: int, beside: int, gone: int) -> str:
+    text = f"{jobs} jobs"
+    if beside:
+        text += f"; trained again as well: {beside} that it trained with"
+    if gone:
+        text += f"; {gone} that it trained with are in no row now, so last digits may differ"
+    return text
 
 
 def _require_same(prepared: Prepared, chosen: Result) -> None:

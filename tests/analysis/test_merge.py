@@ -13,6 +13,7 @@ from dpbench.analysis.merge import merge
 from dpbench.cli.main import cli
 from dpbench.errors import DpbenchError
 from dpbench.results import Choice, load_results, save_audit, save_result
+from dpbench.runner.companies import company_of
 from dpbench.store import Artifact, Store
 
 
@@ -33,6 +34,19 @@ def test_rows_audits_and_artifacts_come_together(tmp_path: Path) -> None:
     )
     again = merge([a, b], joint)
     assert (again.added, again.same) == (0, 3)
+
+
+def test_what_trained_together_is_known_as_it_is_of_the_artifacts_that_stay(tmp_path: Path) -> None:
+    a, b, joint = (tmp_path / name for name in ("a", "b", "joint"))
+    for root, company in ((a, '["one","two"]'), (b, '["two","three"]')):
+        save_result(root, trial(root.name))
+        (root / "companies.jsonl").write_text(company + "\n")
+    for _ in range(2):
+        merge([a, b], joint)
+        assert company_of(joint, "two") == ("one", "two")
+        assert company_of(joint, "three") == ("two", "three")
+        assert company_of(joint, "four") == ("four",)
+    assert len((joint / "companies.jsonl").read_text().splitlines()) == 2
 
 
 def test_other_figures_of_one_trial_are_told_and_the_first_stay(tmp_path: Path) -> None:

@@ -33,6 +33,42 @@ def test_a_trial_comes_out_the_same(run: Run, more: tuple[str, ...]) -> None:
     assert "the same to the last bit" in done.output
 
 
+TOGETHER = """
+[generators.vae]
+steps = 12
+hidden = [8]
+[grids.together]
+methods = ["linear-look-vae"]
+epsilon = [10, 1]
+clip = [1.0]
+seeds = [0, 1]
+"""
+
+
+def test_what_trained_with_others_trains_with_them_again(dpbench: Run) -> None:
+    ran = dpbench("run", "--no-controls", "--grid", "together", extra=TOGETHER)
+    assert ran.exit_code == 0, ran.output
+    rows = load_results(Path("runs"))
+    assert len(rows) == 4
+    for row in rows:
+        done = dpbench("reproduce", row.key)
+        assert done.exit_code == 0, done.output
+        assert "trained again as well: 3 that it trained with" in " ".join(done.output.split())
+    (Path("runs/results") / f"{rows[0].key}.json").unlink()
+    alone = dpbench("reproduce", rows[1].key)
+    assert "1 that it trained with are in no row now" in " ".join(alone.output.split())
+
+
+def test_a_trial_that_was_made_anew_alone_is_made_alone_again(dpbench: Run) -> None:
+    run = ("run", "--no-controls", "--grid", "together")
+    assert dpbench(*run, extra=TOGETHER).exit_code == 0
+    assert dpbench(*run, "--fresh", "--epsilon", "1", "--seed", "1").exit_code == 0
+    for row in load_results(Path("runs")):
+        done = dpbench("reproduce", row.key)
+        assert done.exit_code == 0, done.output
+        assert ("trained again" in done.output) == (row.epsilon == 10 or row.seed == 0)
+
+
 def test_what_differs_is_told(run: Run) -> None:
     (result,) = load_results(Path("runs"))
     metrics = {**result.metrics, "fid": result.metrics["fid"] + 1e-9}
