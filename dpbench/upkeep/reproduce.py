@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from dpbench.runner.companies import company_of
 from dpbench.runner.directory import RunDirectory
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared, prepare
+from dpbench.stages import GeneratorTask
 from dpbench.store import Artifact, ArtifactId, CorruptArtifact, Store
 
 __all__ = ["Difference", "reproduce"]
@@ -64,36 +65,43 @@ def reproduce(
         again = RunDirectory(Path(folder))
         if not whole:
             _bring(directory.store, again.store)
-        rows, gone = _company(chosen, directory.root)
+        company = company_of(directory.root, chosen.artifacts.get("generator", ""))
+        rows = _rows_of(company, chosen, directory.root)
         prepared = prepare(config, request_again(config, rows), again, Options(controls=False))
         _require_same(prepared, chosen)
-        _narrow(prepared.plan, chosen)
-        notice(_said(len(prepared.plan.jobs), len(rows) - 1, gone))
+        _narrow(prepared.plan, chosen, company)
+        notice(_said(len(prepared.plan.jobs), len(rows) - 1, len(company) - len(rows)))
         results = execute(prepared, make_executor(config, again))
         made = next((r for r in results if r.identity_key == chosen.identity_key), None)
         assert made is not None  # the plan has it
         return [*_rows(chosen, made), *_artifacts(chosen, directory.store, again.store)]
 
 
-def _company(chosen: Result, root: Path) -> tuple[list[Result], int]:
-    """Return rows of the trials that trained together, the chosen one first, and how many lack.
+def _rows_of(company: Sequence[str], chosen: Result, root: Path) -> list[Result]:
+    """Return a row of each generator that trained with the chosen one, which is first.
 
     Lanes of a task share the width of their batches, so that alone each would round otherwise.
     """
-    key = chosen.artifacts.get("generator", "")
-    company = company_of(root, key)
-    rows = {key: chosen}
+    rows = {chosen.artifacts.get("generator", ""): chosen}
     for row in load_results(root) if len(company) > 1 else ():
         if row.artifacts.get("generator") in company and row.dataset == chosen.dataset:
             rows.setdefault(row.artifacts["generator"], row)
-    return list(rows.values()), len(company) - len(rows)
+    return list(rows.values())
 
 
-def _narrow(plan: Plan, chosen: Result) -> None:
-    """Leave what the row of ``chosen`` needs: trials beside it are trained, and not scored."""
+def _narrow(plan: Plan, chosen: Result, company: Sequence[str]) -> None:
+    """Leave what the row of ``chosen`` needs: trials beside it are trained, and not scored.
+
+    They train in the order in which they did: where a lane lies in memory decides how it is
+    summed up.
+    """
     own = chosen.identity_key
     plan.rows = [r for r in plan.rows if r.trial and r.trial.identity.identity_key == own]
     plan.jobs = plan.towards(artifact for row in plan.rows for artifact in row.needs)
+    for name, job in plan.jobs.items():
+        if isinstance(job.task, GeneratorTask):
+            lanes = sorted(job.task.lanes, key=lambda lane: company.index(lane.key))
+            plan.jobs[name] = replace(job, task=replace(job.task, lanes=tuple(lanes)))
 
 
 def _said(jobs: int, beside: int, gone: int) -> str:
