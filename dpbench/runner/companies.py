@@ -26,13 +26,13 @@ def note_company(root: Path, task: GeneratorTask) -> None:
 def company_of(root: Path, key: str) -> tuple[str, ...]:
     """Return the keys of the generators that trained with ``key`` last, itself among them.
 
-    Itself alone where nothing is known.
+    None where nothing is known: an earlier version trained it.
     """
     for line in reversed(_read(root).splitlines()):
         with contextlib.suppress(ValidationError):  # a killed run may leave half a line
             if key in (company := _KEYS.validate_json(line)):
                 return company
-    return (key,)
+    return ()
 
 
 def bring_companies(source: Path, root: Path) -> None:

@@ -70,7 +70,7 @@ def reproduce(
         prepared = prepare(config, request_again(config, rows), again, Options(controls=False))
         _require_same(prepared, chosen)
         _narrow(prepared.plan, chosen, company)
-        notice(_said(len(prepared.plan.jobs), len(rows) - 1, len(company) - len(rows)))
+        notice(f"{len(prepared.plan.jobs)} jobs{_said(len(company), len(rows))}")
         results = execute(prepared, make_executor(config, again))
         made = next((r for r in results if r.identity_key == chosen.identity_key), None)
         assert made is not None  # the plan has it
@@ -99,16 +99,17 @@ def _narrow(plan: Plan, chosen: Result, company: Sequence[str]) -> None:
     plan.rows = [r for r in plan.rows if r.trial and r.trial.identity.identity_key == own]
     plan.jobs = plan.towards(artifact for row in plan.rows for artifact in row.needs)
     for name, job in plan.jobs.items():
-        if isinstance(job.task, GeneratorTask):
+        if company and isinstance(job.task, GeneratorTask):
             lanes = sorted(job.task.lanes, key=lambda lane: company.index(lane.key))
             plan.jobs[name] = replace(job, task=replace(job.task, lanes=tuple(lanes)))
 
 
-def _said(jobs: int, beside: int, gone: int) -> str:
-    text = f"{jobs} jobs"
-    if beside:
-        text += f"; trained again as well: {beside} that it trained with"
-    if gone:
+def _said(company: int, rows: int) -> str:
+    """Tell with how many trials it trains again, of as many as it trained with."""
+    if not company:
+        return "; with which trials it trained is not known here, so last digits may differ"
+    text = f"; trained again as well: {rows - 1} that it trained with" if rows > 1 else ""
+    if gone := company - rows:
         text += f"; {gone} that it trained with are in no row now, so last digits may differ"
     return text
 

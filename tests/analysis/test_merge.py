@@ -45,7 +45,7 @@ def test_what_trained_together_is_known_as_it_is_of_the_artifacts_that_stay(tmp_
         merge([a, b], joint)
         assert company_of(joint, "two") == ("one", "two")
         assert company_of(joint, "three") == ("two", "three")
-        assert company_of(joint, "four") == ("four",)
+        assert company_of(joint, "four") == ()
     assert len((joint / "companies.jsonl").read_text().splitlines()) == 2
 
 

@@ -57,6 +57,9 @@ def test_what_trained_with_others_trains_with_them_again(dpbench: Run) -> None:
     (Path("runs/results") / f"{rows[0].key}.json").unlink()
     alone = dpbench("reproduce", rows[1].key)
     assert "1 that it trained with are in no row now" in " ".join(alone.output.split())
+    Path("runs/companies.jsonl").unlink()
+    unknown = dpbench("reproduce", rows[1].key)
+    assert "with which trials it trained is not known here" in " ".join(unknown.output.split())
 
 
 def test_a_trial_that_was_made_anew_alone_is_made_alone_again(dpbench: Run) -> None:
