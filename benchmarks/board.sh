@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every command behind the committed leaderboard, from nothing: some six hours on two cores.
+# Every command behind the committed leaderboard, from nothing: hours on two cores.
 #
 #   pip install . ./plugins/dpbench-{mixture,flow,pe,merf,augm,pategan,pixel}
 #   bash benchmarks/board.sh runs/board

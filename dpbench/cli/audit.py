@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.command("audit", short_help="Attack a method; bound its epsilon from below.")
 @click.argument("method", required=False)
 @method_option
-@click.option("--grid", default=None, help="Only trials of this grid.  [default: all]")
+@click.option("--grid", "grids", multiple=True, help="Only its trials; repeatable.  [default: all]")
 @click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--clip", type=float, multiple=True, help="Instead of the grid's; repeatable.")
 @click.option("--dataset", help="Data set, instead of the grid's.")
@@ -53,7 +53,7 @@ __all__ = ["command"]
 def command(
     method: str | None,
     methods: tuple[str, ...],
-    grid: str | None,
+    grids: tuple[str, ...],
     epsilon: tuple[float, ...],
     clip: tuple[float, ...],
     dataset: str | None,
@@ -107,7 +107,7 @@ def command(
     prepared = prepare(
         load_config(config, registry()),
         Request(
-            (grid or "all",),
+            grids or ("all",),
             dataset,
             epsilon,
             clip=clip,

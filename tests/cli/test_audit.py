@@ -32,6 +32,16 @@ def test_methods_narrow_what_is_audited(dpbench: Run) -> None:
     assert "unknown method 'meen'; did you mean 'mean'?" in result.output
 
 
+def test_every_grid_that_is_named_is_audited(dpbench: Run) -> None:
+    extra = "".join(f'[generators.{n}]\nplugin = "mean"\n' for n in ("one", "two"))
+    named = ("--grid", "linear-look-one", "--grid", "linear-look-two")
+    attack = ("--kind", "one-run", "--canaries", 20, "--format", "json")
+    ran = dpbench("audit", *named, *attack, extra=extra)
+    assert ran.exit_code == 0, ran.output
+    assert "2 trial(s) that train together" in ran.output
+    assert "linear-look-two" in " ".join(ran.output.split())
+
+
 def test_an_audit_has_one_seed_of_its_own(dpbench: Run) -> None:
     result = dpbench("audit", "linear-look-MEAN", "--seed", 0, "--seed", 1)
     assert result.exit_code == 2
