@@ -19,7 +19,7 @@ FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 @click.option("--dataset", help="Only this data set.")
 @click.option("--protocol", help="Only this protocol.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
-@click.option("--grid", help="Only trials of this grid.")
+@click.option("--grid", "grids", multiple=True, help="Only trials of this grid; repeatable.")
 @method_option
 @click.option("--detail", is_flag=True, help="Everything: spreads, costs, further figures, notes.")
 @click.option(
@@ -49,6 +49,7 @@ FORMATS = ["table", "markdown", "csv", "json", "latex", "html"]
 )
 def command(
     runs: Path,
+    grids: tuple[str, ...],
     methods: tuple[str, ...],
     detail: bool,
     by: str | None,
@@ -74,7 +75,7 @@ def command(
         write_board,
     )
 
-    board = load(runs).filter(methods=methods, **filters)
+    board = load(runs).filter(grids=grids, methods=methods, **filters)
     gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
     click.get_current_context().call_on_close(gc.unfreeze)
     view = View(metrics or View.metrics, epsilons, sort)

@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
 @click.option("--dataset", help="Only this data set.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
-@click.option("--grid", help="Only trials of this grid.")
+@click.option("--grid", "grids", multiple=True, help="Only trials of this grid; repeatable.")
 @click.option(
     "--format",
     "style",
@@ -36,7 +36,7 @@ def command(
     seeds: tuple[int, ...],
     dataset: str | None,
     settings: str | None,
-    grid: str | None,
+    grids: tuple[str, ...],
     style: str,
     runs: Path,
 ) -> None:
@@ -54,7 +54,7 @@ def command(
 
     everything = load(runs)
     board = everything.filter(
-        dataset=dataset, settings=settings, methods=patterns(method, methods), grid=grid
+        dataset=dataset, settings=settings, methods=patterns(method, methods), grids=grids
     )
     found = {
         result.identity_key: result

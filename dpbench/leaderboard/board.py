@@ -142,7 +142,7 @@ class Leaderboard:
         dataset: str | None = None,
         protocol: str | None = None,
         settings: str | None = None,
-        grid: str | None = None,
+        grids: Sequence[str] = (),
         methods: Sequence[str] = (),
     ) -> Leaderboard:
         """Keep what matches; the controls of what is kept stay beside it.
@@ -157,8 +157,8 @@ class Leaderboard:
         ):
             kept = _equal(kept, option, wanted, named)
         kept = _of_settings(kept, settings)
-        if grid:
-            kept = _of_grid(kept, grid)
+        if grids:
+            kept = _of_grids(kept, grids)
         if methods:
             kept = _matching(kept, methods)
         return replace(self, results=tuple(kept))
@@ -187,14 +187,15 @@ def _of_settings(results: list[Result], wanted: str | None) -> list[Result]:
     return [result for result in results if result.settings in named]
 
 
-def _of_grid(results: list[Result], grid: str) -> list[Result]:
+def _of_grids(results: list[Result], grids: Sequence[str]) -> list[Result]:
     known = sorted({name for result in results for name in result.grids})
-    if grid not in known:
-        raise DpbenchError(
-            f"no results of grid {grid!r}{did_you_mean(grid, known)} "
-            f"(there are: {', '.join(known)})"
-        )
-    return _with_controls(results, lambda result: grid in result.grids)
+    for grid in grids:
+        if grid not in known:
+            raise DpbenchError(
+                f"no results of grid {grid!r}{did_you_mean(grid, known)} "
+                f"(there are: {', '.join(known)})"
+            )
+    return _with_controls(results, lambda result: any(grid in result.grids for grid in grids))
 
 
 class _Row(NamedTuple):

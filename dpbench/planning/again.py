@@ -38,7 +38,9 @@ def request_again(config: Config, rows: Sequence[Result]) -> Request:
 def _grids(config: Config, row: Result) -> tuple[str, ...]:
     if of_grid := row.selectors[:-1]:
         return tuple(of_grid)
-    return tuple(name for name in row.grids if name in config.file.grids)[:1] or ("all",)
+    first = next((name for name in row.grids if name in config.file.grids), "all")
+    # A method that was named in a grid's place need not be among those of the grid `all`.
+    return (row.method if first == "all" and not row.selectors else first,)
 
 
 def _unlike(values: Iterable[T | None]) -> tuple[T, ...]:

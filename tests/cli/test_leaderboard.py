@@ -18,7 +18,7 @@ from rich.console import Console
 
 from dpbench.cli.main import cli
 from dpbench.leaderboard import Leaderboard, print_leaderboard
-from dpbench.results import save_result
+from dpbench.results import load_results, save_result
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def test_methods_are_found_by_component_and_grid(runs: Path) -> None:
     assert result.exit_code == 2 and "not found by hyperparameters" in result.stderr
     result = call("--runs", runs, "--grid", "smoek")
     assert result.exit_code == 2 and "no results of grid 'smoek'" in result.stderr
+
+
+def test_several_grids_are_shown_together(runs: Path) -> None:
+    for result in load_results(runs):
+        grids = {"vae": ("wide",), "gan": ("deep", "all")}.get(result.generator or "", ())
+        save_result(runs, result.model_copy(update={"grids": grids}))
+
+    def found(*names: str) -> set[str | None]:
+        arguments = [part for name in names for part in ("--grid", name)]
+        records = json.loads(call("--runs", runs, "--format", "json", *arguments).stdout)
+        return {r["generator"] for r in records if not r["method"].startswith("control:")}
+
+    assert found("wide") == {"vae"} and found("deep") == {"gan"}
+    assert found("deep", "wide") == {"gan", "vae"}
 
 
 def test_filters_keep_the_controls_beside_what_they_keep(runs: Path) -> None:

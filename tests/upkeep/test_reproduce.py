@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from click.testing import Result as Invoked
+from fakes import TINY
 
 from dpbench.results import load_results, save_result
 from dpbench.upkeep.doctor import GIB
@@ -110,6 +111,15 @@ def test_hyperparameters_in_brackets_are_set_again(dpbench: Run, named: tuple[st
         done = dpbench("reproduce", result.key)
         assert done.exit_code == 0, done.output
         assert "the same to the last bit" in done.output
+
+
+def test_a_method_that_the_grid_all_does_not_have_is_run_again(dpbench: Run) -> None:
+    without = TINY.replace("linear-look-MEAN", "linear-look-vae")
+    ran = dpbench("run", "--no-controls", "--grid", "linear-look-MEAN", base=without)
+    assert ran.exit_code == 0, ran.output
+    done = dpbench("reproduce", TRIAL)
+    assert done.exit_code == 0, done.output
+    assert "the same to the last bit" in done.output
 
 
 def test_a_release_cannot_be_repeated(run: Run) -> None:
