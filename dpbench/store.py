@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -76,6 +77,11 @@ class ArtifactId(NamedTuple):
     def __str__(self) -> str:
         return f"{self.stage}/{self.key}"
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether both are names of a folder and lead nowhere else: strangers' rows name them."""
+        return all(re.fullmatch(r"[A-Za-z0-9][\w.+-]*", part) for part in self)
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -96,13 +102,20 @@ class Store:
     inputs: tuple[ArtifactId, ...] = field(default=(), compare=False)
 
     def path(self, stage: str, key: str) -> Path:
+        """Return an artifact's directory.
+
+        Raises:
+            CorruptArtifact: its name leads out of the store.
+        """
+        if not ArtifactId(stage, key).is_plain:
+            raise CorruptArtifact(f"{stage!r}/{key!r} is no artifact's name")
         return self.root / stage / key
 
     def has(self, stage: str, key: str) -> bool:
         """Say whether an artifact seems to be there; where nobody may look there is none."""
         try:
             return (self.path(stage, key) / "meta.json").exists()
-        except OSError:
+        except (OSError, CorruptArtifact):
             return False
 
     def save(self, stage: str, key: str, artifact: Artifact) -> None:
@@ -179,7 +192,10 @@ class Store:
         """
         with self._reading(stage, key) as directory:
             made_of = _meta(directory).made_of.items()
-            return {ArtifactId(*name.split("/", 1)): content for name, content in made_of}
+            found = {ArtifactId(*name.split("/", 1)): content for name, content in made_of}
+            if strange := next((source for source in found if not source.is_plain), None):
+                raise ValueError(f"made of {str(strange)!r}, which is no artifact's name")
+            return found
 
     @functools.cached_property
     def _contents(self) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def command(
     from dpbench.leaderboard import load
     from dpbench.planning.config import read_config, unknown_parts
     from dpbench.runner.directory import RunDirectory
-    from dpbench.upkeep.clean import published_keys, remove, select
+    from dpbench.upkeep.clean import half_written, published_keys, remove, select
 
     narrowed = bool(methods or grids or plugins or uninstalled or older_than is not None)
     if not narrowed and not unreachable:
@@ -79,22 +80,25 @@ def command(
             and (known is None or bool(unknown_parts(*known, row)))
         )
 
-    found = select(
-        directory,
-        chosen,
-        older_than=older_than,
-        unreachable=unreachable,
-        published=frozenset() if even_published else published_keys(published),
-    )
-    if not dry_run:
-        remove(directory, found)
+    scratch = half_written(directory)
+    # Nothing is to be found unneeded while a run that needs it ends.
+    with contextlib.nullcontext() if dry_run else directory.lock():
+        found = select(
+            directory,
+            chosen,
+            older_than=older_than,
+            unreachable=unreachable,
+            published=frozenset() if even_published else published_keys(published),
+        )
+        if not dry_run:
+            remove(directory, found)
     done = "would remove" if dry_run else "removed"
     click.echo(
         f"{done} {len(found.rows)} rows and {len(found.artifacts)} artifacts, "
         f"{found.size / 1024**2:.1f} MiB"
     )
-    if found.scratch:
-        click.echo(f"{done} {found.scratch} temporary directories of killed runs")
+    if scratch:
+        click.echo(f"{done} {scratch} temporary directories of killed runs")
     if found.kept:
         click.echo(
             f"kept {found.kept} rows: {published} refers to them (--even-published), or a row that "

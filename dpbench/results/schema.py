@@ -12,7 +12,7 @@ from dpbench.privacy.audit.result import AuditResult
 from dpbench.privacy.ledger import Ledger
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results.identity import TrialIdentity
-from dpbench.store import content_key
+from dpbench.store import ArtifactId, content_key
 
 __all__ = ["CONTROL", "SCHEMA_VERSION", "Choice", "Privacy", "Result", "Run", "Status"]
 
@@ -125,6 +125,14 @@ class Result(TrialIdentity):
     @classmethod
     def _reasons_are_printable(cls, reasons: dict[str, str]) -> dict[str, str]:
         return {printable(metric): printable(reason) for metric, reason in reasons.items()}
+
+    @field_validator("artifacts")
+    @classmethod
+    def _artifacts_are_in_the_store(cls, artifacts: dict[str, str]) -> dict[str, str]:
+        for artifact in map(ArtifactId._make, artifacts.items()):
+            if not artifact.is_plain:
+                raise ValueError(f"{str(artifact)!r} is no artifact's name")
+        return artifacts
 
     @field_validator("protocol")
     @classmethod

@@ -13,7 +13,7 @@ from dpbench.results import Result, load_results
 from dpbench.runner.directory import RunDirectory
 from dpbench.store import ArtifactId, CorruptArtifact, Store
 
-__all__ = ["Leftovers", "published_keys", "remove", "select"]
+__all__ = ["Leftovers", "half_written", "published_keys", "remove", "select"]
 
 DAY = 86400.0
 #: Not artifacts, or made by looking at private data once and for all: a choice made again
@@ -26,15 +26,13 @@ class Leftovers:
     """What would be removed: rows' files, artifacts, and how many bytes they take.
 
     ``kept`` counts rows that were chosen but stay: a leaderboard refers to them, or a row
-    that stays was chosen among them. ``scratch`` counts what killed runs were writing: whoever
-    cleans removes it.
+    that stays was chosen among them.
     """
 
     rows: tuple[Path, ...]
     artifacts: tuple[ArtifactId, ...]
     size: int
     kept: int
-    scratch: int = 0
 
 
 def select(
@@ -66,8 +64,12 @@ def select(
     rows = tuple(path for r in results if id(r) in gone and (path := _path(root, r)).exists())
     artifacts = tuple(sorted(a for a in lost if store.path(*a).exists()))
     size = sum(map(_size, [*rows, *(store.path(*artifact) for artifact in artifacts)]))
-    scratch = sum(1 for _ in (store.root / "tmp").glob("*"))
-    return Leftovers(rows, artifacts, size, len(going) - len(gone), scratch)
+    return Leftovers(rows, artifacts, size, len(going) - len(gone))
+
+
+def half_written(directory: RunDirectory) -> int:
+    """Count what killed runs were writing: whoever locks the directory removes it."""
+    return sum(1 for _ in (directory.store.root / "tmp").glob("*"))
 
 
 def _evidence(results: Sequence[Result], leaving: Sequence[Result]) -> set[int]:

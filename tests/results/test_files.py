@@ -120,6 +120,7 @@ def test_what_is_no_result_is_named_and_the_rest_shown(
         ("protocol", {}), ("protocol", []), ("protocol", {"name": "x", "samples": "many"}),
         ("metrics", {"fid": None}), ("privacy", {"ledger": {}}), ("axes", 1), ("grids", 3),
         ("clip", "0.1.2"), ("status", None), ("seed", 0.5), ("artifacts", {"features": 1}),
+        ("artifacts", {"features": "../../mine"}), ("artifacts", {"../..": "mine"}),
     ],
 )  # fmt: skip
 def test_a_damaged_field_sets_its_file_aside(tmp_path: Path, field: str, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from click.testing import Result as Invoked
 
 from dpbench.results import load_results
-from dpbench.store import Artifact, Store
+from dpbench.store import Artifact, Store, content_key
 
 Run = Callable[..., Invoked]
 
@@ -114,6 +115,28 @@ def test_rows_of_a_plugin_that_is_gone(run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DPBENCH_PLUGINS", "")  # the grid goes on naming its method
     done = run("clean", "--uninstalled")
     assert done.exit_code == 0 and "removed 2 rows" in done.output, done.output
+
+
+@pytest.mark.parametrize("named", ["artifacts", "made_of"])
+def test_strangers_rows_lead_to_nothing_outside(run: Run, named: str) -> None:
+    outside = Path("mine")
+    outside.mkdir()
+    (outside / "meta.json").write_text("{}")
+    row = load_results(Path("runs"))[0]
+    file, away = Path("runs/results") / f"{row.key}.json", "../../../mine"
+    if named == "artifacts":
+        content = json.loads(file.read_text())
+        content["artifacts"]["features"] = away
+        file.write_text(json.dumps(content))
+    else:
+        path = Path("runs/artifacts/features") / row.artifacts["features"] / "meta.json"
+        meta = json.loads(path.read_text())
+        meta.pop("checksum")
+        meta["made_of"][f"features/{away}"] = None
+        path.write_text(json.dumps({**meta, "checksum": content_key(meta)}))
+    done = run("clean", "--method", "*", "--unreachable")
+    assert done.exit_code == 0, done.output
+    assert outside.exists()
 
 
 def test_the_table_of_a_csv_names_artifacts(run: Run) -> None:
