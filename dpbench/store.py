@@ -200,13 +200,13 @@ class Store:
     @functools.cached_property
     def _contents(self) -> dict[str, str | None]:
         """What there is of each input, looked up once: none changes while a task runs."""
-        return {str(source): self._look(source) for source in self.inputs}
+        return {str(source): self.content(source) for source in self.inputs}
 
     def _content(self, source: ArtifactId) -> str | None:
-        """Return a hash of what an artifact holds; ``None`` where it is not there whole."""
-        return self._contents[str(source)] if source in self.inputs else self._look(source)
+        return self._contents[str(source)] if source in self.inputs else self.content(source)
 
-    def _look(self, source: ArtifactId) -> str | None:
+    def content(self, source: ArtifactId) -> str | None:
+        """Return a hash of what an artifact holds; ``None`` where it is not there whole."""
         try:
             with self._reading(*source) as directory:
                 meta = _meta(directory)

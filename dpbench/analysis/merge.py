@@ -90,7 +90,7 @@ def _chosen_twice(results: Iterable[Result]) -> Iterator[Result]:
     """
     cells: dict[str, list[Result]] = {}
     for result in results:
-        cells.setdefault(result.cell.identity_key, []).append(result)
+        cells.setdefault(result.cell_key, []).append(result)
     for rows in cells.values():
         if len({row.candidate.identity_key for row in rows if row.choice.chosen}) > 1:
             yield from rows

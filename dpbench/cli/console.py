@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["command_line", "elsewhere", "plural", "say", "table_console"]
+__all__ = ["command_line", "elsewhere", "say", "table_console"]
 
 #: Width of tables where there is no terminal to ask.
 PLAIN_WIDTH = 140
@@ -28,11 +28,6 @@ def command_line() -> str:
 def say(console: Console, line: str) -> None:
     """Print one line as it is: no markup, and no break that a pipe would keep."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``"1 trial"``, ``"2 trials"``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def elsewhere(runs: Path) -> str:

@@ -17,11 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
-from dpbench.cli.console import elsewhere, plural, say
+from dpbench.cli.console import elsewhere, say
 from dpbench.cli.strip import strip
-from dpbench.leaderboard.words import duration, significant
+from dpbench.leaderboard.words import count_text, duration, significant
 from dpbench.planning.plan import Job
 from dpbench.results import Result
+from dpbench.runner.choices import said_late
 from dpbench.runner.prepare import Prepared
 from dpbench.runner.scheduler import Progress
 from dpbench.runner.status import Pace
@@ -41,10 +42,10 @@ TITLES = {task.stage: task.plural for task in STAGES}
 
 
 def print_plan(prepared: Prepared, console: Console) -> None:
-    """Print how many artifacts each stage needs and how many of them are there."""
+    """Print how many artifacts each stage needs and how many are there, and what to beware of."""
     plan = prepared.plan
     methods = sorted({trial.method.name for trial in prepared.trials})
-    counts = f"{plural(len(prepared.trials), 'trial')} of {plural(len(methods), 'method')}"
+    counts = f"{count_text(len(prepared.trials), 'trial')} of {count_text(len(methods), 'method')}"
     more = f", and {len(methods) - MOST_METHODS} more" if len(methods) > MOST_METHODS else ""
     say(console, f"{counts}: {', '.join(methods[:MOST_METHODS])}{more}")
     table = Table("stage", "to compute", "cached", title="plan", title_justify="left")
@@ -58,6 +59,22 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         say(console, f"artifact {name} is of inputs that were made anew: it will be, too")
     if not plan.jobs:
         console.print("Everything is cached: nothing to compute.")
+    for warning in _warnings(prepared):
+        say(console, warning)
+
+
+def _warnings(prepared: Prepared) -> Iterator[str]:
+    """Yield what of a plan costs more privacy than its trials do."""
+    if again := prepared.released_again():
+        yield (
+            f"{count_text(again, 'private generator')} to be learnt a second time with new noise: "
+            "what both spent adds up, and releases.json keeps what the first spent"
+        )
+    if late := len(said_late(prepared)):
+        yield (
+            f"select was stated after scores of {count_text(late, 'method and target')} were seen: "
+            "there it counts as a choice by scores"
+        )
 
 
 class LiveView:

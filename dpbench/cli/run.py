@@ -35,13 +35,12 @@ def command(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out, exit_code
-    from dpbench.cli.console import plural, say
+    from dpbench.cli.console import say
     from dpbench.cli.live import print_end, print_plan
     from dpbench.leaderboard import print_leaderboard, private_notice, write_leaderboard
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
-    from dpbench.runner.choices import stated_late
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
     from dpbench.runner.protocols import automatic
@@ -67,18 +66,6 @@ def command(
         keep=not dry_run,
     )
     print_plan(prepared, console)
-    if config.file.secure_rng and (again := prepared.plan.released_again()):
-        say(
-            console,
-            f"{plural(again, 'private generator')} to be learnt a second time with new noise: "
-            "what both spent adds up, and releases.json keeps what the first spent",
-        )
-    if late := len(stated_late(prepared)):
-        say(
-            console,
-            f"select was stated after scores of {plural(late, 'method and target')} were seen: "
-            "there it counts as a choice by scores",
-        )
     if dry_run:
         return
     board = carry_out(prepared, executor, console, started)

@@ -25,8 +25,9 @@ def command(
     from rich.console import Console
 
     from dpbench.cli.carry import carry_out, exit_code
-    from dpbench.cli.console import plural, say
+    from dpbench.cli.console import say
     from dpbench.leaderboard import print_leaderboard
+    from dpbench.leaderboard.words import count_text
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.plugins import registry
@@ -51,7 +52,9 @@ def command(
     )
     untrained = keep_trained(prepared)
     if untrained:
-        say(console, f"not trained yet and left out: {plural(untrained, 'trial')} (dpbench run)")
+        say(
+            console, f"not trained yet and left out: {count_text(untrained, 'trial')} (dpbench run)"
+        )
     board = carry_out(prepared, executor, console, started)
     print_leaderboard(board, console)
     raise SystemExit(exit_code(board.results))

@@ -50,7 +50,7 @@ def command(
 
     from dpbench.leaderboard import load
     from dpbench.privacy.statement import make_statement
-    from dpbench.results import rivals, to_json
+    from dpbench.results import rivals, selection, to_json
 
     everything = load(runs)
     board = everything.filter(
@@ -68,9 +68,7 @@ def command(
         raise click.UsageError("no finished trial matches: see `dpbench leaderboard --by clip`")
     # What is not asked for was chosen among all the same.
     made = [
-        make_statement(
-            result, sum(r.privacy is not None for r in rivals(everything.results, result))
-        )
+        make_statement(result, selection([result], rivals(everything.results, result)))
         for result in found.values()
     ]
     statements = [statement for statement in made if statement]

@@ -33,6 +33,8 @@ class Leaderboard:
         set_aside: files under ``runs`` that cannot be read, with the reason.
         history: the commands that made the results.
         numbers: of each result, by key, its row among all that were read: counted from one.
+        everything: all that were read, where ``results`` are a part of them: what a choice was
+            among does not depend on what is shown.
     """
 
     results: tuple[Result, ...]
@@ -40,11 +42,12 @@ class Leaderboard:
     set_aside: tuple[SetAside, ...] = ()
     history: tuple[Run, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
+    everything: tuple[Result, ...] | None = None
 
     @cached_property
     def sections(self) -> list[Section]:
         """The results in comparable parts: one data set, settings and protocol each."""
-        return make_sections(self.results)
+        return make_sections(self.results, self.everything)
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
@@ -260,4 +263,6 @@ def load(runs: Path) -> Leaderboard:
         )
     history, unread = read_history(runs)
     numbers = {key: number for number, key in enumerate(rows.keys, 1)}
-    return Leaderboard(rows.results, runs, (*rows.set_aside, *unread), tuple(history), numbers)
+    return Leaderboard(
+        rows.results, runs, (*rows.set_aside, *unread), tuple(history), numbers, rows.results
+    )

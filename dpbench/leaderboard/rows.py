@@ -21,7 +21,7 @@ def record(result: Result, with_selection: float | None) -> Record:
 
     ``with_selection`` is the epsilon of publishing it as chosen, where it is.
     """
-    fields: Record = to_json(result)
+    fields: Record = to_json(result, exclude={"choice": {"among"}})
     if result.secure:
         kept = {k: v for k, v in fields["artifacts"].items() if k in PUBLIC_ARTIFACTS}
         fields["artifacts"] = kept

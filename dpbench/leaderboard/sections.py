@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
 from dpbench.planning.config import ConfigFile
-from dpbench.results import CONTROL, DEFAULT, Choice, Result
+from dpbench.results import CONTROL, DEFAULT, Choice, Result, by_cell, selection
 from dpbench.results.identity import Labels
 
 __all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
@@ -156,7 +156,11 @@ class Candidate:
 
 @dataclass
 class Section:
-    """Results of one data set, with or without labels, of one settings heading and protocol."""
+    """Results of one data set, with or without labels, of one settings heading and protocol.
+
+    ``rivals`` are all trained trials that are known, by the key of their cell: also those under
+    other protocols or settings, and those that are not shown.
+    """
 
     dataset: str
     settings: str
@@ -164,6 +168,7 @@ class Section:
     labels: Labels = "none"
     trials: list[Result] = field(default_factory=list)
     controls: list[Result] = field(default_factory=list)
+    rivals: Mapping[str, Sequence[Result]] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -277,12 +282,8 @@ class Section:
         """
         if chosen is not self.chosen(chosen.method, chosen.target):
             return None
-        among = self.among(chosen.method, chosen.target)
-        picked = [c for c in among if c.choice.chosen] or among
-        if len(picked) > 1:
-            return math.inf
-        paid = chosen.choice.epsilon
-        return chosen.spent if paid is None else paid
+        among = self.rivals.get(chosen.results[0].cell_key, ())
+        return selection(chosen.results, among).epsilon
 
     def selected(self) -> Iterator[tuple[Candidate, float | None]]:
         """Yield what is shown of every method at every target, with its epsilon."""
@@ -356,12 +357,17 @@ def _shift(label: str, before: int) -> str:
     return f"{int(digits) + before}{label[len(digits) :]}"
 
 
-def make_sections(results: Iterable[Result]) -> list[Section]:
+def make_sections(
+    results: Iterable[Result], everything: Iterable[Result] | None = None
+) -> list[Section]:
     """Part results so that only comparable ones share a section.
 
-    A trial that was never scored knows only its protocol's name; it joins the
-    largest section of that name.
+    ``everything`` are all results that are known, where ``results`` are a part of them. A trial
+    that was never scored knows only its protocol's name; it joins the largest section of that
+    name.
     """
+    results = list(results)
+    rivals = by_cell(results if everything is None else everything)
     sections: dict[tuple[str, ...], Section] = {}
     unscored: list[Result] = []
     for result in results:
@@ -369,12 +375,12 @@ def make_sections(results: Iterable[Result]) -> list[Section]:
         if "evaluator" not in identity:
             unscored.append(result)
             continue
-        own = Section(result.dataset, result.settings, identity, result.labels)
+        own = Section(result.dataset, result.settings, identity, result.labels, rivals=rivals)
         section = sections.setdefault((*own.place, json.dumps(identity, sort_keys=True)), own)
         (section.controls if result.is_control else section.trials).append(result)
     for result in unscored:
         name = {"name": result.protocol["name"]}
-        own = Section(result.dataset, result.settings, name, result.labels)
+        own = Section(result.dataset, result.settings, name, result.labels, rivals=rivals)
         same = [s for s in sections.values() if s.place == own.place]
         if not same:
             same = [own]

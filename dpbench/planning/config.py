@@ -268,8 +268,11 @@ def unknown_parts(
     """Return the parts of a row's method that none of ``plugins``, by kind, stands for."""
     parts = {"public": result.public, "extractors": result.extractor,
              "generators": result.generator}  # fmt: skip
+    tables = (file, *file.grids.values())
     return [
         f"{SECTIONS[section]} {name!r}"
         for section, name in parts.items()
-        if name and name not in getattr(file, section) and name not in plugins[SECTIONS[section]]
+        if name
+        and name not in plugins[SECTIONS[section]]
+        and not any(name in getattr(table, section) for table in tables)
     ]

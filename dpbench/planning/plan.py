@@ -118,10 +118,6 @@ class Plan:
     outdated: list[ArtifactId] = field(default_factory=list)
     stale: list[ArtifactId] = field(default_factory=list)
 
-    def released_again(self) -> int:
-        """Return how many private generators are there and will be made anew."""
-        return sum(stage == "generator" for stage, _ in self.stale)
-
     def count(self, stage: str) -> tuple[int, int]:
         """Return (to do, cached) for a stage, in artifacts."""
         todo = sum(a.stage == stage for a in self.writers())

@@ -196,9 +196,9 @@ def _trials_with(
 
 
 def _grid_named(config: Config, name: str) -> tuple[GridConfig, str]:
-    """Return a grid and its name; a method's name or glob is a part of the grid ``all``."""
+    """Return a grid and its name; a method's name or glob is a part of ``all``, or the first."""
     grids = config.file.grids
-    return (grids[name], name) if name in grids else (_grid_of_method(config, name), "all")
+    return (grids[name], name) if name in grids else _grid_of_method(config, name)
 
 
 def _dataset_name(config: Config, grid: GridConfig, request: Request) -> str:
@@ -254,12 +254,16 @@ def _configured(config: Config, section: str, name: str) -> Component | None:
     return config.component(section, name) if name in config.names(section) else None
 
 
-def _grid_of_method(config: Config, pattern: str) -> GridConfig:
-    """Return the grid ``all`` narrowed to the methods that match ``pattern``."""
+def _grid_of_method(config: Config, pattern: str) -> tuple[GridConfig, str]:
+    """Return the grid ``all`` narrowed to the methods that match ``pattern``, and its name.
+
+    Where there is no ``all`` it is the first one.
+    """
     grids = config.file.grids
-    base = grids.get("all", next(iter(grids.values()), None))
-    if base is None:
+    if not grids:
         raise DpbenchError("the configuration has no grid: add a table [grids.all]")
+    name = "all" if "all" in grids else next(iter(grids))
+    base = grids[name]
     methods = [method for _, method in methods_with_axes(config, base)]
     if Selector.parse(pattern).unknown_among(methods):
         names = sorted({method.name for method in methods})
@@ -268,4 +272,4 @@ def _grid_of_method(config: Config, pattern: str) -> GridConfig:
             f"unknown grid or method {pattern!r}{did_you_mean(pattern, known)} "
             f"(grids: {', '.join(grids)}; methods: {', '.join(names)})"
         )
-    return base.model_copy(update={"methods": [pattern]})
+    return base.model_copy(update={"methods": [pattern]}), name

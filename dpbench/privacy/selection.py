@@ -56,8 +56,8 @@ def choose_noisily(
 
 
 def selection_epsilon(
-    candidates: Iterable[Iterable[Mechanism]], noise_multiplier: float, delta: float
+    candidates: Iterable[Iterable[Mechanism]], noise_multipliers: Iterable[float], delta: float
 ) -> float:
-    """Return the epsilon of training all candidates (their ledgers) and choosing by noisy count."""
-    choice = Mechanism(name=_NAME, noise_multiplier=noise_multiplier)
-    return compose([*itertools.chain.from_iterable(candidates), choice], delta).epsilon
+    """Return the epsilon of training all candidates (their ledgers) and of every noisy count."""
+    counts = [Mechanism(name=_NAME, noise_multiplier=noise) for noise in noise_multipliers]
+    return compose([*itertools.chain.from_iterable(candidates), *counts], delta).epsilon

@@ -19,7 +19,7 @@ from dpbench.privacy.ledger import Ledger, Mechanism, check_inclusions
 
 if TYPE_CHECKING:
     from dpbench.privacy.accounting import Spent
-    from dpbench.results import Result
+    from dpbench.results import Result, Selection
 
 __all__ = ["Statement", "in_short", "make_statement", "rounded_up"]
 
@@ -149,15 +149,14 @@ def rounded_up(epsilon: float) -> str:
     return f"{math.ceil(epsilon / unit) * unit:.4g}"
 
 
-def make_statement(result: Result, candidates: int = 1) -> Statement | None:
-    """State the privacy of ``result``, one of ``candidates`` trials of its method and target.
+def make_statement(result: Result, found: Selection) -> Statement | None:
+    """State the privacy of ``result``, which was chosen as ``found`` says.
 
     ``None`` for a control, or a trial that was never trained: nothing private was used.
     """
     if result.privacy is None:
         return None
     spent, ledger = result.privacy.spent, result.privacy.ledger
-    with_selection, selection = _selection(result, spent, candidates)
     pictures = _NO_PICTURES if result.secure else _PICTURES
     noise = result.noise_multiplier is not None
     return Statement(
@@ -167,7 +166,7 @@ def make_statement(result: Result, candidates: int = 1) -> Statement | None:
         epsilon=spent.epsilon,
         delta=spent.delta,
         epsilon_claimed=None if noise else result.epsilon,
-        epsilon_with_selection=with_selection,
+        epsilon_with_selection=found.epsilon,
         epsilon_audited=result.audit.epsilon_lower if result.audit else None,
         data_domain=f"private images of the data set {result.dataset}, as latents of the public "
         f"model {result.public} by the extractor {result.extractor}, one latent for each image.",
@@ -176,7 +175,7 @@ def make_statement(result: Result, candidates: int = 1) -> Statement | None:
         sampling=list(_sampling(ledger)),
         audit=_audit(result.audit),
         randomness=_randomness(ledger),
-        selection=selection,
+        selection=_selection(found),
         implementation=f"dpbench {__version__} (this statement), generator {result.generator}; "
         "noise in floating point through torch; accountants: Opacus and Google dp-accounting.",
         rationale=_rationale(result),
@@ -274,24 +273,26 @@ def _randomness(ledger: Ledger) -> str:
     )
 
 
-def _selection(result: Result, spent: Spent, candidates: int) -> tuple[float | None, str]:
-    choice = result.choice
-    if candidates < 2:
-        return spent.epsilon, "The only trial of its method and target: nothing was chosen."
-    among = f"among {candidates} trials of its method and target"
-    if choice.rule == "scores":
-        return math.inf, (
+def _selection(found: Selection) -> str:
+    among = f"among {found.among} trials of its method and target"
+    paid = _figure(math.inf if found.epsilon is None else found.epsilon)
+    return {
+        "only": "The only trial of its method and target: nothing was chosen.",
+        "scores": (
             f"Whoever chose it {among} by private scores has no finite epsilon: one image can turn "
             "that choice. Epsilon above is of this trial alone."
-        )
-    if not choice.chosen:
-        return None, f"Not the one chosen {among}; epsilon is of this trial alone."
-    if choice.epsilon is None:
-        return spent.epsilon, f"Chosen {among} by a rule stated before any score: no further cost."
-    return choice.epsilon, (
-        f"Chosen {among} by a noisy count: epsilon = {_figure(choice.epsilon)} composes all of "
-        "them and the count."
-    )
+        ),
+        "other": f"Not the one chosen {among}; epsilon is of this trial alone.",
+        "stated": f"Chosen {among} by a rule stated before any score: no further cost.",
+        "noisy": (
+            f"Chosen {among} by a noisy count: epsilon = {paid} composes all of "
+            "them and every count that was made."
+        ),
+        "uncounted": (
+            f"Chosen by a noisy count, {among} of which some were in no count: no finite epsilon "
+            "covers that choice. Epsilon above is of this trial alone."
+        ),
+    }[found.how]
 
 
 def _rationale(result: Result) -> str:

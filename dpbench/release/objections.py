@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dpbench.results import Result
+from dpbench.results import Result, selection
 
 __all__ = ["objections"]
 
@@ -39,22 +39,25 @@ def _distrust(result: Result) -> Iterator[str]:
 
 
 def _choice(result: Result, rivals: Sequence[Result]) -> Iterator[str]:
-    candidates = {rival.candidate.identity_key: rival for rival in rivals}
-    own = [r.seed or 0 for r in rivals if r.candidate == result.candidate]
-    if result.seed is not None and own and result.seed != min(own):
-        yield f"it is one of {len(own)} seeds, and not the first: take the first, by its name"
-    if len(candidates) < 2:
-        return
-    choice, among = result.choice, len(candidates)
-    if choice.rule == "scores" or sum(one.choice.chosen for one in candidates.values()) > 1:
+    seeds = [rival.seed or 0 for rival in rivals if rival.candidate == result.candidate]
+    if result.seed is not None and seeds and result.seed != min(seeds):
+        yield f"it is one of {len(seeds)} seeds, and not the first: take the first, by its name"
+    found = selection([result], (r for r in rivals if r.candidate != result.candidate))
+    if found.how == "scores":
         yield (
-            f"it is one of {among} trials of its method and target, and exact private scores "
+            f"it is one of {found.among} trials of its method and target, and exact private scores "
             'choose among them: state a choice first (`select = 1.0`, a clip, or "first"), then '
             "run again in a new directory"
         )
-    elif not choice.chosen:
-        yield f"the rule that was stated ({choice.rule}) chose another of its {among} trials"
-    elif choice.rule == "noisy" and not result.secure:
+    elif found.how == "uncounted":
+        yield (
+            f"a noisy count chose it, and of {found.among} trials of its method and target some "
+            "were in no count: run all of them with one command in a new directory"
+        )
+    elif found.how == "other":
+        rule = result.choice.rule
+        yield f"the rule that was stated ({rule}) chose another of {found.among} trials"
+    elif found.how == "noisy" and not result.secure:
         yield (
             "it was chosen by a noisy count among seeded trainings: run with `secure_rng = true` "
             "and release what was chosen there"

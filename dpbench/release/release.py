@@ -11,7 +11,7 @@ from dpbench.privacy.statement import Statement, make_statement, rounded_up
 from dpbench.release.objections import objections
 from dpbench.release.train import train
 from dpbench.release.write import require_empty, write_release
-from dpbench.results import Result, load_results, rivals
+from dpbench.results import Result, Selection, load_results, rivals, selection
 from dpbench.results.find import find_trial
 from dpbench.results.identity import Labels
 from dpbench.runner.directory import RunDirectory
@@ -48,14 +48,14 @@ def release(
     require_empty(to)
     results = load_results(directory.root)
     chosen = find_trial(results, trial, clip=clip, dataset=dataset, labels=labels)
-    trained = [r for r in rivals(results, chosen) if r.privacy is not None]
+    trained = rivals(results, chosen)
     against = list(objections(chosen, trained))
     _object(against, force, notice)
     made = train(config, chosen, directory, device, notice)
     more = [line for line in objections(made.result, trained) if line not in against]
     _object(more, force, notice)
-    among = len({result.candidate.identity_key for result in trained})
-    statement = _statement(made.result, among)
+    others = (result for result in trained if result.candidate != chosen.candidate)
+    statement = _statement(made.result, selection([made.result], others))
     write_release(
         to,
         made.sampler,
@@ -76,8 +76,8 @@ def _object(found: list[str], force: bool, notice: Callable[[str], None]) -> Non
         notice(f"in spite of: {line}")
 
 
-def _statement(result: Result, among: int) -> Statement:
-    made = make_statement(result, among)
+def _statement(result: Result, found: Selection) -> Statement:
+    made = make_statement(result, found)
     assert made is not None  # it was trained
     # The seed of what protects nothing is nobody's business.
     epsilon = rounded_up(made.epsilon_released)

@@ -57,7 +57,8 @@ def train(
     _require_as_scored(row, chosen)
     with directory.lock():
         compute(prepared, [ArtifactId("generator", row.trained)], device, notice)
-    earlier = directory.releases(row.trained)
+        directory.note_release(row.trained, chosen.identity_key)
+        earlier = directory.releases(row.trained, chosen.identity_key)
     made = assemble(row, prepared.store, Progress({}), secure=True, earlier=earlier)
     # How it was chosen and what was found out about it hold for the method, not for the noise.
     assert made.privacy is not None and chosen.privacy is not None

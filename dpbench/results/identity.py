@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dpbench.store import content_key
 
-if TYPE_CHECKING:
-    from dpbench.results.schema import Result
-
-__all__ = ["DEFAULT", "Labels", "TrialIdentity", "rivals"]
+__all__ = ["DEFAULT", "Labels", "TrialIdentity"]
 
 Labels = Literal["none", "private"]
 
 #: Settings of trials whose hyperparameters are all as configured.
 DEFAULT = "default"
-#: What the trials of one cell of a table have in common; all else is varied within it.
-CELL = (
-    "method", "public", "extractor", "generator", "dataset", "settings",
-    "labels", "epsilon", "noise_multiplier", "delta",
-)  # fmt: skip
+#: What the trials of one cell have in common; all else, hyperparameters too, is varied within it.
+CELL = ("method", "dataset", "labels", "epsilon", "noise_multiplier", "delta")
+#: What a method is made of, by the names that a configuration gives its parts.
+PARTS = ("public", "extractor", "generator", "settings")
 
 
 class TrialIdentity(BaseModel):
@@ -95,26 +90,20 @@ class TrialIdentity(BaseModel):
         return self.identity.model_copy(update={"seed": None})
 
     @property
-    def cell(self) -> TrialIdentity:
-        """The method at one target: among the trials of a cell, one is chosen."""
-        identity = self.identity
-        return TrialIdentity.model_construct(**{name: getattr(identity, name) for name in CELL})
+    def cell_key(self) -> str:
+        """Equal for trials of one method at one target: among those, one is chosen.
+
+        Hyperparameters that differ make other trials of the same cell: to choose them by
+        scores is to choose.
+        """
+        named = self._named()
+        return content_key({name: named[name] for name in CELL})
 
     @property
     def varied(self) -> dict[str, Any]:
-        """What tells a candidate from others of its cell: clip, and whatever else was swept."""
+        """What tells a candidate from others of its cell and settings: clip, and what was swept."""
         return {name: value for name in VARIED if (value := getattr(self, name)) not in (None, {})}
 
 
 FIELDS = tuple(TrialIdentity.model_fields)
-VARIED = tuple(name for name in FIELDS if name not in (*CELL, "seed"))
-
-
-def rivals(results: Iterable[Result], chosen: TrialIdentity) -> list[Result]:
-    """Return the trials of the cell of ``chosen``, itself among them: one result for each.
-
-    Results of one trial under several protocols count once.
-    """
-    cell = chosen.cell
-    found = {result.identity_key: result for result in results if result.cell == cell}
-    return list(found.values())
+VARIED = tuple(name for name in FIELDS if name not in (*CELL, *PARTS, "seed"))

@@ -48,11 +48,13 @@ class Choice(Strict):
             seen; ``noisy``: by noisy scores, paid for.
         chosen: by a rule other than ``scores``, this is the trial.
         epsilon: with the choice, where that is more than the trial's own.
+        among: identity keys of the trials whose ledgers a noisy choice composed.
     """
 
     rule: Literal["scores", "first", "named", "noisy"] = "scores"
     chosen: bool = False
     epsilon: float | None = Field(default=None, ge=0)
+    among: tuple[str, ...] = ()
 
 
 class _Scored(BaseModel):

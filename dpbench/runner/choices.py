@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import torch
 
@@ -18,12 +19,12 @@ from dpbench.privacy.handle import Budget
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.selection import choose_noisily, noise_of_choice, selection_epsilon
 from dpbench.privacy.session import PrivateSession
-from dpbench.results import Choice, TrialIdentity, load_results
+from dpbench.results import Choice, Result, TrialIdentity, by_cell, load_results
 from dpbench.runner.prepare import Prepared
 from dpbench.stages.trained import restore_generator
 from dpbench.store import Artifact, Store, content_key
 
-__all__ = ["noisy_choices", "stated_choices", "stated_late"]
+__all__ = ["noisy_choices", "said_late", "stated_choices"]
 
 _STAGE = "choice"
 _STATED = ("first", "named")
@@ -32,116 +33,175 @@ _SAMPLES = 1000
 
 
 def stated_choices(prepared: Prepared) -> dict[str, Choice]:
-    """Return which trials of a plan a stated rule picks, by the trial's key.
+    """Return what a rule that was stated says of the trials of a plan, by the trial's key.
 
-    To be asked for before a run. Trials of :func:`stated_late` are left out.
+    To be asked for before a run. Trials of :func:`said_late` are left out. Of trials that a
+    noisy count is to choose among it says only that.
     """
     rule = prepared.config.file.select
-    if rule in ("scores", "noisy"):
+    if rule == "scores":
         return {}
-    name: Literal["first", "named"] = "first" if rule == "first" else "named"
-    late = stated_late(prepared)
+    name: Literal["first", "named", "noisy"] = (
+        "first" if rule == "first" else "noisy" if rule == "noisy" else "named"
+    )
+    late = said_late(prepared)
     return {
-        trial.identity_key: Choice(rule=name, chosen=_is_stated(prepared.config, planned))
-        for trial, planned in _planned(prepared)
-        if trial.cell.identity_key not in late
+        trial.identity_key: Choice(rule=name, chosen=chosen)
+        for trial, chosen in _planned(prepared)
+        if trial.cell_key not in late
     }
 
 
-def stated_late(prepared: Prepared) -> set[str]:
+def said_late(prepared: Prepared) -> set[str]:
     """Return the cells, by key, of which scores were seen before the rule was stated.
 
     Seen are the rows of the directory that have a figure. The rule was stated before
-    them if they carry a stated rule that picked what is picked now; otherwise
+    them if they carry it, and it picked what is picked now; otherwise
     whoever stated it may have chosen by what they saw.
     """
-    if prepared.config.file.select in ("scores", "noisy"):
+    rule = prepared.config.file.select
+    if rule == "scores":
         return set()
-    planned = [(trial, _is_stated(prepared.config, by)) for trial, by in _planned(prepared)]
-    picked = {trial.candidate.identity_key for trial, chosen in planned if chosen}
-    decided = {trial.cell.identity_key for trial, chosen in planned if chosen}
+    rules = ("noisy",) if rule == "noisy" else _STATED
+    planned = _planned(prepared)
+    picked = {trial.candidate_key for trial, chosen in planned if chosen}
+    decided = {trial.cell_key for trial, chosen in planned if chosen}
     asked = {trial.identity_key for trial, _ in planned}
     late = set()
     for row in load_results(prepared.directory.root):
-        cell = row.cell.identity_key
-        moved = row.choice.chosen != (row.candidate.identity_key in picked)
+        cell = row.cell_key
+        moved = row.choice.chosen != (row.candidate_key in picked) and rule != "noisy"
         concerned = row.identity_key in asked or cell in decided
-        if row.metrics and (row.choice.rule not in _STATED or (moved and concerned)):
+        if row.metrics and (row.choice.rule not in rules or (moved and concerned)):
             late.add(cell)
-    return late & {trial.cell.identity_key for trial, _ in planned}
+    return late & {trial.cell_key for trial, _ in planned}
 
 
-def _planned(prepared: Prepared) -> list[tuple[TrialIdentity, Trial]]:
-    trials = (row.trial for row in prepared.plan.rows if row.trial is not None)
-    return [(trial.identity, trial) for trial in trials]
+def _planned(prepared: Prepared) -> list[tuple[TrialIdentity, bool]]:
+    """Return the trials of a plan, and whether a stated rule names each, whatever its scores."""
+    trials = [row.trial for row in prepared.plan.rows if row.trial is not None]
+    clips: dict[str, list[float]] = {}
+    for trial in trials:
+        clips.setdefault(trial.identity.cell_key, []).append(trial.clip)
+    return [
+        (trial.identity, _is_stated(prepared.config, trial, clips[trial.identity.cell_key]))
+        for trial in trials
+    ]
 
 
-def noisy_choices(prepared: Prepared) -> dict[str, Choice]:
-    """Return which trials of a plan a noisy count picks, if it is to, by the trial's key.
-
-    It needs the trained generators; where they are missing no choice is made. Once
-    made it is kept, for another would be another release.
-    """
-    if prepared.config.file.select != "noisy":
-        return {}
-    rows = {c.trial.identity.identity_key: c for c in prepared.plan.rows if c.trial}
-    return _noisy(prepared, rows)
-
-
-def _is_stated(config: Config, trial: Trial) -> bool:
-    """Whether the rule of the configuration names this trial, whatever its scores."""
-    grid = config.file.grids[trial.grids[0]]
-    clip = grid.clip[0] if config.file.select == "first" else config.file.select
+def _is_stated(config: Config, trial: Trial, planned: Sequence[float]) -> bool:
+    """Whether the rule names a trial; the first clip is the grid's, else of those ``planned``."""
+    rule, grid = config.file.select, config.file.grids[trial.grids[0]]
+    if rule in ("scores", "noisy"):
+        return False
+    own = not set(planned).isdisjoint(grid.clip)
+    clip = (grid.clip if own else planned)[0] if rule == "first" else rule
     first = {axis: values[0] for axis, values in grid.axes.items()}
     return trial.clip == clip and all(
         value == first.get(axis, value) for axis, value in trial.identity.axes.items()
     )
 
 
-def _noisy(prepared: Prepared, rows: dict[str, Row]) -> dict[str, Choice]:
-    groups: dict[str, dict[str, Row]] = {}
-    for key, row in rows.items():
-        assert row.trial is not None
-        groups.setdefault(row.trial.identity.cell.identity_key, {})[key] = row
+def noisy_choices(prepared: Prepared) -> dict[str, Choice]:
+    """Return which trials of a plan a noisy count picks, if it is to, by the trial's key.
+
+    It needs the trained generators; where they are missing, or exact scores were seen before, no
+    choice is made. Once made it is kept, for another would be another release; where one has to
+    be made after all, since there are trials that were in none, all that were made add up.
+    """
+    if prepared.config.file.select != "noisy":
+        return {}
+    late = said_late(prepared)
+    cells: dict[str, dict[str, Row]] = {}
+    for row in prepared.plan.rows:
+        if row.trial is not None and row.trial.identity.cell_key not in late:
+            identity = row.trial.identity
+            cells.setdefault(identity.cell_key, {})[identity.identity_key] = row
+    known = by_cell(load_results(prepared.directory.root)) if cells else {}
     found: dict[str, Choice] = {}
-    for name, members in groups.items():
-        found |= _choose(prepared, name, members)
+    for name, members in cells.items():
+        found |= _choose(prepared, name, members, known.get(name, []))
     return found
 
 
-def _choose(prepared: Prepared, name: str, members: dict[str, Row]) -> dict[str, Choice]:
-    """Choose among the members of one group that were trained; a candidate has all its seeds."""
-    store = prepared.store
+def _choose(
+    prepared: Prepared, name: str, members: dict[str, Row], known: Sequence[Result]
+) -> dict[str, Choice]:
+    """Choose among the members of one cell that were trained; a candidate has all its seeds.
+
+    ``known`` are the trials of the cell in the directory: what they spent was spent on the same
+    images, so it is in the sum whether they are members or not.
+    """
     trained = {
         key: ledger
         for key, row in members.items()
         if (ledger := _ledger(prepared, row)) is not None
     }
-    candidates: dict[str, list[str]] = {}
+    candidates = _candidates(members, trained)
+    seeds = {len(rows) for rows in candidates}
+    if len(candidates) < 2 or len(seeds) > 1 or len({_latents(rows) for rows in candidates}) > 1:
+        return {}
+    trial = candidates[0][0].trial
+    assert trial is not None
+    spent = compose(next(iter(trained.values())), trial.delta).epsilon
+    if not math.isfinite(spent):
+        return {}
+    picked = _picked(prepared, name, candidates, noise_of_choice(spent, trial.delta))
+    beside = {
+        row.identity_key: row.privacy.ledger.mechanisms
+        for row in known
+        if row.privacy is not None and row.identity_key not in trained
+    }
+    noises = [count["noise_multiplier"] for count in _counts(prepared.store, name)]
+    paid = selection_epsilon([*trained.values(), *beside.values()], noises, trial.delta)
+    among = tuple(sorted((*trained, *beside)))
+    return {
+        key: Choice(rule="noisy", chosen=members[key].trained in picked, epsilon=paid, among=among)
+        for key in trained
+    }
+
+
+def _candidates(members: dict[str, Row], trained: Iterable[str]) -> list[list[Row]]:
+    found: dict[str, list[Row]] = {}
     for key in trained:
         trial = members[key].trial
         assert trial is not None
-        candidates.setdefault(trial.identity.candidate.identity_key, []).append(key)
-    seeds = min((len(keys) for keys in candidates.values()), default=0)
-    if len(candidates) < 2 or any(len(keys) != seeds for keys in candidates.values()):
-        return {}
-    first = members[next(iter(trained))].trial
-    assert first is not None
-    spent = compose(next(iter(trained.values())), first.delta).epsilon
-    if not math.isfinite(spent):
-        return {}
-    noise = noise_of_choice(spent, first.delta)
-    stored = content_key([name, [members[key].trained for key in trained], noise, _SAMPLES])
-    if not store.has(_STAGE, stored):
-        picked = _vote(
-            prepared, name, [[members[k] for k in c] for c in candidates.values()], noise
-        )
-        store.save(_STAGE, stored, Artifact({"picked": picked, "noise_multiplier": noise}, {}))
-    winner = list(candidates)[store.load(_STAGE, stored).meta["picked"]]
-    paid = selection_epsilon(trained.values(), noise, first.delta)
-    return {
-        key: Choice(rule="noisy", chosen=key in candidates[winner], epsilon=paid) for key in trained
+        found.setdefault(trial.identity.candidate_key, []).append(members[key])
+    return list(found.values())
+
+
+def _latents(rows: Sequence[Row]) -> str:
+    """Name the latents that samples are compared in: in other spaces nothing is near."""
+    return rows[0].artifacts["latents"]
+
+
+def _picked(
+    prepared: Prepared, name: str, candidates: list[list[Row]], noise_multiplier: float
+) -> list[str]:
+    """Return the generators that a count picked: one that had all of these in it, or a new one."""
+    store = prepared.store
+    keys = [[str(row.trained) for row in rows] for rows in candidates]
+    everyone = set(itertools.chain.from_iterable(keys))
+    for count in _counts(store, name):
+        counted = count.get("candidates", [])
+        if everyone <= set(itertools.chain.from_iterable(counted)):
+            return list(counted[count["picked"]])
+    picked = _vote(prepared, name, candidates, noise_multiplier)
+    meta = {
+        "cell": name,
+        "candidates": keys,
+        "picked": picked,
+        "noise_multiplier": noise_multiplier,
     }
+    store.save(_STAGE, content_key([name, keys, noise_multiplier, _SAMPLES]), Artifact(meta))
+    return keys[picked]
+
+
+def _counts(store: Store, name: str) -> list[dict[str, Any]]:
+    """Return the noisy counts that were made of a cell; those that do not say of which, too."""
+    keys = sorted(path.name for path in (store.root / _STAGE).glob("*"))
+    counts = [store.meta(_STAGE, key) for key in keys]
+    return [count for count in counts if count.get("cell", name) == name]
 
 
 def _ledger(prepared: Prepared, row: Row) -> list[Mechanism] | None:
@@ -151,7 +211,9 @@ def _ledger(prepared: Prepared, row: Row) -> list[Mechanism] | None:
     meta = store.load("generator", row.trained).meta
     if meta["diverged"]:
         return None
-    ledgers = [*prepared.directory.releases(row.trained), Ledger.model_validate(meta["ledger"])]
+    assert row.trial is not None  # it was trained
+    earlier = prepared.directory.releases(row.trained, row.trial.identity.identity_key)
+    ledgers = [*earlier, Ledger.model_validate(meta["ledger"])]
     return [mechanism for ledger in ledgers for mechanism in ledger.mechanisms]
 
 

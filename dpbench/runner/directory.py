@@ -26,17 +26,23 @@ from dpbench.store import ArtifactId, CorruptArtifact, Store, StoreNotWritable, 
 __all__ = ["DirectoryInUse", "RunDirectory", "versions"]
 
 
-#: What generators spent that were made again with new secret noise.
+#: What every generator spent that was learnt with secret noise.
 RELEASES = "releases.json"
 LOCK = ".lock"
 
 
 class _Release(BaseModel):
-    """A generator that was made again, and what it had spent."""
+    """A generator that was learnt with secret noise, and what it spent.
+
+    ``trial`` is the identity key of what it was learnt for, ``content`` a hash of what it is;
+    entries of earlier versions have neither.
+    """
 
     generator: str
     spent: dict[str, Any]
     ledger: Ledger
+    trial: str = ""
+    content: str = ""
 
 
 _RELEASES = TypeAdapter(list[_Release])
@@ -126,28 +132,53 @@ class RunDirectory:
             DpbenchError: what a released generator spent cannot be known any more.
         """
         if artifact.stage == "generator":
-            self._note_release(artifact.key, released)
+            self._note_gone(artifact.key, released)
         self.store.remove(*artifact)
 
-    def _note_release(self, key: str, released: bool) -> None:
+    def _note_gone(self, key: str, released: bool) -> None:
         try:
-            meta = self.store.meta("generator", key)
+            self.note_release(key)
         except CorruptArtifact:
-            if released:
+            if released and not any(entry.generator == key for entry in self._released()):
                 raise DpbenchError(
                     f"generator {key} was released, and what it spent can no longer be read: put "
                     f"{self.store.path('generator', key)} back from a copy, or use a new directory "
                     "(--runs) and add up what both releases spend"
                 ) from None
-            return
-        if meta.get("rng") == "secure":
-            new = _Release(generator=key, spent=meta["spent"], ledger=meta["ledger"])
-            entries = [entry.model_dump(mode="json") for entry in (*self._released(), new)]
-            write_json(self.root / RELEASES, entries)
 
-    def releases(self, key: str) -> list[Ledger]:
-        """Return what a generator did to private data each time before it was made again."""
-        return [entry.ledger for entry in self._released() if entry.generator == key]
+    def note_release(self, key: str, trial: str = "") -> None:
+        """Note what a generator spent, if it was learnt with secret noise.
+
+        Whatever is learnt for the same ``trial`` later, by another configuration or code, adds up.
+
+        Raises:
+            CorruptArtifact: it is not there, or damaged.
+        """
+        meta = self.store.meta("generator", key)
+        if meta.get("rng") != "secure":
+            return
+        content = self.store.content(ArtifactId("generator", key)) or ""
+        noted = [entry for entry in self._released() if entry.content == content]
+        if any(trial in ("", entry.trial) for entry in noted):
+            return
+        new = _Release(
+            generator=key, spent=meta["spent"], ledger=meta["ledger"], trial=trial, content=content
+        )
+        entries = [entry.model_dump(mode="json") for entry in (*self._released(), new)]
+        write_json(self.root / RELEASES, entries)
+
+    def releases(self, key: str, trial: str) -> list[Ledger]:
+        """Return what was done to private data each time before a trial's generator was learnt.
+
+        Before are those that were learnt for the same trial, and those under the same key.
+        """
+        now = self.store.content(ArtifactId("generator", key))
+        before = {
+            entry.content or f"{number}": entry.ledger
+            for number, entry in enumerate(self._released())
+            if (entry.generator == key or (trial and entry.trial == trial)) and entry.content != now
+        }
+        return list(before.values())
 
     def _released(self) -> list[_Release]:
         path = self.root / RELEASES

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from dpbench.api import Executor
 from dpbench.planning.plan import Job, Row
+from dpbench.privacy.ledger import Ledger
 from dpbench.results import Choice, Result, save_result
 from dpbench.runner.assemble import assemble
 from dpbench.runner.choices import noisy_choices, stated_choices
@@ -84,8 +85,18 @@ def _keep(
     prepared: Prepared, row: Row, progress: Progress, chosen: Mapping[str, Choice] = NOTHING
 ) -> Result:
     secure = prepared.config.file.secure_rng
-    earlier = prepared.directory.releases(row.trained) if secure and row.trained else ()
+    earlier = _earlier(prepared, row) if secure else ()
     result = assemble(row, prepared.store, progress, secure=secure, earlier=earlier)
     result = result.model_copy(update={"choice": chosen.get(result.identity_key, Choice())})
     save_result(prepared.directory.root, result)
     return result
+
+
+def _earlier(prepared: Prepared, row: Row) -> list[Ledger]:
+    """Return what was spent on the same images before, and note what was spent now."""
+    if row.trial is None or not row.trained:
+        return []
+    directory, trial = prepared.directory, row.trial.identity.identity_key
+    if directory.store.has("generator", row.trained):
+        directory.note_release(row.trained, trial)
+    return directory.releases(row.trained, trial)

@@ -56,6 +56,21 @@ class Prepared:
         for artifact in gone.intersection(among):
             self.directory.discard(artifact, released=self.config.file.secure_rng)
 
+    def released_again(self) -> int:
+        """Return how many private generators are to be learnt that were released before."""
+        if not self.config.file.secure_rng:
+            return 0
+        written, stale = self.plan.writers(), set(self.plan.stale)
+        return sum(
+            artifact in stale or bool(self.directory.releases(artifact.key, trial))
+            for artifact, trial in {
+                ArtifactId("generator", row.trained): row.trial.identity.identity_key
+                for row in self.plan.rows
+                if row.trial is not None and row.trained
+            }.items()
+            if artifact in written
+        )
+
     def _lost_releases(self) -> Iterator[ArtifactId]:
         """Yield the generators that rows show as released, which are neither there nor noted."""
         if not self.config.file.secure_rng:
@@ -63,7 +78,7 @@ class Prepared:
         for row in load_results(self.directory.root):
             artifact = ArtifactId("generator", row.artifacts.get("generator", ""))
             if row.secure and row.privacy and not self.store.has(*artifact):
-                noted = self.directory.releases(artifact.key)
+                noted = self.directory.releases(artifact.key, row.identity_key)
                 if sum(len(one.mechanisms) for one in noted) < len(row.privacy.ledger.mechanisms):
                     yield artifact
 

@@ -80,7 +80,7 @@ def _evidence(results: Sequence[Result], leaving: Sequence[Result]) -> set[int]:
     cells: dict[str, list[Result]] = {}
     for row in results:
         if row.privacy is not None:
-            cells.setdefault(row.cell.identity_key, []).append(row)
+            cells.setdefault(row.cell_key, []).append(row)
     gone, found = {id(row) for row in leaving}, set[int]()
     for rows in cells.values():
         left = {row.candidate.identity_key for row in rows if id(row) not in gone}

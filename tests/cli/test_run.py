@@ -111,9 +111,24 @@ def test_a_second_secure_release_is_told_and_kept(dpbench: Run) -> None:
     assert row.privacy is not None and len(row.privacy.ledger.mechanisms) == 2
     alone = compose(row.privacy.ledger.mechanisms[:1], 1e-4).epsilon
     assert 1.2 * alone < (row.epsilon_spent or 0.0) < 2 * alone
-    (first,) = json.loads(Path("runs/releases.json").read_text())
-    assert first["spent"]["epsilon"] > 0
-    assert first["ledger"]["mechanisms"]
+    noted = json.loads(Path("runs/releases.json").read_text())
+    assert len(noted) == 2
+    assert all(one["spent"]["epsilon"] > 0 and one["ledger"]["mechanisms"] for one in noted)
+
+
+def test_a_second_secure_release_by_another_configuration_adds_up_too(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    assert dpbench("run", "--no-controls", base=secure).exit_code == 0
+    (before,) = load_results(Path("runs"))
+    config = Path("benchmarks.toml")
+    config.write_text(config.read_text().replace("public_images = 100", "public_images = 90"))
+    told = dpbench("run", "--no-controls").output
+    assert "1 private generator to be learnt a second time with new noise" in told
+    for _ in range(2):  # and once more nothing is learnt
+        (row,) = load_results(Path("runs"))
+        assert row.privacy is not None and len(row.privacy.ledger.mechanisms) == 2
+        assert (row.epsilon_spent or 0.0) > 1.2 * (before.epsilon_spent or 0.0)
+        assert "second time" not in dpbench("run", "--no-controls").output
 
 
 def test_a_second_secure_release_may_be_more_than_the_budget(dpbench: Run) -> None:
@@ -132,6 +147,7 @@ def test_a_release_whose_spending_is_lost_is_not_made_again(dpbench: Run, how: s
     secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
     assert dpbench("run", "--no-controls", base=secure).exit_code == 0
     (generator,) = Path("runs/artifacts/generator").iterdir()
+    Path("runs/releases.json").unlink()
     if how == "gone":
         shutil.rmtree(generator)
     else:

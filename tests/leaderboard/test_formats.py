@@ -201,8 +201,13 @@ def test_privacy_columns() -> None:
 
 def test_a_rule_stated_before_costs_nothing_and_a_noisy_one_what_it_paid() -> None:
     def four(choice: Choice) -> list[str]:
-        first = trial(fid=95.0, clip=0.5, epsilon_spent=9.5, choice=choice)
-        table = markdown_tables(render(board([first, trial(fid=50.0)]), "markdown"))[1]
+        first = trial(fid=95.0, clip=0.5, epsilon_spent=9.5)
+        second = trial(fid=50.0)
+        if choice.rule == "noisy":
+            counted = (first.identity_key, second.identity_key)
+            choice = choice.model_copy(update={"among": counted})
+        first = first.model_copy(update={"choice": choice})
+        table = markdown_tables(render(board([first, second]), "markdown"))[1]
         row = dict(zip(table[0], table[2], strict=True))
         return [row["clip"], row["ε spent"], row["ε with selection"]]
 

@@ -63,14 +63,14 @@ def test_all_candidates_and_the_choice_are_charged() -> None:
     ledger = [Mechanism(name="m", noise_multiplier=sigma)]
     noise = noise_of_choice(1.0, DELTA)
     together = [*ledger * 3, Mechanism(name="choice", noise_multiplier=noise)]
-    paid = selection_epsilon([ledger] * 3, noise, DELTA)
+    paid = selection_epsilon([ledger] * 3, [noise], DELTA)
     assert paid == compose(together, DELTA).epsilon
     assert compose(ledger * 3, DELTA).epsilon < paid < 3.1
     assert compose(together[-1:], DELTA).epsilon == pytest.approx(0.1, rel=0.02)
 
 
 def test_a_candidate_without_noise_costs_everything() -> None:
-    assert selection_epsilon([[Mechanism(name="m", noise_multiplier=0)]], 4.0, DELTA) == math.inf
+    assert selection_epsilon([[Mechanism(name="m", noise_multiplier=0)]], [4.0], DELTA) == math.inf
 
 
 def test_unequal_samples_would_favour_one() -> None:

@@ -9,7 +9,7 @@ from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.session import PrivateSession
 from dpbench.privacy.statement import make_statement, rounded_up
-from dpbench.results import Choice, Privacy, Result
+from dpbench.results import Choice, Privacy, Result, selection
 
 Z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 AUDIT = AuditResult(
@@ -41,8 +41,8 @@ def result(private: PrivateLatents, **fields) -> Result:
     return Result(**(values | fields), delta=1e-6, privacy=privacy, protocol={"name": "default"})
 
 
-def privacy_statement(trial: Result, candidates: int = 1) -> str:
-    statement = make_statement(trial, candidates)
+def privacy_statement(trial: Result) -> str:
+    statement = make_statement(trial, selection([trial], ()))
     assert statement is not None
     return statement.markdown()
 
@@ -83,18 +83,28 @@ def test_it_says_over_budget_and_what_an_audit_found() -> None:
     assert "REFUTED: epsilon >= 1.5" in text
 
 
+KEYS = tuple(result(used(), clip=clip).identity_key for clip in (1.0, 2.0, 4.0))
+FIRST = Choice(rule="first", chosen=True)
+COUNTED = Choice(rule="noisy", chosen=True, epsilon=1.9, among=KEYS)
+
+
 @pytest.mark.parametrize(
-    ("choice", "candidates", "epsilon", "words"),
+    ("choice", "other", "epsilon", "words"),
     [
-        (Choice(), 1, 1.0, "nothing was chosen"),
-        (Choice(), 3, math.inf, "one image can turn"),
-        (Choice(rule="first", chosen=True), 3, 1.0, "stated before"),
-        (Choice(rule="noisy", chosen=True, epsilon=1.9), 3, 1.9, "noisy count"),
-        (Choice(rule="noisy"), 3, None, "Not the one"),
+        (Choice(), None, 1.0, "nothing was chosen"),
+        (Choice(), Choice(), math.inf, "one image can turn"),
+        (FIRST, Choice(rule="first"), 1.0, "stated before"),
+        (FIRST, FIRST, math.inf, "can turn"),
+        (COUNTED, Choice(rule="noisy"), 1.9, "noisy count"),
+        (Choice(rule="noisy"), COUNTED, None, "Not the one"),
+        (Choice(rule="noisy"), Choice(rule="noisy"), math.inf, "can turn"),
+        (COUNTED.model_copy(update={"among": KEYS[:2]}), Choice(), math.inf, "in no count"),
     ],
 )
-def test_what_a_choice_costs_follows_its_rule(choice, candidates, epsilon, words) -> None:
-    statement = make_statement(result(used(), choice=choice), candidates)
+def test_what_a_choice_costs_follows_its_rule(choice, other, epsilon, words) -> None:
+    trial = result(used(), choice=choice)
+    rivals = [result(used(), clip=clip, choice=other) for clip in (2.0, 4.0)] if other else []
+    statement = make_statement(trial, selection([trial], rivals))
     assert statement is not None
     assert words in statement.selection
     if epsilon is None:
@@ -105,7 +115,8 @@ def test_what_a_choice_costs_follows_its_rule(choice, candidates, epsilon, words
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_pictures_of_private_images_are_named(secure: bool) -> None:
-    statement = make_statement(result(used(), secure=secure))
+    trial = result(used(), secure=secure)
+    statement = make_statement(trial, selection([trial], ()))
     assert statement is not None
     assert ("not written" in statement.unprotected[-1]) is secure
 
@@ -113,4 +124,4 @@ def test_pictures_of_private_images_are_named(secure: bool) -> None:
 @pytest.mark.parametrize("method", ["control:real", "control:public-prior"])
 def test_a_control_has_nothing_to_state(method: str) -> None:
     control = Result(method=method, dataset="mnist", status="ok", protocol={"name": "default"})
-    assert make_statement(control) is None
+    assert make_statement(control, selection([control], ())) is None

@@ -14,7 +14,7 @@ from dpbench.privacy.accounting import compose, noise_multiplier_for
 from dpbench.privacy.ledger import Ledger, Mechanism
 from dpbench.privacy.statement import make_statement
 from dpbench.release import recompute_epsilon as tool
-from dpbench.results import Privacy, Result, to_json
+from dpbench.results import Privacy, Result, selection, to_json
 
 SCRIPT = Path(tool.__file__)
 DELTA = 1e-6
@@ -39,7 +39,7 @@ def test_every_ledger_comes_to_what_was_stated(
 ) -> None:
     sigma = noise_multiplier_for(epsilon, DELTA, rate, steps)
     result = row([step(sigma, rate, steps)])
-    statement = make_statement(result)
+    statement = make_statement(result, selection([result], ()))
     assert statement is not None
     path = tmp_path / "exported.json"
     path.write_text(json.dumps([to_json(result), to_json(statement)]))

@@ -25,7 +25,7 @@ from dpbench.privacy.statement import in_short, make_statement
 from dpbench.release import recompute_epsilon
 from dpbench.release.objections import objections
 from dpbench.release.sampler import BadRelease
-from dpbench.results import Choice, load_results, save_result
+from dpbench.results import Choice, load_results, save_result, selection
 
 Run = Callable[..., Invoked]
 TRIAL = "linear-look-MEAN@10"
@@ -137,6 +137,18 @@ def test_a_release_after_cleaning_adds_up(run: Run) -> None:
     assert both["epsilon"] > 1.2 * once["epsilon"]
 
 
+def test_a_release_by_another_configuration_adds_up(run: Run) -> None:
+    release(run)
+    once = json.loads(Path("shared/privacy.json").read_text())
+    config = Path("benchmarks.toml")
+    config.write_text(config.read_text().replace("public_images = 100", "public_images = 90"))
+    assert run("run", "--no-controls").exit_code == 0
+    assert release(run, "again").exit_code == 0
+    both = json.loads(Path("again/privacy.json").read_text())
+    assert len(both["ledger"]["mechanisms"]) == 2 * len(once["ledger"]["mechanisms"])
+    assert both["epsilon"] > 1.2 * once["epsilon"]
+
+
 def test_a_directory_that_was_released_from_is_not_merged(run: Run) -> None:
     release(run)
     refused = run("merge", "runs", "--to", "joint")
@@ -214,7 +226,10 @@ def test_refutations_and_declared_epsilons_are_objected_to(run: Run) -> None:
     )
     assert "declares its own epsilon" in " ".join(objections(declared, [declared]))
     noisy = result.model_copy(update={"choice": Choice(rule="noisy", chosen=True, epsilon=12.0)})
-    other = result.model_copy(update={"clip": 2.0})
+    other = result.model_copy(update={"clip": 2.0, "artifacts": {}})
+    assert "were in no count" in " ".join(objections(noisy, [noisy, other]))
+    counted = noisy.choice.model_copy(update={"among": (noisy.identity_key, other.identity_key)})
+    noisy = noisy.model_copy(update={"choice": counted})
     assert "seeded trainings" in " ".join(objections(noisy, [noisy, other]))
     stated = Choice(rule="first", chosen=True)
     both = [r.model_copy(update={"choice": stated}) for r in (result, other)]
@@ -229,10 +244,14 @@ def test_what_is_claimed_includes_the_choice_and_is_rounded_up(run: Run) -> None
     paid = result.model_copy(
         update={"secure": True, "choice": Choice(rule="noisy", chosen=True, epsilon=1.00041)}
     )
-    statement = make_statement(paid, 2)
+    other = result.model_copy(update={"clip": 2.0, "artifacts": {}})
+    everyone = (paid.identity_key, other.identity_key)
+    choice = paid.choice.model_copy(update={"among": everyone})
+    paid = paid.model_copy(update={"choice": choice})
+    statement = make_statement(paid, selection([paid], [other]))
     assert statement is not None
     assert in_short(statement) == "(1.001, 0.0001)-differentially private"
-    by_scores = make_statement(result, 2)
+    by_scores = make_statement(result, selection([result], [other]))
     assert by_scores is not None
     assert in_short(by_scores) == "not differentially private at any finite epsilon"
 

@@ -32,8 +32,8 @@ def test_every_field_of_an_identity_tells_trials_apart() -> None:
 def test_what_is_varied_within_a_cell_is_all_but_the_seed() -> None:
     row = trial(axes={"generators.gan.width": 3}, clip=0.5, seed=4)
     assert row.varied == {"clip": 0.5, "axes": {"generators.gan.width": 3}}
-    assert (row.cell.clip, row.cell.seed, row.cell.axes) == (None, None, {})
-    assert row.cell.epsilon == row.epsilon and row.cell.settings == row.settings
+    same = trial(axes={"generators.gan.width": 4}, clip=2.0, seed=5, settings="x", generator="x")
+    assert row.cell_key == same.cell_key != trial(epsilon=1.0).cell_key
 
 
 def test_one_trial_under_two_protocols_is_one_rival() -> None:
@@ -41,11 +41,14 @@ def test_one_trial_under_two_protocols_is_one_rival() -> None:
     assert len(rivals(rows, rows[0])) == 1
 
 
-def test_rivals_are_the_clips_seeds_and_axes_of_one_method_at_one_target() -> None:
+def test_rivals_are_whatever_is_varied_of_one_method_at_one_target() -> None:
     chosen = trial()
-    among: list[Result] = [chosen, trial(clip=2.0), trial(seed=1), trial(axes={"a": 1})]
+    among: list[Result] = [
+        chosen, trial(clip=2.0), trial(seed=1), trial(axes={"a": 1}), trial(settings="x"),
+        trial(generator="alias"),
+    ]  # fmt: skip
     others = [
-        trial("b-GAN"), trial(epsilon=1.0), trial(delta=1e-5), trial(settings="x"),
+        trial("b-GAN"), trial(epsilon=1.0), trial(delta=1e-5),
         trial(dataset="x"), trial(epsilon=10.0, noise_multiplier=0.5),
     ]  # fmt: skip
     assert rivals([*among, *others], chosen) == among

@@ -101,4 +101,4 @@ def test_an_odd_lock_is_one_line_and_what_it_links_to_is_kept(tmp_path: Path) ->
 def test_releases_that_cannot_be_read_are_never_passed_over(tmp_path: Path, content: Any) -> None:
     (tmp_path / "releases.json").write_text(content)
     with pytest.raises(DpbenchError, match="says what was released before; mend it"):
-        RunDirectory(tmp_path).releases("key")
+        RunDirectory(tmp_path).releases("key", "")

@@ -117,6 +117,14 @@ def test_rows_of_a_plugin_that_is_gone(run: Run, monkeypatch: pytest.MonkeyPatch
     assert done.exit_code == 0 and "removed 2 rows" in done.output, done.output
 
 
+def test_rows_of_a_component_that_only_a_grid_has_stay(dpbench: Run) -> None:
+    grid = '[grids.own]\nmethods = ["linear-look-MEAN"]\nepsilon = [10]\nclip = [1.0]\n'
+    own = grid + '[grids.own.generators.MEAN]\nplugin = "mean"\nshift = 0.5\n'
+    ran = dpbench("run", "--no-controls", "--grid", "own", extra=own)
+    assert ran.exit_code == 0 and "not installed" not in ran.output
+    assert "removed 0 rows" in dpbench("clean", "--uninstalled").output
+
+
 @pytest.mark.parametrize("named", ["artifacts", "made_of"])
 def test_strangers_rows_lead_to_nothing_outside(run: Run, named: str) -> None:
     outside = Path("mine")
