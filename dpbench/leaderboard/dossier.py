@@ -7,24 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpbench.executors.log import log_path
+from dpbench.errors import printable
 from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.tables import MISSING, Figures, trust_text
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, number, significant
 from dpbench.results import DEFAULT, Result
 from dpbench.results.find import UnknownTrial, find_trial
+from dpbench.upkeep.logs import logs_of
 
 __all__ = ["Dossier", "find", "parameters_of"]
 
 
 @dataclass(frozen=True)
 class Dossier:
-    """A trial among its section; ``candidate`` holds it with its other seeds."""
+    """A trial among its section; ``candidate`` holds it with its other seeds.
+
+    ``results``: all that were read, as what it trained with may be of other sections.
+    """
 
     section: Section
     candidate: Candidate
     result: Result
+    results: tuple[Result, ...]
 
     def lines(self, parameters: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, str]]:
         """Yield what is known, each with the heading it stands under; equal ones follow."""
@@ -34,7 +39,7 @@ class Dossier:
         yield from (("privacy", text) for text in self._privacy())
         yield from (("audit", text) for text in self._audit())
         yield from (("cost", text) for text in self._cost())
-        yield from (("log", text) for text in _logs(self.result, runs / "logs"))
+        yield from (("log", text) for text in self._logs(runs / "logs"))
 
     def _named(self) -> Iterator[str]:
         r, target = self.result, self.section.target_text(self.candidate.target)
@@ -109,6 +114,12 @@ class Dossier:
         for stage, seconds in self.result.seconds.items():
             yield f"{stage}: {duration(seconds)}"
 
+    def _logs(self, logs: Path) -> Iterator[str]:
+        """Yield the logs that its tasks left, and the last line of each."""
+        for path in logs_of(logs, self.result, self.results):
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            yield f"{path}: {printable(text.splitlines()[-1]) if text else 'empty'}"
+
 
 def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -118,15 +129,6 @@ def _accountants(result: Result) -> str:
     assert result.privacy is not None
     spent = result.privacy.spent
     return f"Opacus {significant(spent.opacus)}, dp-accounting {significant(spent.dp_accounting)}"
-
-
-def _logs(result: Result, logs: Path) -> Iterator[str]:
-    """Yield the logs that its tasks left, and the last line of each."""
-    for stage, key in result.artifacts.items():
-        path = log_path(logs, key)
-        if path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-            yield f"{stage}: {path}: {text.splitlines()[-1] if text else 'empty'}"
 
 
 def find(board: Leaderboard, name: str, clip: float | None, seed: int | None) -> Dossier:
@@ -146,7 +148,8 @@ def find(board: Leaderboard, name: str, clip: float | None, seed: int | None) ->
                 if not own:
                     raise UnknownTrial(f"{name} was not trained with seed {seed}")
                 exact = wanted is None or name.isdigit()
-                return Dossier(section, candidate, result if exact and seed is None else own[0])
+                shown = result if exact and seed is None else own[0]
+                return Dossier(section, candidate, shown, board.results)
     raise UnknownTrial(f"{name!r} is a control: see `dpbench leaderboard --detail`")
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dpbench.cli.images import inline, protocol_of
 from dpbench.cli.main import cli
+from dpbench.executors.log import log_path
 from dpbench.results import load_results, save_result
 from dpbench.store import Store
 
@@ -34,8 +35,8 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_everything_of_a_trial_is_shown(runs: Path) -> None:
-    (runs / "logs").mkdir()
-    (runs / "logs" / "f0.txt").write_text("first\nit went well\n")
+    log_path(runs / "logs", "score/f0/default").parent.mkdir()
+    log_path(runs / "logs", "score/f0/default").write_text("first\nit went well\n")
     text = call("show", "ae-enc-GAN@10", "--runs", runs).output
     assert "ae-enc-GAN at ε = 10, clip 1, seed 0" in text
     assert re.search(
@@ -44,11 +45,23 @@ def test_everything_of_a_trial_is_shown(runs: Path) -> None:
     assert "ε claimed 10, accounted 9.95, with selection ∞" in text
     assert "dp-sgd: 100 x noise multiplier 2" in text and "generator: 1 min 01 s" in text
     assert "none yet: dpbench audit ae-enc-GAN" in text
-    assert "features: " in text and "it went well" in text
+    assert "score-f0-default.txt:itwentwell" in "".join(text.split())
     (picture,) = (runs / "samples").glob("*.png")
     assert str(picture) in text
     with Image.open(picture) as image:
         assert image.size == (10 * 14 - 2, 2 * 14 - 2)
+
+
+def test_trials_that_train_together_show_the_log_they_share(tmp_path: Path) -> None:
+    for number in range(2):
+        keys = {"latents": "l", "generator": f"g{number}", "features": f"f{number}"}
+        save_result(tmp_path, trial(seed=number, artifacts=keys))
+    shared = log_path(tmp_path / "logs", "generator/g0")
+    shared.parent.mkdir()
+    shared.write_text("loss 0.5\n")
+    for seed in range(2):
+        text = call("show", "ae-enc-GAN@10", "--seed", seed, "--runs", tmp_path).output
+        assert "generator-g0.txt:loss0.5" in "".join(text.split())  # lines end anywhere
 
 
 @pytest.mark.parametrize("how", ["name", "key", "row"])
