@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,10 @@ class Dossier:
         yield f"public model {r.public}, extractor {r.extractor}, private generator {r.generator}"
         yield self.section.title
         yield f"key {r.key[:10]}; status {r.status}: {r.reason or STATUSES[r.status]}"
-        rank = self.section.ranks(self.candidate.target).get(r.method)
+        ranks = self.section.ranks(self.candidate.target)
         chosen = self.section.chosen(r.method, self.candidate.target) is self.candidate
-        if chosen and rank:
-            yield f"rank {rank} of {len(self.section.methods)}; stands for its method at this ε"
+        if chosen and r.method in ranks:
+            yield f"rank {ranks[r.method]} of {len(ranks)}; stands for its method at this ε"
         elif not chosen:
             yield "another setting stands for its method at this ε"
 
@@ -167,8 +168,10 @@ def _by_method(board: Leaderboard, name: str, clip: float | None) -> Result | No
     method, at, epsilon = name.rpartition("@")
     for section in board.sections:
         for target in section.targets if at else ():
-            written = section.target_text(target).removeprefix("ε = ")
-            if epsilon not in (written, f"{target.epsilon or float('inf'):g}"):
+            written = {section.target_text(target).removeprefix("ε = ")}
+            if target.noise_multiplier is None:  # what given noise comes to is no target
+                written.add(f"{math.inf if target.epsilon is None else target.epsilon:g}")
+            if epsilon not in written:
                 continue
             names = [m for m in section.methods if m.lower() == method.lower()]
             chosen = [section.chosen(m, target) for m in names]

@@ -64,6 +64,18 @@ def test_trials_that_train_together_show_the_log_they_share(tmp_path: Path) -> N
         assert "generator-g0.txt:loss0.5" in "".join(text.split())  # lines end anywhere
 
 
+def test_a_rank_is_among_those_ranked_and_given_noise_is_no_infinity(tmp_path: Path) -> None:
+    for method, fid in (("ae-enc-A", 5.0), ("ae-enc-B", 6.0)):
+        save_result(tmp_path, trial(method, 3.0, fid=fid, noise_multiplier=1.5))
+    save_result(tmp_path, trial("ae-enc-A", float("inf")))
+    for method in "CDEF":
+        save_result(tmp_path, trial(f"ae-enc-{method}", 1.0))
+    assert "rank 1 of 2;" in call("show", "ae-enc-A@3", "--runs", tmp_path).output
+    assert "ae-enc-A at ε = ∞" in call("show", "ae-enc-A@inf", "--runs", tmp_path).output
+    lost = call("show", "ae-enc-B@inf", "--runs", tmp_path)
+    assert lost.exit_code == 2 and "no trial 'ae-enc-B@inf'" in lost.stderr
+
+
 @pytest.mark.parametrize("how", ["name", "key", "row"])
 def test_a_trial_is_found_by_name_key_and_row(runs: Path, how: str) -> None:
     results = load_results(runs)
