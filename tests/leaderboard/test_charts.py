@@ -94,6 +94,16 @@ def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
     assert four_epsilons(section([trial("b-GAN", epsilon=math.inf)])) is None
 
 
+def test_of_many_targets_the_most_private_are_drawn_and_the_rest_is_told() -> None:
+    rows = [trial(epsilon=e) for e in (0.5, 1.0, 2.0, 5.0, 10.0)]
+    shown = texts(four_epsilons(section(rows)))
+    assert [text for text in shown if text.startswith("ε = ")] == [
+        "ε = 5", "ε = 2", "ε = 1", "ε = 0.5",
+    ]  # fmt: skip
+    assert "ε, log scale; the last 4 of 5 targets" in shown
+    assert "ε, log scale" in texts(four_epsilons(section(rows[:4])))
+
+
 def test_scatters_are_drawn_where_both_figures_are_known() -> None:
     assert fidelity_and_diversity(section(grid(seeds=1))) is None
     assert cost_and_quality(section(grid(seeds=1))) is None
