@@ -133,6 +133,16 @@ def test_open_writes_the_page_where_results_are_newer(runs: Path) -> None:
     assert page.stat().st_mtime_ns > before
 
 
+def test_open_writes_the_page_anew_where_a_result_went(runs: Path) -> None:
+    save_result(runs, trial("ae-enc-VAE", grids=("x",)))
+    page = runs / "leaderboard" / "index.html"
+    call("open", "--print", "--runs", runs)
+    assert "ae-enc-VAE" in page.read_text()
+    call("clean", "--runs", runs, "--grid", "x", "--published", runs / "none.csv")
+    call("open", "--print", "--runs", runs)
+    assert "ae-enc-VAE" not in page.read_text()
+
+
 def test_open_without_a_browser_says_where_the_page_is(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
