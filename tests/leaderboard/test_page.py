@@ -137,6 +137,36 @@ def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_a_page_stays_until_the_next_one_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_board(Leaderboard((trial(),)), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(_report: object) -> None:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr("dpbench.leaderboard.readme.make_page", fail)
+    with pytest.raises(RuntimeError):
+        write_board(Leaderboard((trial("b-GAN"),)), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_old_page_that_somebody_else_removes_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_board(Leaderboard((trial(),)), tmp_path)
+    unlink = Path.unlink
+
+    def second(path: Path, missing_ok: bool = False) -> None:
+        unlink(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", second)
+    write_board(Leaderboard((trial(),)), tmp_path)
+    assert (tmp_path / "index.html").exists()
+
+
 def test_a_corrupt_artifact_costs_its_picture_only(tmp_path: Path, save: Save) -> None:
     store = Store(tmp_path / "runs" / "artifacts")
     runs = save(with_artifacts([trial()], store))
