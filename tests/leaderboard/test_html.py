@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dpbench.leaderboard import Leaderboard, load
+from dpbench.leaderboard import Leaderboard, load, render
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.report import make_report
 from dpbench.results import Result, SetAside
@@ -79,6 +79,15 @@ def test_a_table_has_a_caption_headings_with_scope_and_a_row_a_method() -> None:
     document = Document(text)
     assert len(document.all("caption")) == len(document.all("table"))
     assert all(head.get("scope") for head in document.all("th"))
+
+
+def test_controls_are_on_the_page_whatever_its_rows_are_by() -> None:
+    board = Leaderboard(tuple(grid(seeds=1)))
+    for by in ("method", "clip", "seed"):
+        text = render(board, "html", by)
+        (table,) = re.findall(r"<span>Controls</span>.*?</table>", text, re.DOTALL)
+        assert "real" in table and "reconstruction" in table
+    assert "<span>Controls</span>" not in text_of([trial()])
 
 
 def test_rows_stand_in_order_of_rank_and_the_best_is_marked() -> None:
