@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import dpbench.leaderboard
 from dpbench.leaderboard.charts.axis import Axis, around
 from dpbench.leaderboard.charts.epsilons import four_epsilons
 from dpbench.leaderboard.charts.heat import best_clips
@@ -18,6 +20,8 @@ from dpbench.leaderboard.charts.style import method_styles
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.results import Result
 from leaderboard.fabricate import audit, controls, grid, trial
+
+TEMPLATES = Path(dpbench.leaderboard.__file__).parent / "templates"
 
 
 def section(results: list[Result]) -> Section:
@@ -82,6 +86,46 @@ def test_every_clip_is_a_field_and_the_best_one_is_framed() -> None:
     assert len(fields) == 6 * 3 * 3
     assert sum("best" in field for field in fields) == 6 * 3
     assert best_clips(section([trial(), trial("b-GAN")])) is None
+
+
+Colour = tuple[float, ...]
+
+
+def luminance(colour: Colour) -> float:
+    """As WCAG 2 defines it."""
+    shares = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+              for c in (value / 255 for value in colour)]  # fmt: skip
+    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), shares, strict=True))
+
+
+def themes() -> list[dict[str, Colour]]:
+    """Return the page's colours by name, in light and in dark."""
+    css = (TEMPLATES / "page.css").read_text()
+
+    def colour(said: str) -> Colour:
+        if "," in said:
+            return tuple(map(float, said.split(",")))
+        digits = said.removeprefix("#")
+        pairs = [d * 2 for d in digits] if len(digits) == 3 else re.findall("..", digits)
+        return tuple(int(pair, 16) for pair in pairs)
+
+    roots = re.findall(r":root\{(--bg:[^}]*--heat[^}]*)\}", css)
+    return [
+        {name: colour(value) for name, value in re.findall(r"--([\w-]+):([#\w,]+)", root)}
+        for root in roots
+    ]
+
+
+def test_figures_on_every_shade_can_be_read_in_light_and_in_dark() -> None:
+    shades = re.findall(r"\.h\d\{fill-opacity:([.\d]+)\}", (TEMPLATES / "plot.css").read_text())
+    light_and_dark = themes()
+    assert len(shades) == 6 and len(light_and_dark) == 2
+    for theme in light_and_dark:
+        for shade in map(float, shades):
+            both = zip(theme["heat"], theme["bg"], strict=True)
+            ground = luminance(tuple(shade * a + (1 - shade) * b for a, b in both))
+            bright, dim = sorted((ground, luminance(theme["fg"])), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5  # AA for text of this size
 
 
 def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
