@@ -14,7 +14,7 @@ from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.html.page import standalone
-from dpbench.leaderboard.markdown import as_text, markdown_table
+from dpbench.leaderboard.markdown import as_code, as_text, markdown_table
 from dpbench.leaderboard.notes import caption, notes
 from dpbench.leaderboard.records import csv_text
 from dpbench.leaderboard.report import Report, anchors, make_report
@@ -97,7 +97,7 @@ def _readme(report: Report, view: View, drawn: list[list[tuple[str, str]]], priv
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["as_text"] = as_text
+    environment.filters |= {"as_code": as_code, "as_text": as_text}
     sections: list[dict[str, Any]] = [
         {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section, view)),
          "notes": [*caption(part.section, short=True), *notes(part.section)], "pictures": shown}
