@@ -120,6 +120,13 @@ def test_every_figure_has_a_table_and_every_setting_a_row() -> None:
     assert text.count("∞</td>") >= 6 * 3  # the best of several clips was chosen by scores
 
 
+def test_settings_are_sorted_by_the_number_of_their_seeds() -> None:
+    rows = [trial(seed=seed) for seed in range(10)]
+    rows += [trial("b-GAN", seed=seed, fid=9.0 if seed else None) for seed in range(3)]
+    text = text_of(rows)
+    assert '<td data-v="10">10/10</td>' in text and '<td data-v="2">2/3</td>' in text
+
+
 def test_every_link_leads_somewhere_and_ids_are_unique() -> None:
     both = [*grid(seeds=1), *grid(seeds=1, protocol=INCEPTION)]
     document = page(both)
