@@ -75,15 +75,27 @@ def command(
         write_board,
     )
 
+    in_full = by or ("method" if detail else None)
+    screen = style == "table" and not in_full
+    viewed = screen or directory is not None
+    _require_effect(
+        [
+            ("--metric", bool(metrics), viewed),
+            ("--epsilon", bool(epsilons), viewed),
+            ("--sort", sort != "rank", viewed),
+            ("--quiet", quiet, screen),
+            ("--width", width is not None, style == "table"),
+        ],
+        beside=f"--format {style}" if style != "table" else "--by" if by else "--detail",
+    )
     board = load(runs).filter(grids=grids, methods=methods, **filters)
     gc.freeze()  # rows are no garbage, and each look of the collector goes over all of them
     click.get_current_context().call_on_close(gc.unfreeze)
     view = View(metrics or View.metrics, epsilons, sort)
     if style == "table":
         console = Console()
-        in_full = by or ("method" if detail else None)
         print_leaderboard(board, console, in_full, view, width, quiet)
-        if not (in_full or quiet):
+        if screen and not quiet:
             say(console, elsewhere(runs))
     else:
         click.echo(render(board, style, by or "method"), nl=False)
@@ -94,3 +106,11 @@ def command(
         click.echo(f"wrote {len(written.files)} files to {directory}", err=True)
         if notice := private_notice(written):
             click.echo(f"note: {notice}", err=True)
+
+
+def _require_effect(options: list[tuple[str, bool, bool]], beside: str) -> None:
+    """Refuse options that are given and have no effect; each is (name, given, has an effect)."""
+    if useless := [name for name, given, effect in options if given and not effect]:
+        raise click.UsageError(
+            f"{', '.join(useless)}: no effect with {beside}; leave the one or the other out"
+        )

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @runs_option
 @click.option("--print", "printed", is_flag=True, help="Only print where the page is.")
 def command(runs: Path, printed: bool) -> None:
-    """Open the page of a runs directory; it is written first where results are newer."""
+    """Open the page of a runs directory; it is written first where results changed since."""
     from dpbench.errors import DpbenchError
     from dpbench.leaderboard import write_leaderboard
 
@@ -29,9 +29,10 @@ def command(runs: Path, printed: bool) -> None:
 
 
 def _outdated(page: Path, runs: Path) -> bool:
-    """Say whether there is no page yet, or a result or an audit came after it."""
+    """Say whether there is no page yet, or a result or an audit came, or went, after it."""
     if not page.exists():
         return True
     written = page.stat().st_mtime
-    folders = ("results", "audits")
-    return any(p.stat().st_mtime > written for f in folders for p in (runs / f).glob("*.json"))
+    folders = [folder for name in ("results", "audits") if (folder := runs / name).is_dir()]
+    looked = (path for f in folders for path in (f, *f.glob("*.json")))
+    return any(path.stat().st_mtime > written for path in looked)

@@ -68,9 +68,10 @@ def command(
     print_plan(prepared, console)
     if dry_run:
         return
-    board = carry_out(prepared, executor, console, started)
-    print_leaderboard(board, shown, quiet=quiet)
-    written = write_leaderboard(directory.root, directory.leaderboard)
+    with directory.lock(prepared.patience):  # until the page is written
+        board = carry_out(prepared, executor, console, started)
+        print_leaderboard(board, shown, quiet=quiet)
+        written = write_leaderboard(directory.root, directory.leaderboard)
     if notice := private_notice(written):
         say(shown, notice)
     print_end(console, board.results, time.monotonic() - started, directory.leaderboard)

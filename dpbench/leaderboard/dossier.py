@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpbench.executors.log import log_path
+from dpbench.errors import printable
 from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.tables import MISSING, Figures, trust_text
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, number, significant
 from dpbench.results import DEFAULT, Result
 from dpbench.results.find import UnknownTrial, find_trial
+from dpbench.upkeep.logs import logs_of
 
 __all__ = ["Dossier", "find", "parameters_of"]
 
 
 @dataclass(frozen=True)
 class Dossier:
-    """A trial among its section; ``candidate`` holds it with its other seeds."""
+    """A trial among its section; ``candidate`` holds it with its other seeds.
+
+    ``results``: all that were read, as what it trained with may be of other sections.
+    """
 
     section: Section
     candidate: Candidate
     result: Result
+    results: tuple[Result, ...]
 
     def lines(self, parameters: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, str]]:
         """Yield what is known, each with the heading it stands under; equal ones follow."""
@@ -34,7 +40,7 @@ class Dossier:
         yield from (("privacy", text) for text in self._privacy())
         yield from (("audit", text) for text in self._audit())
         yield from (("cost", text) for text in self._cost())
-        yield from (("log", text) for text in _logs(self.result, runs / "logs"))
+        yield from (("log", text) for text in self._logs(runs / "logs"))
 
     def _named(self) -> Iterator[str]:
         r, target = self.result, self.section.target_text(self.candidate.target)
@@ -43,10 +49,10 @@ class Dossier:
         yield f"public model {r.public}, extractor {r.extractor}, private generator {r.generator}"
         yield self.section.title
         yield f"key {r.key[:10]}; status {r.status}: {r.reason or STATUSES[r.status]}"
-        rank = self.section.ranks(self.candidate.target).get(r.method)
+        ranks = self.section.ranks(self.candidate.target)
         chosen = self.section.chosen(r.method, self.candidate.target) is self.candidate
-        if chosen and rank:
-            yield f"rank {rank} of {len(self.section.methods)}; stands for its method at this ε"
+        if chosen and r.method in ranks:
+            yield f"rank {ranks[r.method]} of {len(ranks)}; stands for its method at this ε"
         elif not chosen:
             yield "another setting stands for its method at this ε"
 
@@ -109,6 +115,12 @@ class Dossier:
         for stage, seconds in self.result.seconds.items():
             yield f"{stage}: {duration(seconds)}"
 
+    def _logs(self, logs: Path) -> Iterator[str]:
+        """Yield the logs that its tasks left, and the last line of each."""
+        for path in logs_of(logs, self.result, self.results):
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            yield f"{path}: {printable(text.splitlines()[-1]) if text else 'empty'}"
+
 
 def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -118,15 +130,6 @@ def _accountants(result: Result) -> str:
     assert result.privacy is not None
     spent = result.privacy.spent
     return f"Opacus {significant(spent.opacus)}, dp-accounting {significant(spent.dp_accounting)}"
-
-
-def _logs(result: Result, logs: Path) -> Iterator[str]:
-    """Yield the logs that its tasks left, and the last line of each."""
-    for stage, key in result.artifacts.items():
-        path = log_path(logs, key)
-        if path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-            yield f"{stage}: {path}: {text.splitlines()[-1] if text else 'empty'}"
 
 
 def find(board: Leaderboard, name: str, clip: float | None, seed: int | None) -> Dossier:
@@ -146,7 +149,8 @@ def find(board: Leaderboard, name: str, clip: float | None, seed: int | None) ->
                 if not own:
                     raise UnknownTrial(f"{name} was not trained with seed {seed}")
                 exact = wanted is None or name.isdigit()
-                return Dossier(section, candidate, result if exact and seed is None else own[0])
+                shown = result if exact and seed is None else own[0]
+                return Dossier(section, candidate, shown, board.results)
     raise UnknownTrial(f"{name!r} is a control: see `dpbench leaderboard --detail`")
 
 
@@ -164,8 +168,10 @@ def _by_method(board: Leaderboard, name: str, clip: float | None) -> Result | No
     method, at, epsilon = name.rpartition("@")
     for section in board.sections:
         for target in section.targets if at else ():
-            written = section.target_text(target).removeprefix("ε = ")
-            if epsilon not in (written, f"{target.epsilon or float('inf'):g}"):
+            written = {section.target_text(target).removeprefix("ε = ")}
+            if target.noise_multiplier is None:  # what given noise comes to is no target
+                written.add(f"{math.inf if target.epsilon is None else target.epsilon:g}")
+            if epsilon not in written:
                 continue
             names = [m for m in section.methods if m.lower() == method.lower()]
             chosen = [section.chosen(m, target) for m in names]

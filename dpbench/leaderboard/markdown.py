@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tabulate import tabulate
@@ -9,7 +10,7 @@ from tabulate import tabulate
 from dpbench.leaderboard.report import Part, Report
 from dpbench.leaderboard.tables import Table
 
-__all__ = ["as_text", "markdown", "markdown_table"]
+__all__ = ["as_code", "as_text", "markdown", "markdown_table"]
 
 
 def markdown(report: Report) -> str:
@@ -49,9 +50,16 @@ def markdown_table(table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    return as_text(text).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return as_text(text).replace("*", "\\*").replace("_", "\\_")
 
 
 def as_text(text: str) -> str:
-    """Show what a stranger's label, or an error, may hold as it is."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    """Show what a stranger's label, or an error, may hold as it is, and in one line."""
+    line = " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\\[\]|])", r"\\\1", line)
+
+
+def as_code(text: str) -> str:
+    """Return a command as code that stays in its cell: a bar after two backslashes would end it."""
+    line = " ".join(text.splitlines()).replace("`", "'")
+    return "`" + re.sub(r"\\*\|", r"\\|", line) + "`"

@@ -14,12 +14,12 @@ from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.charts.over_epsilon import over_epsilon
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.html.page import standalone
-from dpbench.leaderboard.markdown import as_text, markdown_table
+from dpbench.leaderboard.markdown import as_code, as_text, markdown_table
 from dpbench.leaderboard.notes import caption, notes
 from dpbench.leaderboard.records import csv_text
 from dpbench.leaderboard.report import Report, anchors, make_report
 from dpbench.leaderboard.sections import Section
-from dpbench.leaderboard.sheet import samples, save
+from dpbench.leaderboard.sheet import png, samples
 from dpbench.leaderboard.submitted import with_submissions
 from dpbench.leaderboard.tables import short_table
 from dpbench.leaderboard.view import View
@@ -43,44 +43,41 @@ def write_files(board: Leaderboard, directory: Path, view: View) -> tuple[list[P
     """
     report = with_submissions(make_report(board), directory)
     view.check([part.section for part in report.parts])
+    page = make_page(report)
+    drawn = [list(_draw(report, number)) for number in range(len(report.parts))]
+    shown = [[(title, name) for title, name, _ in part] for part in drawn]
+    files = {
+        "results.csv": csv_text(report).encode(),
+        "index.html": page.text.encode(),
+        "README.md": _readme(report, view, shown, page.private).encode(),
+        **{name: data for part in drawn for _, name, data in part},
+    }
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for old in (path for pattern in OWN for path in directory.glob(pattern)):
-            old.unlink()
-        page = make_page(report)
-        drawn = [list(_draw(report, number, directory)) for number in range(len(report.parts))]
-        texts = {
-            "results.csv": csv_text(report),
-            "index.html": page.text,
-            "README.md": _readme(report, view, drawn, page.private),
-        }
-        for name, text in texts.items():
-            (directory / name).write_text(text, encoding="utf-8")
+            old.unlink(missing_ok=True)
+        for name, data in files.items():
+            (directory / name).write_bytes(data)
     except OSError as error:
         raise DpbenchError(
             f"cannot write the leaderboard to {directory} ({error.strerror or error}): "
             "name another directory"
         ) from error
-    files = [*texts, *(name for part in drawn for _, name in part)]
     return [directory / name for name in files], page.private
 
 
-def _draw(report: Report, number: int, directory: Path) -> Iterator[tuple[str, str]]:
-    """Write a part's plot and its samples; yield what each shows, and its file."""
+def _draw(report: Report, number: int) -> Iterator[tuple[str, str, bytes]]:
+    """Yield a part's plot and its samples: what each shows, its file's name and content."""
     section = report.parts[number].section
     suffix = f"-{_slug(section, report)}" if number else ""
     if svg := over_epsilon(section, "fid"):
-        name = f"fid_over_epsilon{suffix}.svg"
-        (directory / name).write_text(standalone(svg), encoding="utf-8")
-        yield "FID over ε", name
+        yield "FID over ε", f"fid_over_epsilon{suffix}.svg", standalone(svg).encode()
     if any(p.section.place[:2] == section.place[:2] for p in report.parts[:number]):
         return  # another protocol scores the same samples
     store = Store(report.runs / "artifacts") if report.runs else None
     figure = samples(section, store) if store else None
     if figure is not None:
-        name = f"samples{suffix}.png"
-        save(figure, directory / name)
-        yield "Samples", name
+        yield "Samples", f"samples{suffix}.png", png(figure)
 
 
 def _slug(section: Section, report: Report) -> str:
@@ -100,7 +97,7 @@ def _readme(report: Report, view: View, drawn: list[list[tuple[str, str]]], priv
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["as_text"] = as_text
+    environment.filters |= {"as_code": as_code, "as_text": as_text}
     sections: list[dict[str, Any]] = [
         {"part": part, "anchor": anchor, "table": markdown_table(short_table(part.section, view)),
          "notes": [*caption(part.section, short=True), *notes(part.section)], "pictures": shown}

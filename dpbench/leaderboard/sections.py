@@ -16,13 +16,19 @@ from dpbench.planning.config import ConfigFile
 from dpbench.results import CONTROL, DEFAULT, Choice, Result, by_cell, selection
 from dpbench.results.identity import Labels
 
-__all__ = ["PRIMARY", "Candidate", "Section", "Target", "make_sections"]
+__all__ = ["PRIMARY", "Candidate", "Section", "Target", "axis_order", "make_sections"]
 
 PRIMARY = "fid"
 SCORED = ("ok", "collapsed")
 #: Protocols whose tables come first: the one to cite, then the one that always is there.
 FIRST_PROTOCOLS = ("canonical", "default")
 FIRST_DATASET = ConfigFile.model_fields["dataset"].default
+
+
+def axis_order(value: Any) -> tuple[bool, float, str]:
+    """Sort values of an axis: numbers by size, then whatever else there is by its text."""
+    number = isinstance(value, int | float)
+    return not number, value if number else 0.0, str(value)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Candidate:
         """Whatever else is varied, by its full name."""
         rest = {name: value for name, value in self.varied.items() if name not in ("clip", "axes")}
         return {**self.varied.get("axes", {}), **rest}
+
+    @property
+    def axes_order(self) -> list[tuple[str, Any]]:
+        """Sorts candidates by their values of the other axes."""
+        return [(name, axis_order(value)) for name, value in self.axes.items()]
 
     @property
     def statuses(self) -> set[str]:
@@ -210,7 +221,7 @@ class Section:
         found = [
             Candidate(r[0].method, Target.of(r[0]), r[0].varied, tuple(r)) for r in groups.values()
         ]
-        return sorted(found, key=lambda c: (c.target.order, c.method, c.clip or 0, repr(c.axes)))
+        return sorted(found, key=lambda c: (c.target.order, c.method, c.clip or 0, c.axes_order))
 
     @cached_property
     def targets(self) -> list[Target]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
@@ -16,7 +15,7 @@ from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import absence
 from dpbench.store import Store
 
-__all__ = ["samples", "save"]
+__all__ = ["png", "samples"]
 
 ROWS, COLUMNS = 2, 5
 DPI = 110
@@ -61,15 +60,17 @@ def samples(section: Section, store: Store) -> Figure | None:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as PNG, grey where all of it is: a third of the size."""
+def png(figure: Figure) -> bytes:
+    """Return ``figure`` as PNG, grey where all of it is: a third of the size."""
     file = io.BytesIO()
     figure.savefig(file, dpi=DPI, facecolor="white", metadata={"Software": None})
     image = Image.open(file).convert("RGB")
     red, green, blue = image.split()
     grey = not (ImageChops.difference(red, green).getbbox()
                 or ImageChops.difference(red, blue).getbbox())  # fmt: skip
-    (red if grey else image).save(path, optimize=True)
+    found = io.BytesIO()
+    (red if grey else image).save(found, "PNG", optimize=True)
+    return found.getvalue()
 
 
 def _show(axes: Axes, picture: Any | None) -> None:

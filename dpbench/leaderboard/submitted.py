@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dpbench.errors import DpbenchError
 from dpbench.leaderboard.report import Report
 from dpbench.leaderboard.tables import MISSING, Column, Table
-from dpbench.submissions.file import FOLDER, Submission, read_submissions
+from dpbench.results.reading import read_each
+from dpbench.submissions.file import FOLDER, Submission, read_submission
 
 __all__ = ["with_submissions"]
 
@@ -17,17 +17,14 @@ HEADS = ("package", "repository", "commit", "grid", "status", "run again", "on",
 
 def with_submissions(report: Report, directory: Path) -> Report:
     """Add the submissions that lie beside a page in ``directory``, and name unreadable ones."""
-    found, left = read_submissions(directory / FOLDER)
-    unread = tuple(map(str, left))
+    found, left = read_each(sorted((directory / FOLDER).glob("*.toml")), read_submission)
+    report = replace(report, set_aside=(*report.set_aside, *map(str, left)))
     if not found:
-        return replace(report, set_aside=(*report.set_aside, *unread))
-    table = Table("submitted", "Submissions", [Column(head, left=True) for head in HEADS])
-    for submission in found:
-        try:
-            table.rows.append(_row(submission))
-        except DpbenchError as error:
-            unread = (*unread, str(error))
-    return replace(report, set_aside=(*report.set_aside, *unread), submitted=table)
+        return report
+    columns = [Column(head, left=True) for head in HEADS]
+    return replace(
+        report, submitted=Table("submitted", "Submissions", columns, [_row(one) for one in found])
+    )
 
 
 def _row(submission: Submission) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target, axis_order
 from dpbench.leaderboard.tables import MISSING, Column, Figures, Table, control_table, ruled
 from dpbench.leaderboard.words import significant
 
@@ -92,9 +92,9 @@ def axis_tables(section: Section, axis: str) -> list[Table]:
 
 def _at_values(section: Section, method: str, target: Target, axis: str) -> dict[str, Candidate]:
     """Return the best candidate by value of an axis, named in full or by its last part."""
-    found: dict[str, list[Candidate]] = {}
+    found: dict[tuple[bool, float, str], list[Candidate]] = {}
     for candidate in section.among(method, target):
         for name, value in candidate.axes.items():
             if axis in (name, name.rpartition(".")[2]):
-                found.setdefault(str(value), []).append(candidate)
-    return {v: min(some, key=lambda c: c.worth) for v, some in sorted(found.items())}
+                found.setdefault(axis_order(value), []).append(candidate)
+    return {v[-1]: min(some, key=lambda c: c.worth) for v, some in sorted(found.items())}

@@ -101,7 +101,7 @@ class Figures:
         return MISSING if value is None or not public else ratio_text(value / public)
 
     def extra(self) -> list[str]:
-        """Return the figures besides FID and IS, in the order of the registry."""
+        """Return the figures besides FID and the spread of IS, in the order of the registry."""
         present = {k for r in (*self.section.trials, *self.section.controls) for k in r.metrics}
         rest = present - {"fid", "is_std"}
         return [k for k in self.known if k in rest] + sorted(rest - set(self.known))

@@ -181,3 +181,28 @@ def test_in_detail_everything_is_there(runs: Path) -> None:
     text = call("--runs", runs, "--detail").stdout
     assert "What it is" in text or "what it is" in text
     assert "The chosen trials and what they cost" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--format json --epsilon 1", "--epsilon: no effect with --format json"),
+        ("--detail --metric is --sort is --quiet", "--metric, --sort, --quiet: no effect with --d"),
+        ("--by clip --epsilon 1", "--epsilon: no effect with --by"),
+        ("--format csv --width 80", "--width: no effect with --format csv"),
+        ("--format json --quiet", "--quiet: no effect with --format json"),
+    ],
+)
+def test_an_option_without_effect_is_refused(runs: Path, options: str, told: str) -> None:
+    result = call("--runs", runs, *options.split())
+    assert result.exit_code == 2 and told in result.stderr and not result.stdout
+
+
+def test_what_is_written_keeps_to_the_options_that_what_is_printed_has_not(
+    runs: Path, tmp_path: Path
+) -> None:
+    view = ("--dataset", "mnist", "--metric", "is", "--epsilon", 1, "--sort", "is")
+    for style in (("--detail",), ("--format", "csv")):
+        assert call("--runs", runs, *view, *style, "--write", tmp_path / "out").exit_code == 0
+        table = (tmp_path / "out" / "README.md").read_text()
+        assert "ε = 1<br>IS" in table and "ε = 10<br>" not in table

@@ -267,6 +267,18 @@ def test_a_directory_in_use_is_one_line(dpbench: Run, tmp_path: Path) -> None:
         assert "another run is using runs" in one_line(dpbench("run"))
 
 
+def test_no_other_run_starts_while_the_page_is_written(
+    dpbench: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(runs: Path, _directory: Path) -> Written:
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(runs / ".lock").acquire(timeout=0)
+        return Written(())
+
+    monkeypatch.setattr("dpbench.leaderboard.write_leaderboard", write)
+    assert dpbench("run", "--no-controls").exit_code == 0
+
+
 def test_brackets_in_names_are_printed_as_they_are(dpbench: Run) -> None:
     bad = '[public.linear]\nfails = true\n[generators."a[b]"]\nplugin = "mean"\n'
     result = dpbench("run", "--grid", "linear-look-a[[]b]", "--no-controls", extra=bad)

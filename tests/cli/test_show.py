@@ -16,6 +16,7 @@ from PIL import Image
 
 from dpbench.cli.images import inline, protocol_of
 from dpbench.cli.main import cli
+from dpbench.executors.log import log_path
 from dpbench.results import load_results, save_result
 from dpbench.store import Store
 
@@ -34,8 +35,8 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_everything_of_a_trial_is_shown(runs: Path) -> None:
-    (runs / "logs").mkdir()
-    (runs / "logs" / "f0.txt").write_text("first\nit went well\n")
+    log_path(runs / "logs", "score/f0/default").parent.mkdir()
+    log_path(runs / "logs", "score/f0/default").write_text("first\nit went well\n")
     text = call("show", "ae-enc-GAN@10", "--runs", runs).output
     assert "ae-enc-GAN at ε = 10, clip 1, seed 0" in text
     assert re.search(
@@ -44,11 +45,35 @@ def test_everything_of_a_trial_is_shown(runs: Path) -> None:
     assert "ε claimed 10, accounted 9.95, with selection ∞" in text
     assert "dp-sgd: 100 x noise multiplier 2" in text and "generator: 1 min 01 s" in text
     assert "none yet: dpbench audit ae-enc-GAN" in text
-    assert "features: " in text and "it went well" in text
+    assert "score-f0-default.txt:itwentwell" in "".join(text.split())
     (picture,) = (runs / "samples").glob("*.png")
     assert str(picture) in text
     with Image.open(picture) as image:
         assert image.size == (10 * 14 - 2, 2 * 14 - 2)
+
+
+def test_trials_that_train_together_show_the_log_they_share(tmp_path: Path) -> None:
+    for number in range(2):
+        keys = {"latents": "l", "generator": f"g{number}", "features": f"f{number}"}
+        save_result(tmp_path, trial(seed=number, artifacts=keys))
+    shared = log_path(tmp_path / "logs", "generator/g0")
+    shared.parent.mkdir()
+    shared.write_text("loss 0.5\n")
+    for seed in range(2):
+        text = call("show", "ae-enc-GAN@10", "--seed", seed, "--runs", tmp_path).output
+        assert "generator-g0.txt:loss0.5" in "".join(text.split())  # lines end anywhere
+
+
+def test_a_rank_is_among_those_ranked_and_given_noise_is_no_infinity(tmp_path: Path) -> None:
+    for method, fid in (("ae-enc-A", 5.0), ("ae-enc-B", 6.0)):
+        save_result(tmp_path, trial(method, 3.0, fid=fid, noise_multiplier=1.5))
+    save_result(tmp_path, trial("ae-enc-A", float("inf")))
+    for method in "CDEF":
+        save_result(tmp_path, trial(f"ae-enc-{method}", 1.0))
+    assert "rank 1 of 2;" in call("show", "ae-enc-A@3", "--runs", tmp_path).output
+    assert "ae-enc-A at ε = ∞" in call("show", "ae-enc-A@inf", "--runs", tmp_path).output
+    lost = call("show", "ae-enc-B@inf", "--runs", tmp_path)
+    assert lost.exit_code == 2 and "no trial 'ae-enc-B@inf'" in lost.stderr
 
 
 @pytest.mark.parametrize("how", ["name", "key", "row"])
@@ -106,6 +131,16 @@ def test_open_writes_the_page_where_results_are_newer(runs: Path) -> None:
     os.utime(page, (1, 1))
     call("open", "--print", "--runs", runs)
     assert page.stat().st_mtime_ns > before
+
+
+def test_open_writes_the_page_anew_where_a_result_went(runs: Path) -> None:
+    save_result(runs, trial("ae-enc-VAE", grids=("x",)))
+    page = runs / "leaderboard" / "index.html"
+    call("open", "--print", "--runs", runs)
+    assert "ae-enc-VAE" in page.read_text()
+    call("clean", "--runs", runs, "--grid", "x", "--published", runs / "none.csv")
+    call("open", "--print", "--runs", runs)
+    assert "ae-enc-VAE" not in page.read_text()
 
 
 def test_open_without_a_browser_says_where_the_page_is(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import dpbench.leaderboard
 from dpbench.leaderboard.charts.axis import Axis, around
 from dpbench.leaderboard.charts.epsilons import four_epsilons
 from dpbench.leaderboard.charts.heat import best_clips
@@ -18,6 +20,8 @@ from dpbench.leaderboard.charts.style import method_styles
 from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.results import Result
 from leaderboard.fabricate import audit, controls, grid, trial
+
+TEMPLATES = Path(dpbench.leaderboard.__file__).parent / "templates"
 
 
 def section(results: list[Result]) -> Section:
@@ -84,6 +88,46 @@ def test_every_clip_is_a_field_and_the_best_one_is_framed() -> None:
     assert best_clips(section([trial(), trial("b-GAN")])) is None
 
 
+Colour = tuple[float, ...]
+
+
+def luminance(colour: Colour) -> float:
+    """As WCAG 2 defines it."""
+    shares = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+              for c in (value / 255 for value in colour)]  # fmt: skip
+    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), shares, strict=True))
+
+
+def themes() -> list[dict[str, Colour]]:
+    """Return the page's colours by name, in light and in dark."""
+    css = (TEMPLATES / "page.css").read_text()
+
+    def colour(said: str) -> Colour:
+        if "," in said:
+            return tuple(map(float, said.split(",")))
+        digits = said.removeprefix("#")
+        pairs = [d * 2 for d in digits] if len(digits) == 3 else re.findall("..", digits)
+        return tuple(int(pair, 16) for pair in pairs)
+
+    roots = re.findall(r":root\{(--bg:[^}]*--heat[^}]*)\}", css)
+    return [
+        {name: colour(value) for name, value in re.findall(r"--([\w-]+):([#\w,]+)", root)}
+        for root in roots
+    ]
+
+
+def test_figures_on_every_shade_can_be_read_in_light_and_in_dark() -> None:
+    shades = re.findall(r"\.h\d\{fill-opacity:([.\d]+)\}", (TEMPLATES / "plot.css").read_text())
+    light_and_dark = themes()
+    assert len(shades) == 6 and len(light_and_dark) == 2
+    for theme in light_and_dark:
+        for shade in map(float, shades):
+            both = zip(theme["heat"], theme["bg"], strict=True)
+            ground = luminance(tuple(shade * a + (1 - shade) * b for a, b in both))
+            bright, dim = sorted((ground, luminance(theme["fg"])), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5  # AA for text of this size
+
+
 def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
     rows = [trial(clip=0.5, audit=audit(2.0)), trial(clip=1.0), trial("b-GAN", epsilon=math.inf)]
     root = drawn(four_epsilons(section(rows)))
@@ -92,6 +136,16 @@ def test_four_epsilons_stand_side_by_side_and_infinity_has_a_place() -> None:
             "ae-enc-GAN: ε with selection ∞", "ae-enc-GAN: ε audited, at least 2",
             } <= titles  # fmt: skip
     assert four_epsilons(section([trial("b-GAN", epsilon=math.inf)])) is None
+
+
+def test_of_many_targets_the_most_private_are_drawn_and_the_rest_is_told() -> None:
+    rows = [trial(epsilon=e) for e in (0.5, 1.0, 2.0, 5.0, 10.0)]
+    shown = texts(four_epsilons(section(rows)))
+    assert [text for text in shown if text.startswith("ε = ")] == [
+        "ε = 5", "ε = 2", "ε = 1", "ε = 0.5",
+    ]  # fmt: skip
+    assert "ε, log scale; the last 4 of 5 targets" in shown
+    assert "ε, log scale" in texts(four_epsilons(section(rows[:4])))
 
 
 def test_scatters_are_drawn_where_both_figures_are_known() -> None:

@@ -253,3 +253,14 @@ def test_numbers_read_as_people_write_them() -> None:
     ]  # fmt: skip
     assert [number(x) for x in (710.44, 2.1, 0.123, 0.0)] == ["710.4", "2.1", "0.12", "0.0"]
     assert [delta_text(x) for x in (1e-6, 1e-10, 0.001)] == ["1e-6", "1e-10", "0.001"]
+
+
+def test_values_of_an_axis_stand_in_order_of_size() -> None:
+    axis = "generators.gan.hidden"
+    rows = [trial(fid=50.0 + v, axes={axis: v}) for v in (2, 10, 1)]
+    rows += [trial("b-GAN", axes={axis: v}) for v in ("tanh", "relu", 3)]
+    (table,) = markdown_tables(render(board(rows), "markdown", "hidden"))
+    values = [row[2] for row in table if row[0] == "ε = 10"]
+    assert values == ["1", "2", "10", "3", "relu", "tanh"]
+    sweep = markdown_tables(render(board(rows), "markdown", "clip"))[0]
+    assert [row[2].rpartition(" ")[2] for row in sweep if row[0] == "ε = 10"] == values

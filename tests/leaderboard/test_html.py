@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dpbench.leaderboard import Leaderboard, load
+from dpbench.leaderboard import Leaderboard, load, render
 from dpbench.leaderboard.html import make_page
 from dpbench.leaderboard.report import make_report
 from dpbench.results import Result, SetAside
@@ -81,6 +81,15 @@ def test_a_table_has_a_caption_headings_with_scope_and_a_row_a_method() -> None:
     assert all(head.get("scope") for head in document.all("th"))
 
 
+def test_controls_are_on_the_page_whatever_its_rows_are_by() -> None:
+    board = Leaderboard(tuple(grid(seeds=1)))
+    for by in ("method", "clip", "seed"):
+        text = render(board, "html", by)
+        (table,) = re.findall(r"<span>Controls</span>.*?</table>", text, re.DOTALL)
+        assert "real" in table and "reconstruction" in table
+    assert "<span>Controls</span>" not in text_of([trial()])
+
+
 def test_rows_stand_in_order_of_rank_and_the_best_is_marked() -> None:
     rows = [trial("b-GAN", fid=50.0), trial("a-GAN", fid=90.0), trial("c-GAN", fid=20.0)]
     assert [row[:3] for row in cells(text_of(rows), "overview")[2:]] == [
@@ -109,6 +118,13 @@ def test_every_figure_has_a_table_and_every_setting_a_row() -> None:
     assert {"FID (domain)", "ε with selection", "ε audited", "status"} <= set(settings[0])
     assert sum("★" in row[0] for row in settings) == 6 * 3
     assert text.count("∞</td>") >= 6 * 3  # the best of several clips was chosen by scores
+
+
+def test_settings_are_sorted_by_the_number_of_their_seeds() -> None:
+    rows = [trial(seed=seed) for seed in range(10)]
+    rows += [trial("b-GAN", seed=seed, fid=9.0 if seed else None) for seed in range(3)]
+    text = text_of(rows)
+    assert '<td data-v="10">10/10</td>' in text and '<td data-v="2">2/3</td>' in text
 
 
 def test_every_link_leads_somewhere_and_ids_are_unique() -> None:

@@ -21,6 +21,7 @@ from dpbench.leaderboard.pictures import mosaic
 from dpbench.leaderboard.sheet import samples
 from dpbench.results import Result
 from dpbench.store import Store
+from dpbench.submissions.file import Verdict, read_submission
 from leaderboard.artifacts import images, with_artifacts
 from leaderboard.fabricate import INCEPTION, controls, grid, trial
 
@@ -137,12 +138,70 @@ def test_old_pictures_go_and_other_files_stay(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_a_page_stays_until_the_next_one_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_board(Leaderboard((trial(),)), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(_report: object) -> None:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr("dpbench.leaderboard.readme.make_page", fail)
+    with pytest.raises(RuntimeError):
+        write_board(Leaderboard((trial("b-GAN"),)), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_old_page_that_somebody_else_removes_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_board(Leaderboard((trial(),)), tmp_path)
+    unlink = Path.unlink
+
+    def second(path: Path, missing_ok: bool = False) -> None:
+        unlink(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", second)
+    write_board(Leaderboard((trial(),)), tmp_path)
+    assert (tmp_path / "index.html").exists()
+
+
 def test_a_corrupt_artifact_costs_its_picture_only(tmp_path: Path, save: Save) -> None:
     store = Store(tmp_path / "runs" / "artifacts")
     runs = save(with_artifacts([trial()], store))
     (store.path("features", "f0") / "tensors.safetensors").write_bytes(b"no")
     names = {path.name for path in write_leaderboard(runs, tmp_path / "out").files}
     assert "README.md" in names and "samples.png" not in names
+
+
+def test_a_submission_whose_rows_cannot_be_read_is_named_and_the_others_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    verdict = Verdict(
+        status="verified", of="", trials=1, share=1, seed=0, tolerance=0, versions={}, finished=""
+    )
+    for name in ("lost", "mine"):
+        (folder / f"{name}.csv").write_text("method\n")
+        (folder / f"{name}.toml").write_text(
+            f'distribution = "{name}"\nrepository = "."\ncommit = "{"0" * 40}"\n'
+            f'grid = ["all"]\nresults = "{name}.csv"\n'
+        )
+        read_submission(folder / f"{name}.toml").record(verdict)
+    read = Path.read_bytes
+
+    def sealed(path: Path) -> bytes:
+        if path.name == "lost.csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", sealed)
+    write_board(Leaderboard((trial(),)), tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert "- submissions/lost.toml: PermissionError: " in page and "| mine " in page
 
 
 def test_only_unscored_results_still_make_a_page(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from dpbench.leaderboard import Leaderboard, render
+from dpbench.leaderboard import Leaderboard, load, render, write_leaderboard
 from dpbench.results import Result
-from leaderboard.fabricate import grid
+from leaderboard.fabricate import grid, trial
 
 EVIL = "<script>alert(1)</script>"
 
@@ -50,3 +55,29 @@ def test_rows_of_a_plugin_that_is_gone_are_kept_and_marked() -> None:
     assert "plugin not installed: generator 'mine'" in render(Leaderboard((*rows, *gone)), "table")
     for style in ("markdown", "table"):
         assert "not installed" not in render(Leaderboard(tuple(rows)), style)
+
+
+PICTURE = "![x](http://example.org/t.gif)"
+
+
+def test_a_readme_shows_no_strangers_picture_and_keeps_its_rows(
+    tmp_path: Path, save: Callable[[Iterable[Result]], Path]
+) -> None:
+    record = {
+        "command": f"dpbench run\n{EVIL} \\|{PICTURE}",
+        "wall_seconds": 1.0,
+        "finished": f"2026|{EVIL}\n\n{PICTURE}",
+        "versions": {"machine": f"\\{PICTURE}"},
+    }
+    failed = trial("b-GAN", fid=None, status="failed", reason=f"{PICTURE}\n# Leaderboard of mine")
+    runs = save([trial(), failed])
+    (runs / "history.json").write_text(json.dumps([record]))
+    (runs / "results" / f"{PICTURE[:4]}.json").write_text("{")
+    write_leaderboard(runs, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    for text in (re.sub(r"`[^`\n]*`", "", page), render(load(runs), "markdown")):
+        assert EVIL not in text
+        assert not re.search(r"(?<!\\)(\\\\)*\[x", text)
+        assert "\n# Leaderboard of mine" not in text
+    (row,) = [line for line in page.splitlines() if line.startswith("| `dpbench run")]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 5  # four cells

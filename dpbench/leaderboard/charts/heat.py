@@ -84,7 +84,7 @@ def _field(
     chosen = candidate is best or (best is not None and candidate.clip == best.clip)
     kind = f"heat h{shade}" + (" best" if chosen else "")
     shape = element("rect", x=x + 1, y=y + 1, width=wide - 2, height=HIGH - 2, class_=kind)
-    figure_text = text(significant(mean), x + wide / 2, y + HIGH / 2 + 4, class_=f"mid on{shade}")
+    figure_text = text(significant(mean), x + wide / 2, y + HIGH / 2 + 4, class_="mid")
     title = Figures(section).title(PRIMARY)
     label = f"{candidate.method}, clip {candidate.clip:g}: {title} {significant(mean)}"
     return link(row_id(candidate), label, shape, figure_text)

@@ -33,7 +33,6 @@ class Embedded:
     alt: str
     title: str = ""
     note: str = ""
-    uri: str = ""
 
     @property
     def width(self) -> int:
@@ -59,9 +58,6 @@ class Gallery:
     reconstructions: list[Embedded]
     training: list[Embedded]
     neighbours: list[Embedded]
-
-    def __bool__(self) -> bool:
-        return any(self.all())
 
     @property
     def private(self) -> bool:

@@ -21,7 +21,7 @@ from dpbench.leaderboard.html.panels import metric_panels, overview
 from dpbench.leaderboard.html.settings import settings_table
 from dpbench.leaderboard.report import Part, Report, anchors
 from dpbench.leaderboard.sections import Section
-from dpbench.leaderboard.tables import Figures
+from dpbench.leaderboard.tables import Figures, control_table
 from dpbench.leaderboard.words import STATUSES, count_text, privacy_text
 from dpbench.store import Store
 
@@ -136,7 +136,7 @@ def _section(part: Part, anchor: str, shown: Gallery) -> dict[str, Any]:
         "overview": overview(section),
         "panels": metric_panels(section),
         "settings": settings_table(section),
-        "controls": next((t for t in part.tables if t.name == "controls"), None),
+        "controls": control_table(section, Figures(section)),
         "charts": _charts(section, explained.shares),
         "sentences": explained.sentences,
         "gallery": shown,

@@ -33,12 +33,12 @@ def settings_table(section: Section) -> Grid:
 def _row(section: Section, figures: Figures, keys: list[str], candidate: Candidate) -> Row:
     chosen = section.chosen(candidate.method, candidate.target) is candidate
     epsilon = epsilon_of(candidate.target, candidate)
-    seconds = seconds_of(candidate)
+    seconds, scored = seconds_of(candidate), len(candidate.seeds(PRIMARY))
     cells = [
         Cell(candidate.method + (" ★" if chosen else "")),
         Cell(section.target_text(candidate.target).removeprefix("ε = "), sort_value(epsilon)),
         Cell(_setting(candidate), sort_value(candidate.clip)),
-        Cell(f"{len(candidate.seeds(PRIMARY))}/{len(candidate.results)}"),
+        Cell(f"{scored}/{len(candidate.results)}", sort_value(scored)),
         *(_mean(figures, candidate, key) for key in keys),
         _epsilon(candidate.spent),
         _epsilon(section.with_selection(candidate)),
