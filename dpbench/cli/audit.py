@@ -18,6 +18,11 @@ from dpbench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from dpbench.privacy.audit.result import AuditResult
     from dpbench.results.identity import Labels
     from dpbench.runner.prepare import Prepared
 
@@ -84,20 +89,20 @@ def command(
     """
     if len(seeds) > 1:
         raise click.UsageError("an audit has one --seed, and holds for trials with any")
+    import functools
     import json
     from typing import cast
 
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
-    from dpbench.cli.console import command_line, table_console
+    from dpbench.cli.console import command_line, say, table_console
     from dpbench.executors.device import choose_device
     from dpbench.planning.config import load_config
     from dpbench.planning.plan import Options
     from dpbench.planning.trials import Request
     from dpbench.plugins import registry
     from dpbench.privacy.audit import AuditKind, Effort
+    from dpbench.results import to_json
     from dpbench.runner.audits import audit
     from dpbench.runner.directory import RunDirectory
     from dpbench.runner.prepare import prepare
@@ -120,48 +125,57 @@ def command(
     if kind == "replay":
         raise SystemExit(_replay(prepared, device, style))
     effort = Effort(cast(AuditKind, kind), trainings, canaries, records)
-    started = time.monotonic()
-    found = audit(prepared, choose_device(device), effort, seeds[0] if seeds else 0, notes.print)
+    started, seed = time.monotonic(), seeds[0] if seeds else 0
+    found = audit(prepared, choose_device(device), effort, seed, functools.partial(say, notes))
     directory.record(command_line(), time.monotonic() - started, len(found))
     if style == "json":
-        rows = [{"trial": title, **result.model_dump(mode="json")} for title, result in found]
+        rows = [{"trial": title, **to_json(result)} for title, result in found]
         click.echo(json.dumps(rows, indent=2))
     else:
-        table = Table(
-            "trial", "claimed ε", "ε at least", "by a Gaussian-DP fit", "could show", "right", "by",
-            "verdict",
-            box=SIMPLE_HEAD,
-        )  # fmt: skip
-        for title, result in found:
-            verdict = "[red]refuted[/red]" if result.refuted else "not refuted"
-            table.add_row(
-                title,
-                f"{result.epsilon_claimed:.3g}",
-                f"{result.epsilon_lower:.3g}",
-                "" if result.epsilon_lower_gdp is None else f"{result.epsilon_lower_gdp:.3g}",
-                f"{result.epsilon_ceiling:.3g}",
-                f"{result.correct}/{result.guesses}",
-                result.score,
-                verdict,
-            )
-        table_console().print(table)
+        table_console().print(_table(found))
     raise SystemExit(1 if any(result.refuted for _, result in found) else 0)
+
+
+def _table(found: Sequence[tuple[str, AuditResult]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "trial", "claimed ε", "ε at least", "by a Gaussian-DP fit", "could show", "right", "by",
+        "verdict",
+        box=SIMPLE_HEAD,
+    )  # fmt: skip
+    for title, result in found:
+        table.add_row(
+            escape(title),
+            f"{result.epsilon_claimed:.3g}",
+            f"{result.epsilon_lower:.3g}",
+            "" if result.epsilon_lower_gdp is None else f"{result.epsilon_lower_gdp:.3g}",
+            f"{result.epsilon_ceiling:.3g}",
+            f"{result.correct}/{result.guesses}",
+            escape(result.score),
+            "[red]refuted[/red]" if result.refuted else "not refuted",
+        )
+    return table
 
 
 def _replay(prepared: Prepared, device: str, style: str) -> int:
     """Replay what was asked for, print the verdicts, and return the exit code."""
+    import functools
     import json
 
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from dpbench.cli.console import command_line, table_console
+    from dpbench.cli.console import command_line, say, table_console
     from dpbench.executors.device import choose_device
     from dpbench.runner.replays import replay_methods
 
-    started = time.monotonic()
-    found = replay_methods(prepared, choose_device(device), Console(stderr=True).print)
+    started, notice = time.monotonic(), functools.partial(say, Console(stderr=True))
+    found = replay_methods(prepared, choose_device(device), notice)
     prepared.directory.record(command_line(), time.monotonic() - started, len(found))
     if style == "json":
         rows = [
@@ -175,6 +189,7 @@ def _replay(prepared: Prepared, device: str, style: str) -> int:
             colour = "[red]failed[/red]" if f.verdict.verdict == "failed" else f.verdict.verdict
             seconds = "" if f.seconds is None else f"{f.seconds:.1f}"
             releases = str(f.verdict.releases)
-            table.add_row(f.method, str(f.trials), colour, f.verdict.reason, releases, seconds)
+            why = escape(f.verdict.reason)
+            table.add_row(escape(f.method), str(f.trials), colour, why, releases, seconds)
         table_console().print(table)
     return int(any(f.verdict.verdict == "failed" for f in found))

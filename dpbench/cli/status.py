@@ -41,7 +41,7 @@ def command(runs: Path, style: str) -> None:
     say(console, _headline(standing))
     if standing:
         console.print(_stages(standing))
-        for title, fraction in standing.running.items():
+        for title, fraction in standing.running:
             say(console, f"running: {title} ({fraction:.0%})")
         for failure in standing.failures:
             say(console, f"failed: {failure}")

@@ -157,7 +157,8 @@ def _with_params(
     for (section, name, key), values in given.items():
         axis = f"{section}.{name}.{key}"
         axes.pop(axis, None)
-        fitting = [_fitting(config, section, name, key, value) for value in values]
+        component = config.component(section, name, getattr(grid, section).get(name, {}))
+        fitting = [_fitting(config, component, key, value) for value in values]
         if len(values) > 1:
             axes[axis] = fitting
         else:
@@ -165,9 +166,8 @@ def _with_params(
     return grid.model_copy(update={**tables, "axes": axes})
 
 
-def _fitting(config: Config, section: str, name: str, key: str, value: Any) -> Any:
+def _fitting(config: Config, component: Component, key: str, value: Any) -> Any:
     """Return a value as a list where its hyperparameter is one: ``hidden=64`` is ``[64]``."""
-    component = config.component(section, name)
     field = config.registry.get(component.kind, component.plugin).cls.Params.model_fields.get(key)
     listed = field is not None and _is_list(field.annotation)
     return [value] if listed and not isinstance(value, list) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dpbench.errors import DpbenchError, did_you_mean
-from dpbench.results.identity import Labels
+from dpbench.results.identity import DEFAULT, Labels
 from dpbench.results.schema import Result
 
 __all__ = ["UnknownTrial", "find_trial", "trial_name"]
@@ -70,11 +70,15 @@ def _only(name: str, named: Sequence[Result]) -> Result:
         telling = ", ".join(sorted({_telling(r) for r in chosen}))
         raise UnknownTrial(
             f"{name!r} names {len(chosen)} trials ({telling}): choose with --clip, --dataset or "
-            "--labels"
+            "--labels, or name one by the digits behind it"
         )
     return chosen[0]
 
 
 def _telling(result: Result) -> str:
-    labelled = "" if result.labels == "none" else ", private labels"
-    return f"clip {result.clip:g}, {result.dataset}{labelled}"
+    settings = [] if result.settings == DEFAULT else [f"settings {result.settings}"]
+    labelled = [] if result.labels == "none" else ["private labels"]
+    axes = [f"{axis.rpartition('.')[2]} = {value}" for axis, value in result.axes.items()]
+    noise = [] if result.noise_multiplier is None else [f"noise {result.noise_multiplier:g}"]
+    parts = [f"clip {result.clip:g}", result.dataset, *labelled, *settings, *axes, *noise]
+    return f"{', '.join(parts)}: {result.key[:8]}"

@@ -14,7 +14,7 @@ from dpbench.privacy.replay import ReplayVerdict
 from dpbench.privacy.status import privacy_problem
 from dpbench.results import CONTROL, Privacy, Result, Status
 from dpbench.runner.scheduler import Progress
-from dpbench.runner.withheld import WITHHELD
+from dpbench.runner.withheld import WITHHELD, told_verdict
 from dpbench.store import ArtifactId, CorruptArtifact, Store
 
 __all__ = ["assemble"]
@@ -99,9 +99,7 @@ def _replay(row: Row, store: Store, progress: Progress, secure: bool) -> ReplayV
     meta = _meta(store, "replay", row.replay)
     if not meta:
         return None
-    found = ReplayVerdict.model_validate(meta["verdict"])
-    quotes = secure and found.verdict == "not-replayed"
-    return found.model_copy(update={"reason": WITHHELD}) if quotes else found
+    return told_verdict(ReplayVerdict.model_validate(meta["verdict"]), secure)
 
 
 def _with_earlier(trained: dict[str, Any], earlier: Sequence[Ledger]) -> dict[str, Any]:

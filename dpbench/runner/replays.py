@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dpbench.planning.plan import Job, Row
+from dpbench.planning.plan import Row
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results import save_audit
-from dpbench.runner.executors import make_executor
 from dpbench.runner.prepare import Prepared
-from dpbench.runner.scheduler import Progress, run_jobs
+from dpbench.runner.scheduler import Progress
+from dpbench.runner.upstream import compute
+from dpbench.runner.withheld import told_verdict
 from dpbench.store import ArtifactId
 
 __all__ = ["Replayed", "replay_methods"]
@@ -40,26 +41,9 @@ def replay_methods(
         if row.replay is not None:
             shown.setdefault(row.replay, []).append(row)
     with prepared.directory.lock():
-        progress = _compute(prepared, list(shown), device, notice)
+        wanted = [ArtifactId("replay", key) for key in shown]
+        progress = compute(prepared, wanted, device, notice, may_fail=True)
         return [_keep(prepared, key, rows, progress) for key, rows in shown.items()]
-
-
-def _compute(
-    prepared: Prepared, keys: list[str], device: str, notice: Callable[[str], None]
-) -> Progress:
-    jobs = prepared.plan.towards(ArtifactId("replay", key) for key in keys)
-    written = {artifact for job in jobs.values() for artifact in job.task.writes()}
-    for artifact in written.intersection(prepared.plan.stale):
-        prepared.store.remove(*artifact)
-
-    def say(progress: Progress, job: Job | None) -> None:
-        if job is not None:
-            notice(f"{job.title}: {progress.failed.get(job.id, 'done')}")
-
-    if not jobs:
-        return Progress({})
-    with make_executor(prepared.config, prepared.directory, device=device) as executor:
-        return run_jobs(jobs, executor, say)
 
 
 def _keep(prepared: Prepared, key: str, rows: list[Row], progress: Progress) -> Replayed:
@@ -69,6 +53,7 @@ def _keep(prepared: Prepared, key: str, rows: list[Row], progress: Progress) -> 
     else:
         meta = prepared.store.meta("replay", key)
         verdict, seconds = ReplayVerdict.model_validate(meta["verdict"]), float(meta["seconds"])
+        verdict = told_verdict(verdict, prepared.config.file.secure_rng)
     trials = {row.trained: row.trial for row in rows if row.trial is not None}
     for trial in trials.values():
         save_audit(prepared.directory.root, trial.identity, verdict)

@@ -48,7 +48,7 @@ class Standing(BaseModel):
     Attributes:
         started, updated: seconds since the epoch.
         stages: artifacts by stage.
-        running: the fraction done of each task at work, by its title.
+        running: title and fraction done of each task at work.
         failures: a line for each task that failed, at most :data:`MOST`.
         seconds_left: an estimate; ``None`` at first.
         ended: the run came to its end, with failures or without, or was interrupted.
@@ -62,7 +62,7 @@ class Standing(BaseModel):
     started: float
     updated: float
     stages: dict[str, StageCount]
-    running: dict[str, float] = {}
+    running: list[tuple[str, float]] = []
     failures: list[str] = []
     seconds_left: float | None = None
     ended: bool = False
@@ -145,7 +145,7 @@ class Reporter:
             started=self._started,
             updated=now,
             stages=counts,
-            running={progress.jobs[j].title: part for j, part in progress.running.items()},
+            running=[(progress.jobs[j].title, part) for j, part in progress.running.items()],
             failures=failed[:MOST],
             seconds_left=None if ended else progress.seconds_left(),
             ended=ended,

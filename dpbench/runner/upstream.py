@@ -19,15 +19,17 @@ def compute(
     wanted: Iterable[ArtifactId],
     device: str,
     notice: Callable[[str], None],
-) -> None:
+    *,
+    may_fail: bool = False,
+) -> Progress:
     """Compute those of ``wanted`` that are not there. The caller holds the directory's lock.
 
     Raises:
-        DpbenchError: one of them, or something that they need, failed.
+        DpbenchError: one of them, or something that they need, failed, and may not.
     """
     jobs = prepared.plan.towards(wanted)
     if not jobs:
-        return
+        return Progress({})
     prepared.make_room(artifact for job in jobs.values() for artifact in job.task.writes())
 
     def say(progress: Progress, job: Job | None) -> None:
@@ -36,5 +38,6 @@ def compute(
 
     with make_executor(prepared.config, prepared.directory, device=device) as executor:
         progress = run_jobs(jobs, executor, say, prepared.tell)
-    if progress.failed:
+    if progress.failed and not may_fail:
         raise DpbenchError(next(iter(progress.failed.values())))
+    return progress

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from fakes import TINY
 
 from dpbench.privacy import audit
+from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results import load_results
 from dpbench.runner.directory import RunDirectory
+from dpbench.runner.replays import Replayed
+from dpbench.runner.withheld import WITHHELD
 
 Run = Callable[..., Result]
 
@@ -129,6 +133,32 @@ methods = ["linear-look-MEAN", "linear-look-leaks", "linear-look-moody", "linear
 epsilon = [10]
 clip = [1.0]
 """
+
+
+def test_in_secure_mode_a_replay_quotes_no_plugin(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    command = ("audit", "linear-look-shy", "--grid", "strangers", "--kind", "replay")
+    result = dpbench(*command, "--format", "json", base=secure, extra=STRANGERS)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert (row["verdict"], row["reason"]) == ("not-replayed", WITHHELD)
+    assert "not while you" not in result.output
+    assert not any("not while you" in p.read_text() for p in Path("runs/audits").glob("*"))
+
+
+def test_what_plugins_say_is_no_markup(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "IndexError: tensor[/0] of [batch]"
+    verdict = ReplayVerdict(verdict="not-replayed", reason=why)
+    told = [Replayed("linear-look-MEAN", 1, verdict, None)]
+
+    def replay(_prepared: object, _device: str, notice: Callable[[str], None]) -> list[Replayed]:
+        notice(f"a replay: {why}")
+        return told
+
+    monkeypatch.setattr("dpbench.runner.replays.replay_methods", replay)
+    result = dpbench("audit", "linear-look-MEAN", "--kind", "replay")
+    assert result.exit_code == 0, result.output
+    assert why in result.stdout and f"a replay: {why}" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def call(*arguments: object) -> Result:
 
 def half_way() -> Progress:
     tasks = {name: Unheard(name) for name in "abcd"}
-    jobs = {name: Job(name, f"task {name}", task, 1.0) for name, task in tasks.items()}
+    titles = {"a": "task a", "b": "task b", "c": "task c", "d": "task c"}  # two are called alike
+    jobs = {name: Job(name, titles[name], task, 1.0) for name, task in tasks.items()}
     made = {name: ArtifactId("unheard-of", name) for name in tasks}
     return Progress(
         jobs,
@@ -34,7 +35,7 @@ def half_way() -> Progress:
         failed={"b": "it broke"},
         expected=set(made.values()),
         written={made["a"]},
-        running={"c": 0.5},
+        running={"c": 0.5, "d": 0.25},
     )
 
 
@@ -46,8 +47,9 @@ def test_a_run_says_what_is_done_runs_failed_and_is_left(tmp_path: Path) -> None
     assert text.startswith("running for 0 s")
     assert "dpbench run --grid mine" in text and "left: " in text
     row = next(line for line in text.splitlines() if "unheard-of" in line)
-    assert [word for word in row.split() if word.isdigit()] == ["1", "1", "0", "3"]
-    assert "running: task c (50%)" in text and "failed: task b: it broke" in text
+    assert [word for word in row.split() if word.isdigit()] == ["1", "2", "0", "3"]
+    assert "running: task c (50%)" in text and "running: task c (25%)" in text
+    assert "failed: task b: it broke" in text
     assert "trials with a row: 1 ok" in text and "latents" in text and "(1)" in text
     assert json.loads(call("--runs", tmp_path, "--format", "json").output)["failures"]
 

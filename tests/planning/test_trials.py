@@ -388,3 +388,12 @@ def test_adding_trials_never_changes_those_there_are(
     assert upstream < set(many.jobs)
     for job_id in upstream:
         assert few.jobs[job_id].task == many.jobs[job_id].task
+
+
+def test_brackets_set_what_a_component_that_only_a_grid_has_is_given(
+    grid: Callable[..., Config],
+) -> None:
+    own = '[grids.mine]\nepsilon = [1]\nclip = [0.5]\n[grids.mine.generators.own]\nplugin = "vae"\n'
+    config = grid(GRID + own)
+    trials = plan_trials(config, Request(("mine",), methods=("own[steps=5]",)))
+    assert trials and all(trial.method.generator.params["steps"] == 5 for trial in trials)

@@ -7,7 +7,7 @@ from guesses import guessed_streams
 from scipy import stats
 
 from dpbench.api import Context, Params, PrivateGenerator
-from dpbench.privacy.accounting import compose
+from dpbench.privacy.accounting import compose, noise_multiplier_for
 from dpbench.privacy.audit import AuditResult, Effort, Subject, run_audit, run_audits
 from dpbench.privacy.audit.bounds import (
     binomial_bounds,
@@ -352,3 +352,21 @@ def test_what_lanes_share_is_seen_in_company_alone() -> None:
     poor, _ = run_audits(SharesAcrossLanes, [lone, rich], PUBLIC, PRIVATE, effort)
     assert not alone.refuted
     assert poor.refuted
+
+
+class SharesItsNoise(NoisyMean):
+    """Honest of each trial by itself; all lanes of a call have the same noise."""
+
+    @classmethod
+    def fit_lanes(cls, generators, privates, public, contexts) -> None:
+        sigma = noise_multiplier_for(1.0, 1e-5)
+        noise = torch.randn(privates[0].dim, generator=contexts[0].generator("own"))
+        for generator, private in zip(generators, privates, strict=True):
+            z = private.raw([Mechanism(name="mean", noise_multiplier=sigma)])
+            clipped = z / z.norm(dim=1, keepdim=True).clamp_min(1)
+            generator.mean = clipped.sum(0) + sigma * noise
+
+
+@pytest.mark.parametrize("seed", [1, 4, 7])
+def test_runs_that_share_their_noise_refute_no_honest_claim(seed: int) -> None:
+    assert not audit(SharesItsNoise, runs=200, seed=seed).refuted

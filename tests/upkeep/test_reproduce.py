@@ -122,6 +122,17 @@ def test_a_method_that_the_grid_all_does_not_have_is_run_again(dpbench: Run) -> 
     assert "the same to the last bit" in done.output
 
 
+def test_of_several_trials_of_a_name_one_is_named_by_what_is_told(dpbench: Run) -> None:
+    swept = '[grids.swept]\nmethods = ["linear-look-MEAN"]\nepsilon = [10]\nclip = [1.0]\n'
+    axes = "[grids.swept.axes]\n" + '"generators.mean.shift" = [0.5, 0.25]\n'
+    assert dpbench("run", "--no-controls", "--grid", "swept", extra=swept + axes).exit_code == 0
+    several = dpbench("logs", TRIAL)
+    assert several.exit_code == 2 and "shift = 0.25" in several.output
+    for row in load_results(Path("runs")):
+        assert row.key[:8] in several.output
+        assert dpbench("logs", row.key[:8]).exit_code == 0
+
+
 def test_a_release_cannot_be_repeated(run: Run) -> None:
     (result,) = load_results(Path("runs"))
     save_result(Path("runs"), result.model_copy(update={"secure": True}))

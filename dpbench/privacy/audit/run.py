@@ -44,7 +44,8 @@ class Effort:
         records: private latents kept; fewer leave the canary less to hide behind.
         confidence: of the bound.
         samples: latents drawn from each generator for black-box scores.
-        lanes: runs of a trial without company that are trained together.
+        lanes: runs of a trial without company that are trained together; where a plugin's own
+            ``fit_lanes`` is refuted so, it is tried again one by one.
     """
 
     kind: AuditKind = "many-run"
@@ -111,7 +112,7 @@ def run_audits(
     latents and one far canary, one half on the same with a null record in the
     canary's place, so that both worlds have equally many records. Some runs choose
     score, threshold and direction; the others count what that test gets right, and
-    bound epsilon twice: by Clopper-Pearson, which assumes nothing, and by a
+    bound epsilon twice: by Clopper-Pearson, which assumes that runs are independent, and by a
     Gaussian-DP fit, which assumes that the trade-off between the two kinds of error is that
     of two Gaussians (Nasr et al. 2023).
 
@@ -149,6 +150,12 @@ def run_audits(
     )
     if effort.kind == "one-run":
         return _one_run(trainer, base, rng, 1 - effort.confidence)
+    found = _many_run(trainer, base, effort.runs // 2, 1 - effort.confidence)
+    shared = generator.fit_lanes.__func__ is not PrivateGenerator.fit_lanes.__func__
+    if not (shared and len(company) == 1 and effort.lanes > 1 and found[0].refuted):
+        return found
+    # Runs of one call that share their chance are no independent runs: by itself each is.
+    trainer.lanes = 1
     return _many_run(trainer, base, effort.runs // 2, 1 - effort.confidence)
 
 
