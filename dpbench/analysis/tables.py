@@ -41,6 +41,8 @@ def _csv(path: Path) -> DataFrame:
             raise DpbenchError(f"{path} has no columns method and settings: name a results.csv")
         for name in table.select_dtypes(exclude=["number", "bool"]):
             table[name] = table[name].map(without_apostrophe)
+        if "labels" not in table:  # an earlier version knew none
+            table["labels"] = "none"
         return table
     except OSError as error:
         raise DpbenchError(f"cannot read {path} ({error.strerror}): name a results.csv") from None
