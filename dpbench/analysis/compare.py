@@ -103,6 +103,8 @@ def _by_trial(
     found: dict[Any, dict[int, float]] = {}
     trials = table[~table["method"].str.startswith("control:")]
     trials = trials[trials[column].notna()].reindex(columns=[*keys, "seed", column])
+    # With the noise given, epsilon is an outcome and must not name the trial.
+    trials["epsilon"] = trials["epsilon"].where(trials["noise_multiplier"].isna())
     for row in trials.astype(object).where(trials.notna(), None).itertuples(index=False):
         *trial, seed, value = row
         by_seed = found.setdefault(tuple(trial), {})

@@ -85,7 +85,9 @@ def _telling(trials: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _name(trial: Mapping[str, Any], telling: Sequence[str]) -> str:
-    name = f"{trial['method']}@{trial.get('epsilon', 0):g} clip {trial.get('clip', 0):g}"
+    noise = trial.get("noise_multiplier")
+    target = f"σ={noise:g}" if noise is not None else f"{trial.get('epsilon', 0):g}"
+    name = f"{trial['method']}@{target} clip {trial.get('clip', 0):g}"
     return ", ".join([name, *(f"{_short(n)} = {trial[n]}" for n in telling if n in trial)])
 
 

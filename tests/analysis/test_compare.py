@@ -130,6 +130,20 @@ def test_labelled_and_unlabelled_runs_are_two_trials(keep: Keep) -> None:
     assert "ae-enc-GAN@10 clip 1, labels = private" in shown
 
 
+def test_what_a_given_noise_came_to_names_no_trial(keep: Keep) -> None:
+    def noisy(epsilon: float) -> list[Result]:
+        return [
+            trial("ae-enc-GAN", epsilon, fid=50.0 + seed, seed=seed, noise_multiplier=1.5)
+            for seed in SEEDS
+        ]
+
+    before, after = keep("a", noisy(3.0001)), keep("b", noisy(3.0002))
+    (change,) = compare(before, after, "fid", "lower")
+    assert (change.seeds, change.verdict) == (5, "equal")
+    shown = CliRunner().invoke(cli, ["compare", before, after]).output
+    assert "ae-enc-GAN@σ=1.5 clip 1" in shown
+
+
 def swept(grid: str, settings: str, **means: float) -> list[Result]:
     """Return five seeds of each width that a grid sweeps: ``w64=50.0``."""
     return [
