@@ -13,7 +13,7 @@ from pathlib import Path
 from dpbench.analysis.compare import protocol_differences
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load
-from dpbench.results import Choice, Result, append_history, load_results, read_history, save_result
+from dpbench.results import Choice, Result, bring_history, load_results, save_result
 from dpbench.runner.companies import bring_companies
 from dpbench.runner.directory import RELEASES, RunDirectory
 from dpbench.store import Store
@@ -58,8 +58,7 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
             _copy_artifacts(source, directory.store)
             _copy_files(source / "audits", target / "audits")
             bring_companies(source, target)
-            for run in read_history(source)[0]:
-                append_history(target, run)
+            bring_history(source, target)
         merged = _add_rows(sources, target)
         for result in _chosen_twice(load_results(target)):
             save_result(target, result.model_copy(update={"choice": Choice()}))

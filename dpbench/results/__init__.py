@@ -2,7 +2,7 @@
 
 from dpbench.results.audits import save_audit
 from dpbench.results.files import Rows, load_results, read_results, save_result
-from dpbench.results.history import HISTORY, append_history, read_history
+from dpbench.results.history import HISTORY, append_history, bring_history, read_history
 from dpbench.results.identity import DEFAULT, TrialIdentity, rivals
 from dpbench.results.reading import SetAside, to_json
 from dpbench.results.schema import CONTROL, Choice, Privacy, Result, Run, Status
@@ -20,6 +20,7 @@ __all__ = [
     "Status",
     "TrialIdentity",
     "append_history",
+    "bring_history",
     "load_results",
     "read_history",
     "read_results",

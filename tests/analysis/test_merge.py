@@ -12,7 +12,15 @@ from leaderboard.fabricate import DOMAIN, audit, control, trial
 from dpbench.analysis.merge import merge
 from dpbench.cli.main import cli
 from dpbench.errors import DpbenchError
-from dpbench.results import Choice, load_results, save_audit, save_result
+from dpbench.results import (
+    Choice,
+    Run,
+    append_history,
+    load_results,
+    read_history,
+    save_audit,
+    save_result,
+)
 from dpbench.runner.companies import company_of
 from dpbench.store import Artifact, Store
 
@@ -89,3 +97,14 @@ def test_controls_that_differ_are_told(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "control:real" in done.output
+
+
+def test_the_history_of_all_is_in_order_of_time_and_there_once(tmp_path: Path) -> None:
+    a, b, joint = (tmp_path / name for name in ("a", "b", "joint"))
+    for day, source in enumerate((b, a, b), 1):
+        save_result(source, trial())
+        run = Run(command=f"run {day}", versions={}, wall_seconds=1, finished=f"2026-01-0{day}")
+        append_history(source, run)
+    for _ in range(2):
+        merge([a, b], joint)
+    assert [run.command for run in read_history(joint)[0]] == ["run 1", "run 2", "run 3"]
