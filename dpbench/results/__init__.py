@@ -1,7 +1,7 @@
 """The one schema of results, and where they are kept."""
 
 from dpbench.results.audits import save_audit
-from dpbench.results.files import Rows, load_results, read_results, save_result
+from dpbench.results.files import Rows, load_results, read_results, save_result, united
 from dpbench.results.history import HISTORY, append_history, bring_history, read_history
 from dpbench.results.identity import DEFAULT, TrialIdentity, rivals
 from dpbench.results.reading import SetAside, to_json
@@ -28,4 +28,5 @@ __all__ = [
     "save_audit",
     "save_result",
     "to_json",
+    "united",
 ]
