@@ -70,6 +70,7 @@ class Verdict(BaseModel):
         reason: one line, for ``not``.
         of: digest of the submission's file and rows; of others it says nothing.
         cells: what was run again, of ``trials`` that were submitted.
+        share, seed: of the choice of ``cells``, which they repeat.
         versions: of dpbench and what it stands on, where it was run again.
         finished: ISO 8601, UTC.
     """

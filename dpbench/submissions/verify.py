@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import random
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -107,7 +108,7 @@ def verify(
     runs: Path,
     *,
     share: float = 0.1,
-    seed: int = 0,
+    seed: int | None = None,
     tolerance: float = TOLERANCE,
     environment: MakeEnvironment = fresh,
     notice: Callable[[str], None] = lambda _text: None,
@@ -116,7 +117,7 @@ def verify(
 
     Args:
         share: of the cells; at least one is run.
-        seed: of the choice.
+        seed: of the choice; drawn where not given, so that who submits cannot know it.
         environment: makes one of a package's directory, a new directory, and a name.
 
     Raises:
@@ -131,6 +132,7 @@ def verify(
     notice(f"dpbench check {submission.distribution}")
     again: list[Again] = []
     fault = _check(place, submission, cells)
+    seed = secrets.randbits(32) if seed is None else seed
     if fault is None:
         chosen = choose(cells, share, seed)
         for number, cell in enumerate(chosen, 1):

@@ -154,6 +154,21 @@ def test_other_rows_are_reproduced_or_not(
     assert verdict.status == status and len(verdict.cells) == 2
 
 
+def test_nobody_knows_beforehand_which_cells_are_run(verify: Run, package: Package) -> None:
+    package.trials = [trial("ae-grad-Mine", clip=1.0, seed=seed) for seed in range(40)]
+    submit_rows(package.trials)
+
+    def chosen(*more: object) -> tuple[list[str], int]:
+        assert verify(*more).exit_code == 0
+        verdict = read_submission(FILE).verdict
+        assert verdict is not None
+        return [cell.trial for cell in verdict.cells], verdict.seed
+
+    first, seed = chosen()
+    assert seed != chosen()[1]
+    assert chosen("--seed", seed) == (first, seed)
+
+
 def test_a_package_that_fails_its_checks_is_not_run(verify: Run, package: Package) -> None:
     package.plugins = [{**PASSED[0], "ok": False, "results": [FAILED]}]
     done = verify()
