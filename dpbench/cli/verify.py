@@ -70,8 +70,9 @@ def command(file: Path, share: float, seed: int | None, on_top: bool, runs: Path
         figures = [f"{_text(cell.again.get(name))} ({name}; {_text(fid)} was submitted)"
                    for name, fid in cell.submitted.items()]  # fmt: skip
         click.echo(f"{cell.trial}: FID {', '.join(figures)}")
-    said = f"{len(verdict.cells)} of {verdict.trials} cells run again"
-    click.echo(f"{verdict.status}: {verdict.reason or said}")
+    again = f"{len(verdict.cells)} of {verdict.trials} cells run again"
+    said = [verdict.reason] if verdict.status == "not" else [again, verdict.reason]
+    click.echo(f"{verdict.status}: {'; '.join(filter(None, said))}")
     click.echo(f"wrote {submission.record(verdict)}", err=True)
     raise SystemExit(verdict.status == "not")
 
