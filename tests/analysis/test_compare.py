@@ -88,6 +88,15 @@ def test_a_csv_from_before_labels_has_none(keep: Keep, tmp_path: Path) -> None:
     assert change.verdict == "equal"
 
 
+def test_names_that_read_as_numbers_are_names(keep: Keep, tmp_path: Path) -> None:
+    named = {"dataset": "2024", "settings": "01234567", "protocol": {**DOMAIN, "name": "1e3"}}
+    runs = keep("a", [trial(**named)])
+    path = tmp_path / "results.csv"
+    path.write_text(render(load(Path(runs)), "csv", "method"))
+    (change,) = compare(runs, f"{path}:01234567", "fid", "lower")
+    assert change.verdict == "equal" and change.trial["dataset"] == "2024"
+
+
 def test_names_that_a_csv_keeps_from_spreadsheets_are_the_same_names(
     keep: Keep, tmp_path: Path
 ) -> None:
