@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "compare", "protocol_differences"]
 
-#: What a trial is called on both sides; settings too, unless a grid was named.
-KEYS = ("method", "dataset", "epsilon", "noise_multiplier", "delta", "clip", "protocol.name")
+#: What a trial is called on both sides; axes too, and settings unless a grid was named.
+KEYS = (
+    "method", "dataset", "labels", "epsilon", "noise_multiplier", "delta", "clip", "protocol.name",
+)  # fmt: skip
 #: Of a protocol, what does not decide what a figure means.
 APART = ("protocol.metric", "protocol.test_accuracy")
 Verdict = Literal["worse", "better", "unsure", "untested", "equal"]
@@ -29,7 +31,7 @@ class Change:
     """One trial, with all its seeds, before and after.
 
     Attributes:
-        trial: what names it: method, data set, targets, clip, protocol, swept parameters.
+        trial: what names it: method, data set, labels, target, clip, protocol, swept parameters.
         seeds: how many both sides have.
         before: mean figure over those.
         after: the same.
@@ -61,8 +63,8 @@ def compare(
         across_protocols: compare figures of unlike protocols all the same.
 
     Raises:
-        DpbenchError: a source cannot be read, no trial is in both, or protocols of
-            one name differ.
+        DpbenchError: a source cannot be read or has a trial twice, no trial is in both, or
+            protocols of one name differ.
     """
     before, after = read_table(first), read_table(second)
     unlike = protocol_differences(before, after)
@@ -72,8 +74,11 @@ def compare(
             "or compare with --across-protocols"
         )
     named = ":" in first or ":" in second
-    keys = [*KEYS, *(() if named else ("settings", *_axes(before, after)))]
-    sides = [_by_trial(table, keys, figure_column(table, figure)) for table in (before, after)]
+    keys = [*KEYS, *(() if named else ("settings",)), *_axes(before, after)]
+    sides = [
+        _by_trial(source, table, keys, figure_column(table, figure))
+        for source, table in ((first, before), (second, after))
+    ]
     common = [trial for trial in sides[0] if trial in sides[1]]
     if not common:
         raise DpbenchError(f"no trial is in both {first} and {second}")
@@ -92,14 +97,29 @@ def _axes(*tables: DataFrame) -> list[str]:
     return sorted(column for column in named if column.startswith("axes."))
 
 
-def _by_trial(table: DataFrame, keys: list[str], column: str) -> dict[Any, dict[int, float]]:
+def _by_trial(
+    source: str, table: DataFrame, keys: list[str], column: str
+) -> dict[Any, dict[int, float]]:
     found: dict[Any, dict[int, float]] = {}
     trials = table[~table["method"].str.startswith("control:")]
     trials = trials[trials[column].notna()].reindex(columns=[*keys, "seed", column])
+    # With the noise given, epsilon is an outcome and must not name the trial.
+    trials["epsilon"] = trials["epsilon"].where(trials["noise_multiplier"].isna())
     for row in trials.astype(object).where(trials.notna(), None).itertuples(index=False):
         *trial, seed, value = row
-        found.setdefault(tuple(trial), {})[int(seed or 0)] = float(value)
+        by_seed = found.setdefault(tuple(trial), {})
+        if (seed := int(seed or 0)) in by_seed:
+            raise DpbenchError(_twice(source, table, trial[0], seed))
+        by_seed[seed] = float(value)
     return found
+
+
+def _twice(source: str, table: DataFrame, method: str, seed: int) -> str:
+    settings = sorted(table[table["method"] == method]["settings"].unique())
+    remedy = "leave one of the rows out"
+    if len(settings) > 1:
+        remedy = f"put its settings behind the colon, not a grid ({', '.join(settings)})"
+    return f"{source} has {method} with seed {seed} twice: {remedy}"
 
 
 def _change(

@@ -12,7 +12,6 @@ import numpy as np
 
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.starts import gains
-from dpbench.metrics.uncertainty import compare_pairs
 from dpbench.results import CONTROL, Result
 
 if TYPE_CHECKING:
@@ -129,21 +128,18 @@ class _Additive:
 
 
 def _best(section: Section) -> Iterator[str]:
-    """Name the best method at each target, and by how much it is."""
+    """Name the best method at each target, by how much it is, and whether ranks are sure of it."""
     for target in section.targets:
-        chosen = [c for m in section.methods if (c := section.chosen(m, target)) and c.rankable]
-        chosen.sort(key=lambda c: c.worth)
+        labels = section.ranks(target)  # best first
+        chosen = [c for method in labels if (c := section.chosen(method, target))]
         if len(chosen) < 2:
             continue
         first, second = chosen[:2]
         more = "more FID"
         if (least := _mean(first)) > 0:  # of no FID at all nothing is a share
             more = f"{_mean(second) / least - 1:.0%} {more}"
-        (pair,) = compare_pairs(
-            [((first.method, second.method), first.seeds(PRIMARY), second.seeds(PRIMARY))], 1
-        )
-        sure = "surely" if pair.surely else "not surely"
-        if pair.p is None:
+        sure = "surely" if labels[first.method] == "1" else "not surely"
+        if len(first.seeds(PRIMARY).keys() & second.seeds(PRIMARY).keys()) < 2:
             sure = "with one seed, so untested"
         yield (
             f"At {section.target_text(target)} {first.method} is best: {second.method} has "

@@ -13,12 +13,15 @@ from pathlib import Path
 from dpbench.analysis.compare import protocol_differences
 from dpbench.errors import DpbenchError
 from dpbench.leaderboard import load
-from dpbench.results import Choice, Result, append_history, load_results, read_history, save_result
+from dpbench.results import Choice, Result, bring_history, load_results, save_result, united
 from dpbench.runner.companies import bring_companies
 from dpbench.runner.directory import RELEASES, RunDirectory
 from dpbench.store import Store
 
 __all__ = ["Merged", "merge"]
+
+#: Statuses of rows that tell of a machine, not of a method.
+FAILED = ("failed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Merged:
     """What came of a merge.
 
     Attributes:
-        added: rows that were not there.
-        same: rows that were there, with the same figures.
+        added: rows that were not there, or had failed there.
+        same: rows that were there with the same figures; others that they bring were added.
         unlike: rows that were there with other figures; those there were kept.
     """
 
@@ -58,8 +61,7 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
             _copy_artifacts(source, directory.store)
             _copy_files(source / "audits", target / "audits")
             bring_companies(source, target)
-            for run in read_history(source)[0]:
-                append_history(target, run)
+            bring_history(source, target)
         merged = _add_rows(sources, target)
         for result in _chosen_twice(load_results(target)):
             save_result(target, result.model_copy(update={"choice": Choice()}))
@@ -72,15 +74,25 @@ def _add_rows(sources: Sequence[Path], target: Path) -> Merged:
     for source in sources:
         for result in load_results(source):
             there = known.get(result.key)
-            if there is None:
-                known[result.key] = result
+            if there is None or (there.status in FAILED and result.status not in FAILED):
                 added += 1
-                save_result(target, result)
-            elif there.metrics == result.metrics and there.status == result.status:
+                kept = result
+            elif result.status in FAILED or _agree(there, result):
                 same += 1
+                kept = united(result, there)
             else:
                 unlike.append(result)
+                continue
+            known[result.key] = kept
+            if kept != there:
+                save_result(target, kept)
     return Merged(added, same, tuple(unlike))
+
+
+def _agree(there: Result, result: Result) -> bool:
+    """Say whether uniting two rows loses nothing: the figures of both agree and stand together."""
+    both = united(result, there).metrics
+    return there.status == result.status and both == {**there.metrics, **result.metrics}
 
 
 def _chosen_twice(results: Iterable[Result]) -> Iterator[Result]:

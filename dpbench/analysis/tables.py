@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["figure_column", "read_table"]
 
+#: Columns of text, which a CSV does not tell from numbers.
+NAMES = ("method", "dataset", "settings", "labels", "protocol.name")
+
 
 def read_table(source: str) -> DataFrame:
     """Read the rows of ``PATH`` or ``PATH:GRID``: a runs directory, or a CSV that one wrote.
@@ -36,11 +39,13 @@ def _csv(path: Path) -> DataFrame:
     import pandas
 
     try:
-        table = pandas.read_csv(path, low_memory=False)
+        table = pandas.read_csv(path, low_memory=False, dtype=dict.fromkeys(NAMES, str))
         if not {"method", "settings"} <= {*table}:
             raise DpbenchError(f"{path} has no columns method and settings: name a results.csv")
         for name in table.select_dtypes(exclude=["number", "bool"]):
             table[name] = table[name].map(without_apostrophe)
+        if "labels" not in table:  # an earlier version knew none
+            table["labels"] = "none"
         return table
     except OSError as error:
         raise DpbenchError(f"cannot read {path} ({error.strerror}): name a results.csv") from None

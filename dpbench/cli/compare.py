@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from dpbench.analysis.compare import Change
 
 __all__ = ["command"]
+
+#: What every trial is named by; the rest is told where it differs.
+NAMED = ("method", "epsilon", "noise_multiplier", "clip")
 
 
 @click.command("compare", short_help="Tell which trials moved between two sets of results.")
@@ -61,14 +64,11 @@ def _table(changes: Sequence[Change], figure: str) -> Table:
 
     table = Table("trial", "seeds", "before", "after", "ratio", "verdict", box=SIMPLE_HEAD)
     table.title, table.title_justify = figure, "left"
-    several = len({change.trial["dataset"] for change in changes}) > 1
+    telling = _telling([change.trial for change in changes])
     for change in changes:
-        named = change.trial
-        name = f"{named['method']}@{named.get('epsilon', 0):g} clip {named.get('clip', 0):g}"
-        name += f", {named['dataset']}" if several else ""
         colour = {"worse": "red", "better": "green"}.get(change.verdict, "default")
         table.add_row(
-            escape(name),
+            escape(_name(change.trial, telling)),
             str(change.seeds),
             f"{change.before:.4g}",
             f"{change.after:.4g}",
@@ -76,3 +76,21 @@ def _table(changes: Sequence[Change], figure: str) -> Table:
             f"[{colour}]{change.verdict}[/{colour}]",
         )
     return table
+
+
+def _telling(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what else tells trials apart: data set, labels, settings, swept parameters."""
+    names = dict.fromkeys(name for trial in trials for name in trial)
+    return [n for n in names if n not in NAMED and len({trial.get(n) for trial in trials}) > 1]
+
+
+def _name(trial: Mapping[str, Any], telling: Sequence[str]) -> str:
+    noise = trial.get("noise_multiplier")
+    target = f"σ={noise:g}" if noise is not None else f"{trial.get('epsilon', 0):g}"
+    name = f"{trial['method']}@{target} clip {trial.get('clip', 0):g}"
+    return ", ".join([name, *(f"{_short(n)} = {trial[n]}" for n in telling if n in trial)])
+
+
+def _short(column: str) -> str:
+    axis = column.startswith("axes.")
+    return column.rpartition(".")[2] if axis else column.removesuffix(".name")

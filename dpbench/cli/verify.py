@@ -18,7 +18,12 @@ __all__ = ["command"]
     show_default=True,
     help="Of the submitted cells, run this share again; at least one.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the choice of cells.")
+@click.option(
+    "--seed",
+    type=int,
+    show_default="drawn, and kept in the verdict",
+    help="Of the choice of cells: repeats that of a verdict.",
+)
 @click.option(
     "--on-top",
     is_flag=True,
@@ -29,7 +34,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep what is run again here.  [default: nowhere]",
 )
-def command(file: Path, share: float, seed: int, on_top: bool, runs: Path | None) -> None:
+def command(file: Path, share: float, seed: int | None, on_top: bool, runs: Path | None) -> None:
     """Install the submission FILE in an environment of its own and run a part of it again.
 
     The package is taken at its commit, has to pass `dpbench check`, and cells that chance
@@ -65,8 +70,9 @@ def command(file: Path, share: float, seed: int, on_top: bool, runs: Path | None
         figures = [f"{_text(cell.again.get(name))} ({name}; {_text(fid)} was submitted)"
                    for name, fid in cell.submitted.items()]  # fmt: skip
         click.echo(f"{cell.trial}: FID {', '.join(figures)}")
-    said = f"{len(verdict.cells)} of {verdict.trials} cells run again"
-    click.echo(f"{verdict.status}: {verdict.reason or said}")
+    again = f"{len(verdict.cells)} of {verdict.trials} cells run again"
+    said = [verdict.reason] if verdict.status == "not" else [again, verdict.reason]
+    click.echo(f"{verdict.status}: {'; '.join(filter(None, said))}")
     click.echo(f"wrote {submission.record(verdict)}", err=True)
     raise SystemExit(verdict.status == "not")
 

@@ -23,7 +23,8 @@ class View:
     Attributes:
         metrics: keys of figures, in the order of the columns.
         epsilons: the targets to show; all if empty.
-        sort: ``rank``, ``method``, or the key of a figure: the best mean over targets first.
+        sort: ``rank``, ``method``, or the key of a figure: the best mean over targets first,
+            behind those of all targets those that lack it at some.
         spread: FID with its standard deviation.
     """
 
@@ -59,16 +60,19 @@ class View:
         targets = self.among(section)
         if self.sort == "rank":
             return section.by_rank(targets)
-        return sorted(section.by_rank(targets), key=lambda m: self._mean(section, m, targets))
+        return sorted(section.by_rank(targets), key=lambda m: self._worth(section, m, targets))
 
-    def _mean(self, section: Section, method: str, targets: list[Target]) -> float:
-        """Return the mean of the figure to sort by, smaller where better."""
+    def _worth(self, section: Section, method: str, targets: list[Target]) -> tuple[int, float]:
+        """Return at how many targets the figure to sort by is missing, and its mean at others.
+
+        Smaller is better in both: means of other targets than the rest has say nothing.
+        """
         column = described().figures.get(self.sort)
         sign = -1 if column is not None and column.better == "higher" else 1
         chosen = [section.chosen(method, target) for target in targets]
         figures = [c.figure(self.sort) for c in chosen if c]
         found = [sign * figure.mean for figure in figures if figure]
-        return sum(found) / len(found) if found else math.inf
+        return len(targets) - len(found), sum(found) / len(found) if found else math.inf
 
 
 def require_axis(sections: list[Section], axis: str) -> None:

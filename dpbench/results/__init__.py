@@ -1,8 +1,8 @@
 """The one schema of results, and where they are kept."""
 
 from dpbench.results.audits import save_audit
-from dpbench.results.files import Rows, load_results, read_results, save_result
-from dpbench.results.history import HISTORY, append_history, read_history
+from dpbench.results.files import Rows, load_results, read_results, save_result, united
+from dpbench.results.history import HISTORY, append_history, bring_history, read_history
 from dpbench.results.identity import DEFAULT, TrialIdentity
 from dpbench.results.reading import SetAside, to_json
 from dpbench.results.schema import CONTROL, Choice, Privacy, Result, Run, Status
@@ -22,6 +22,7 @@ __all__ = [
     "Status",
     "TrialIdentity",
     "append_history",
+    "bring_history",
     "by_cell",
     "load_results",
     "read_history",
@@ -31,4 +32,5 @@ __all__ = [
     "save_result",
     "selection",
     "to_json",
+    "united",
 ]

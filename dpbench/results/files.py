@@ -20,7 +20,7 @@ from dpbench.store import read_file, write_json
 #: How a row of this version, as it is written, says so.
 CURRENT = f'"schema_version": {SCHEMA_VERSION}'.encode()
 
-__all__ = ["Rows", "load_results", "read_result", "read_results", "save_result"]
+__all__ = ["Rows", "load_results", "read_result", "read_results", "save_result", "united"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def save_result(runs: Path, result: Result) -> None:
     path = runs / "results" / f"{result.key}.json"
     earlier, _ = read_each([path] if path.exists() else [], read_result)
     for old in earlier:
-        result = _merged(old, result)
+        result = united(old, result)
     write_json(path, to_json(result, exclude={"audit"}))
 
 
@@ -95,7 +95,8 @@ def read_result(path: Path, read: Callable[[Path], bytes] = read_file) -> Result
     return Result.model_validate(migrate_result(read_json(path, read)))
 
 
-def _merged(old: Result, new: Result) -> Result:
+def united(old: Result, new: Result) -> Result:
+    """Return ``new`` with the grids of ``old``, and with its further figures of the same images."""
     update: dict[str, Any] = {"grids": tuple(dict.fromkeys((*old.grids, *new.grids)))}
     same = old.artifacts.get("features") == new.artifacts.get("features")
     if same and old.protocol == new.protocol and new.metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from dpbench.results.reading import SetAside, Unreadable, explain, read_json, to
 from dpbench.results.schema import Run
 from dpbench.store import write_json
 
-__all__ = ["HISTORY", "append_history", "read_history"]
+__all__ = ["HISTORY", "append_history", "bring_history", "read_history"]
 
 HISTORY = "history.json"
 
@@ -41,8 +42,18 @@ def read_history(runs: Path) -> tuple[list[Run], list[SetAside]]:
 
 def append_history(runs: Path, run: Run) -> None:
     """Add ``run``; a history of which something cannot be read is kept beside the new one."""
-    found, left = read_history(runs)
-    if left:
+    _write(runs, [*read_history(runs)[0], run])
+
+
+def bring_history(source: Path, runs: Path) -> None:
+    """Add what ``source`` has and ``runs`` has not; all of it is then in order of time."""
+    known, _ = read_history(runs)
+    if new := [run for run in read_history(source)[0] if run not in known]:
+        _write(runs, sorted([*known, *new], key=lambda run: run.finished))
+
+
+def _write(runs: Path, entries: Sequence[Run]) -> None:
+    if read_history(runs)[1]:
         path = runs / HISTORY
         path.rename(path.with_name(f"history-damaged-{path.stat().st_mtime_ns}.json"))
-    write_json(runs / HISTORY, [to_json(entry) for entry in (*found, run)])
+    write_json(runs / HISTORY, [to_json(entry) for entry in entries])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,32 +18,39 @@ _KEYS = TypeAdapter(tuple[str, ...])
 
 def note_company(root: Path, task: GeneratorTask) -> None:
     """Add to what is known below ``root`` that a task's generators trained together."""
-    line = _KEYS.dump_json(tuple(lane.key for lane in task.lanes))
+    line = _line(tuple(lane.key for lane in task.lanes))
     # On a full disk rows matter more.
-    with contextlib.suppress(OSError), (root / FILE).open("ab") as file:
-        file.write(line + b"\n")
+    with contextlib.suppress(OSError), (root / FILE).open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
+        file.write(line)
 
 
 def company_of(root: Path, key: str) -> tuple[str, ...]:
     """Return the keys of the generators that trained with ``key`` last, itself among them.
 
-    None where nothing is known: an earlier version trained it.
+    Empty where nothing is known: an earlier version trained it.
     """
-    for line in reversed(_read(root).splitlines()):
-        with contextlib.suppress(ValidationError):  # a killed run may leave half a line
-            if key in (company := _KEYS.validate_json(line)):
-                return company
-    return ()
+    return next((company for company in reversed(_companies(root)) if key in company), ())
 
 
 def bring_companies(source: Path, root: Path) -> None:
     """Let ``root`` know what ``source`` knows; of what both have, its own artifacts stayed."""
-    own = _read(root).splitlines(keepends=True)
-    if new := [line for line in _read(source).splitlines(keepends=True) if line not in own]:
-        (root / FILE).write_bytes(b"".join(new + own))
+    own = _companies(root)
+    if new := [company for company in _companies(source) if company not in own]:
+        (root / FILE).write_bytes(b"".join(map(_line, new + own)))
 
 
-def _read(root: Path) -> bytes:
+def _line(company: tuple[str, ...]) -> bytes:
+    return _KEYS.dump_json(company) + b"\n"
+
+
+def _companies(root: Path) -> list[tuple[str, ...]]:
+    """Return what is known below ``root``, oldest first."""
+    found = []
     with contextlib.suppress(FileNotFoundError):
-        return (root / FILE).read_bytes()
-    return b""
+        for line in (root / FILE).read_bytes().splitlines():
+            with contextlib.suppress(ValidationError):  # a killed run may leave half a line
+                found.append(_KEYS.validate_json(line))
+    return found

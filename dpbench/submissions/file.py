@@ -48,7 +48,8 @@ class Again(BaseModel):
         submitted: FID by protocol, as submitted.
         again: FID by protocol, this time.
         fault: why it counts as not reproduced; ``None`` where it was.
-        exact: all figures are the same to six digits.
+        exact: all submitted figures came back, the same to six digits.
+        absent: submitted figures that did not come back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class Again(BaseModel):
     again: dict[str, float | None]
     fault: str | None = None
     exact: bool = False
+    absent: tuple[str, ...] = ()
 
 
 class Verdict(BaseModel):
@@ -67,9 +69,10 @@ class Verdict(BaseModel):
         status: ``verified``: all cells came out the same; ``reproduced``: with the same ε,
             and FID within ``tolerance``; ``not``: some did not, or the package fails
             ``dpbench check``.
-        reason: one line, for ``not``.
+        reason: one line, for ``not``; else which figures are not verified, if any.
         of: digest of the submission's file and rows; of others it says nothing.
         cells: what was run again, of ``trials`` that were submitted.
+        share, seed: of the choice of ``cells``, which they repeat.
         versions: of dpbench and what it stands on, where it was run again.
         finished: ISO 8601, UTC.
     """

@@ -5,10 +5,12 @@ Of what the third party's code leaves, only JSON is read here.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import random
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +35,10 @@ TOLERANCE = 0.15
 #: Relative difference up to which two figures are the same.
 SAME = 1e-6
 IDENTITY = ("method", "dataset", "settings", "labels", "noise_multiplier", "delta", "clip", "seed")
-FID = f"metrics.{PRIMARY}"
+METRICS = "metrics."
+FID = f"{METRICS}{PRIMARY}"
+#: Columns of numbers; figures are, too, and values of axes may be.
+NUMBERS = ("epsilon", "noise_multiplier", "delta", "clip", "seed", "epsilon_spent")
 #: Columns that a CSV has to have; it may leave out what is empty in all rows.
 NEEDED = ("method", "dataset", "epsilon", "clip", "seed", "status", "protocol.name", FID)
 PARTS = {"public": "public_model", "extractor": "extractor", "generator": "generator"}
@@ -88,7 +93,7 @@ def read_cells(results: Path) -> list[Cell]:
                 _typed({name: without_apostrophe(value) for name, value in row.items()})
                 for row in table
             ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DpbenchError(f"cannot read {results} ({error}): write it again") from None
     if missing:
         raise DpbenchError(
@@ -107,7 +112,7 @@ def verify(
     runs: Path,
     *,
     share: float = 0.1,
-    seed: int = 0,
+    seed: int | None = None,
     tolerance: float = TOLERANCE,
     environment: MakeEnvironment = fresh,
     notice: Callable[[str], None] = lambda _text: None,
@@ -116,7 +121,7 @@ def verify(
 
     Args:
         share: of the cells; at least one is run.
-        seed: of the choice.
+        seed: of the choice; drawn where not given, so that who submits cannot know it.
         environment: makes one of a package's directory, a new directory, and a name.
 
     Raises:
@@ -131,16 +136,18 @@ def verify(
     notice(f"dpbench check {submission.distribution}")
     again: list[Again] = []
     fault = _check(place, submission, cells)
+    seed = secrets.randbits(32) if seed is None else seed
     if fault is None:
         chosen = choose(cells, share, seed)
         for number, cell in enumerate(chosen, 1):
             notice(f"cell {number} of {len(chosen)}: {cell.name}")
             again.append(_run_again(cell, place, submission.grid, runs, tolerance))
         fault = next((f"{one.trial}: {one.fault}" for one in again if one.fault), None)
+    absent = ", ".join(dict.fromkeys(name for one in again for name in one.absent))
     exact = all(one.exact for one in again)
     return Verdict(
         status="not" if fault else "verified" if exact else "reproduced",
-        reason=fault,
+        reason=fault or (f"not verified: {absent}" if absent else None),
         of=submission.digest,
         trials=len(cells),
         cells=tuple(again),
@@ -176,16 +183,18 @@ def _identity(row: Row) -> tuple[Any, ...]:
 
 def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row's values as numbers, text or nothing, whether of a CSV or of a result."""
-    return {str(name): _value(value) for name, value in row.items()}
+    return {str(name): _value(str(name), value) for name, value in row.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(name: str, value: Any) -> Any:
     if value is None or value == "":
         return None
-    try:
-        return str(value) if isinstance(value, bool) else float(value)
-    except ValueError:
-        return value
+    if name in NUMBERS or name.startswith(METRICS):
+        return float(value)
+    if name.startswith("axes."):
+        with contextlib.suppress(ValueError):
+            return str(value) if isinstance(value, bool) else float(value)
+    return value
 
 
 def _check(place: Environment, submission: Submission, cells: Sequence[Cell]) -> str | None:
@@ -222,12 +231,15 @@ def _run_again(
     made = _cells([_typed(row) for row in records])
     rows = made[_identity(cell.any)].rows if _identity(cell.any) in made else {}
     fault = next(_faults(cell, rows, tolerance), None)
+    figures = [] if fault else list(_figures(cell, rows))
+    absent = dict.fromkeys(name for name, _, after in figures if after is None)
     return Again(
         trial=cell.name,
         submitted={name: row.get(FID) for name, row in cell.rows.items()},
         again={name: row.get(FID) for name, row in rows.items()},
         fault=fault,
-        exact=fault is None and all(_same(cell.rows[name], rows[name]) for name in cell.rows),
+        exact=fault is None and all(_close(before, after, SAME) for _, before, after in figures),
+        absent=tuple(absent),
     )
 
 
@@ -253,10 +265,12 @@ def _faults(cell: Cell, rows: Mapping[str, Row], tolerance: float) -> Iterator[s
             yield f"FID {_figure(after)} where {_figure(before)} was submitted"
 
 
-def _same(before: Row, after: Row) -> bool:
-    """Say whether all figures that both have agree."""
-    both = [name for name in before if name.startswith("metrics.") and name in after]
-    return all(_close(before[name], after[name], SAME) for name in both)
+def _figures(cell: Cell, rows: Mapping[str, Row]) -> Iterator[tuple[str, float, float | None]]:
+    """Yield the name of each submitted figure, what was submitted, and what came out."""
+    for protocol, before in cell.rows.items():
+        for name, figure in before.items():
+            if name.startswith(METRICS) and figure is not None:
+                yield name.removeprefix(METRICS), figure, rows[protocol].get(name)
 
 
 def _close(before: Any, after: Any, tolerance: float) -> bool:

@@ -80,6 +80,23 @@ def test_a_csv_is_as_good_as_the_directory(keep: Keep, tmp_path: Path) -> None:
     assert len(changes) == 2 and {c.verdict for c in changes} == {"equal"}
 
 
+def test_a_csv_from_before_labels_has_none(keep: Keep, tmp_path: Path) -> None:
+    runs = keep("a", seeds("ae-enc-GAN", 50))
+    path = tmp_path / "results.csv"
+    load(Path(runs)).frame.drop(columns="labels").to_csv(path)
+    (change,) = compare(str(path), runs, "fid", "lower")
+    assert change.verdict == "equal"
+
+
+def test_names_that_read_as_numbers_are_names(keep: Keep, tmp_path: Path) -> None:
+    named = {"dataset": "2024", "settings": "01234567", "protocol": {**DOMAIN, "name": "1e3"}}
+    runs = keep("a", [trial(**named)])
+    path = tmp_path / "results.csv"
+    path.write_text(render(load(Path(runs)), "csv", "method"))
+    (change,) = compare(runs, f"{path}:01234567", "fid", "lower")
+    assert change.verdict == "equal" and change.trial["dataset"] == "2024"
+
+
 def test_names_that_a_csv_keeps_from_spreadsheets_are_the_same_names(
     keep: Keep, tmp_path: Path
 ) -> None:
@@ -105,6 +122,74 @@ def test_grids_of_one_run_are_compared(keep: Keep) -> None:
     assert change.verdict == "better"
     with pytest.raises(DpbenchError, match="no results of grid 'wild'"):
         compare(f"{runs}:all", f"{runs}:wild", "fid", "lower")
+
+
+def test_labelled_and_unlabelled_runs_are_two_trials(keep: Keep) -> None:
+    def both(labelled: float) -> list[Result]:
+        return [
+            *seeds("ae-enc-GAN", 50),
+            *(r.model_copy(update={"labels": "private"}) for r in seeds("ae-enc-GAN", labelled)),
+        ]
+
+    before, after = keep("a", both(90)), keep("b", both(30))
+    changes = compare(before, after, "fid", "lower")
+    told = [(c.trial["labels"], c.seeds, round(c.before), c.verdict) for c in changes]
+    assert told == [("private", 5, 90, "better"), ("none", 5, 50, "equal")]
+    shown = CliRunner().invoke(cli, ["compare", before, after], env={"COLUMNS": "120"}).output
+    assert "ae-enc-GAN@10 clip 1, labels = private" in shown
+
+
+def test_what_a_given_noise_came_to_names_no_trial(keep: Keep) -> None:
+    def noisy(epsilon: float) -> list[Result]:
+        return [
+            trial("ae-enc-GAN", epsilon, fid=50.0 + seed, seed=seed, noise_multiplier=1.5)
+            for seed in SEEDS
+        ]
+
+    before, after = keep("a", noisy(3.0001)), keep("b", noisy(3.0002))
+    (change,) = compare(before, after, "fid", "lower")
+    assert (change.seeds, change.verdict) == (5, "equal")
+    shown = CliRunner().invoke(cli, ["compare", before, after]).output
+    assert "ae-enc-GAN@σ=1.5 clip 1" in shown
+
+
+def swept(grid: str, settings: str, **means: float) -> list[Result]:
+    """Return five seeds of each width that a grid sweeps: ``w64=50.0``."""
+    return [
+        result.model_copy(
+            update={
+                "axes": {"generators.gan.hidden": int(width[1:])},
+                "settings": settings,
+                "grids": (grid,),
+            }
+        )
+        for width, mean in means.items()
+        for result in seeds("ae-enc-GAN", mean)
+    ]
+
+
+def test_what_a_grid_sweeps_tells_its_trials_apart(keep: Keep) -> None:
+    runs = keep(
+        "a",
+        [
+            *swept("narrow", "0a1b2c3d", w64=50.0, w128=60.0),
+            *swept("wide", "4e5f6a7b", w64=90.0, w128=60.0),
+        ],
+    )
+    changes = compare(f"{runs}:narrow", f"{runs}:wide", "fid", "lower")
+    told = [(c.trial["axes.generators.gan.hidden"], c.verdict) for c in changes]
+    assert told == [(64, "worse"), (128, "equal")]
+    command = ["compare", f"{runs}:narrow", f"{runs}:wide"]
+    shown = CliRunner().invoke(cli, command, env={"COLUMNS": "120"}).output
+    assert "ae-enc-GAN@10 clip 1, hidden = 64" in shown
+
+
+def test_a_grid_of_several_settings_is_no_side(keep: Keep) -> None:
+    runs = keep("a", [*swept("mine", "0a1b2c3d", w64=50.0), *swept("mine", "4e5f6a7b", w64=90.0)])
+    with pytest.raises(DpbenchError, match=r"ae-enc-GAN with seed 0 twice.*0a1b2c3d, 4e5f6a7b"):
+        compare(f"{runs}:mine", f"{runs}:mine", "fid", "lower")
+    (change,) = compare(f"{runs}:0a1b2c3d", f"{runs}:4e5f6a7b", "fid", "lower")
+    assert change.verdict == "worse"
 
 
 def test_unlike_protocols_are_refused_and_their_difference_told(keep: Keep) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,38 @@ def test_the_best_method_and_a_clip_at_the_edge_are_told() -> None:
     told = sentences(rows)
     assert "ae-enc-GAN is best: ae-enc-VAE has 60% more FID (surely)" in told
     assert "too narrow for ae-enc-GAN at ε = 1 (clip 0.5, the tightest)" in told
+
+
+@pytest.mark.parametrize("luck", range(12))
+def test_a_method_is_surely_best_where_the_ranks_say_so(luck: int) -> None:
+    rng = random.Random(luck)
+    rows = [
+        trial(
+            f"ae-enc-{name}",
+            1.0,
+            fid=100 + 3 * place - 7 * (not place) + rng.gauss(0, 2),
+            seed=seed,
+        )
+        for place, name in enumerate("ABCDEFGHIJKL")
+        for seed in range(3)
+    ]
+    (section,) = make_sections(rows)
+    (said,) = (line for line in explain(section).sentences if " is best" in line)
+    label = section.ranks(section.targets[0])[said.split()[4]]
+    assert ("(surely)" in said) == (label == "1")
+
+
+@pytest.mark.parametrize("usual", [1, 3])
+def test_one_seed_makes_nothing_sure(usual: int) -> None:
+    counts = {"ae-enc-GAN": 2, "ae-enc-VAE": 1, "ae-grad-GAN": usual, "ae-grad-VAE": usual}
+    rows = [
+        trial(method, 1.0, fid=50.0 * (1 + place) + seed, seed=seed)
+        for place, (method, count) in enumerate(counts.items())
+        for seed in range(count)
+    ]
+    assert "ae-enc-GAN is best: ae-enc-VAE has 98% more FID (with one seed, so untested)" in (
+        sentences(rows)
+    )
 
 
 def test_the_costliest_stage_is_named() -> None:

@@ -12,7 +12,15 @@ from leaderboard.fabricate import DOMAIN, audit, control, trial
 from dpbench.analysis.merge import merge
 from dpbench.cli.main import cli
 from dpbench.errors import DpbenchError
-from dpbench.results import Choice, load_results, save_audit, save_result
+from dpbench.results import (
+    Choice,
+    Run,
+    append_history,
+    load_results,
+    read_history,
+    save_audit,
+    save_result,
+)
 from dpbench.runner.companies import company_of
 from dpbench.store import Artifact, Store
 
@@ -89,3 +97,60 @@ def test_controls_that_differ_are_told(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "control:real" in done.output
+
+
+def test_the_history_of_all_is_in_order_of_time_and_there_once(tmp_path: Path) -> None:
+    a, b, joint = (tmp_path / name for name in ("a", "b", "joint"))
+    for day, source in enumerate((b, a, b), 1):
+        save_result(source, trial())
+        run = Run(command=f"run {day}", versions={}, wall_seconds=1, finished=f"2026-01-0{day}")
+        append_history(source, run)
+    for _ in range(2):
+        merge([a, b], joint)
+    assert [run.command for run in read_history(joint)[0]] == ["run 1", "run 2", "run 3"]
+
+
+def test_what_either_row_of_a_trial_has_is_kept(tmp_path: Path) -> None:
+    a, b, joint = (tmp_path / name for name in ("a", "b", "joint"))
+    plain = trial(grids=("all",), artifacts={"features": "f" * 32})
+    scored = {"metrics": {**plain.metrics, "accuracy": 0.9}, "grids": ("wide",)}
+    save_result(a, plain)
+    save_result(b, plain.model_copy(update=scored))
+    for _ in range(2):
+        done = merge([a, b], joint)
+        assert not done.unlike
+        (result,) = load_results(joint)
+        assert result.metrics == {**plain.metrics, "accuracy": 0.9}
+        assert set(result.grids) == {"all", "wide"}
+    assert (done.added, done.same) == (0, 2)
+
+
+def test_further_figures_of_other_images_are_told_and_left(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    plain = trial(artifacts={"features": "f" * 32})
+    save_result(a, plain)
+    other = {"metrics": {**plain.metrics, "accuracy": 0.9}, "artifacts": {"features": "e" * 32}}
+    save_result(b, plain.model_copy(update=other))
+    done = merge([a, b], tmp_path / "joint")
+    assert len(done.unlike) == 1
+    assert load_results(tmp_path / "joint")[0].metrics == plain.metrics
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_failure_stays_only_where_nobody_did_better(tmp_path: Path, order: str) -> None:
+    save_result(tmp_path / "a", trial(fid=None, status="failed", reason="no memory", grids=("x",)))
+    save_result(tmp_path / "b", trial(grids=("y",)))
+    for _ in range(2):
+        done = merge([tmp_path / name for name in order], tmp_path / "joint")
+        assert not done.unlike
+    (result,) = load_results(tmp_path / "joint")
+    assert (result.status, result.reason, result.metrics["fid"]) == ("ok", None, 100.0)
+    assert set(result.grids) == {"x", "y"}
+
+
+def test_training_that_diverged_is_no_failure_to_forget(tmp_path: Path) -> None:
+    save_result(tmp_path / "a", trial(fid=None, status="diverged", reason="NaN"))
+    save_result(tmp_path / "b", trial())
+    done = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "joint")
+    assert len(done.unlike) == 1
+    assert load_results(tmp_path / "joint")[0].status == "diverged"

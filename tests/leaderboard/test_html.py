@@ -99,6 +99,24 @@ def test_rows_stand_in_order_of_rank_and_the_best_is_marked() -> None:
     assert {cell["data-v"] for cell in document.all("td", **{"class": "best"})} >= {"20"}
 
 
+def test_the_best_fid_is_that_of_the_first_rank_in_every_table() -> None:
+    rows = [
+        trial(method, seed=seed, fid=fid)
+        for method, fids in (("a-GAN", (50.0, 52.0, 54.0)), ("b-GAN", (54.0, 52.0, 51.0)))
+        for seed, fid in enumerate(fids)
+    ]
+    text = text_of(rows)
+    assert [row[:3] for row in cells(text, "overview")[2:]] == [
+        ["a-GAN", "1=", "52.0 ± 2.0"], ["b-GAN", "1=", "52.3 ± 1.5"],
+    ]  # fmt: skip
+    for key in ("overview", "fid"):
+        (table,) = re.findall(
+            rf'<table class="[^"]*" data-key="{key}">.*?</table>', text, re.DOTALL
+        )
+        best = Document(table).all("td", **{"class": "best"})
+        assert len({cell["data-v"] for cell in best}) == 2, key
+
+
 def test_fewer_seeds_are_told_once_by_the_name_or_beside_the_figures_they_concern() -> None:
     def seeds(method: str, counts: dict[float, int]) -> list[Result]:
         return [trial(method, e, seed=s, fid=9.0 + s) for e in counts for s in range(counts[e])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from dpbench.leaderboard import Leaderboard, View
@@ -105,6 +107,18 @@ def test_figures_epsilons_and_order_are_chosen() -> None:
     assert [line.split()[0] for line in lines[3:9]] == sorted(
         line.split()[0] for line in lines[3:9]
     )
+
+
+def test_a_method_is_not_first_for_what_it_left_out() -> None:
+    easy = [trial("easy", math.inf, metrics={"fid": 5.0, "is": 4.0})]
+    whole = [
+        trial(method, epsilon, metrics={"fid": fid, "is": score})
+        for method, lift in (("whole", 0.0), ("better", 0.5))
+        for epsilon, fid, score in ((math.inf, 4.0 - lift, 3.9 + lift), (1.0, 99.0, 1.0 + lift))
+    ]
+    for figure in ("fid", "is"):
+        lines = seen([*easy, *whole], view=View(("fid", "is"), sort=figure))
+        assert [line.split()[0] for line in lines[3:6]] == ["better", "whole", "easy"]
 
 
 @pytest.mark.parametrize(

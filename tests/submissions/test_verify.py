@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 from click.testing import Result as Invoked
-from leaderboard.fabricate import trial
+from leaderboard.fabricate import DOMAIN, trial
 
 from dpbench.leaderboard import Leaderboard, render, write_board
 from dpbench.results import Result, load_results, save_result
 from dpbench.submissions import environment
 from dpbench.submissions.environment import Environment
 from dpbench.submissions.file import read_submission
-from dpbench.submissions.verify import Cell, choose
+from dpbench.submissions.verify import Cell, choose, read_cells
 
 Run = Callable[..., Invoked]
 FILE = Path("board/submissions/mine.toml")
@@ -152,6 +152,54 @@ def test_other_rows_are_reproduced_or_not(
     verdict = read_submission(FILE).verdict
     assert verdict is not None
     assert verdict.status == status and len(verdict.cells) == 2
+
+
+def test_nobody_knows_beforehand_which_cells_are_run(verify: Run, package: Package) -> None:
+    package.trials = [trial("ae-grad-Mine", clip=1.0, seed=seed) for seed in range(40)]
+    submit_rows(package.trials)
+
+    def chosen(*more: object) -> tuple[list[str], int]:
+        assert verify(*more).exit_code == 0
+        verdict = read_submission(FILE).verdict
+        assert verdict is not None
+        return [cell.trial for cell in verdict.cells], verdict.seed
+
+    first, seed = chosen()
+    assert seed != chosen()[1]
+    assert chosen("--seed", seed) == (first, seed)
+
+
+def test_a_figure_that_did_not_come_back_is_not_verified(verify: Run) -> None:
+    submit_rows([r.model_copy(update={"metrics": {**r.metrics, "accuracy": 0.99}}) for r in TRIALS])
+    done = verify("--share", 1)
+    assert done.exit_code == 0, done.output
+    assert "\nreproduced: 2 of 2 cells run again; not verified: accuracy\n" in done.output
+    verdict = read_submission(FILE).verdict
+    assert verdict is not None and verdict.status == "reproduced"
+    assert all("not verified: accuracy" in text for text in shown())
+
+
+def test_a_figure_that_was_not_submitted_is_no_matter(verify: Run, package: Package) -> None:
+    more = {"metrics": {**TRIALS[0].metrics, "accuracy": 0.99}}
+    third = trial("ae-grad-Mine", clip=2.0, **more)
+    submit_rows([*TRIALS, third])  # there is a column, which is empty in two rows
+    package.trials = [*(row.model_copy(update=more) for row in TRIALS), third]
+    assert "\nverified: 3 of 3 cells run again\n" in verify("--share", 1).output
+
+
+def test_names_that_read_as_numbers_are_names(verify: Run, package: Package) -> None:
+    protocol = {**DOMAIN, "name": "007"}
+    package.trials = [trial("ae-grad-Mine", clip=1.0, dataset="2024", protocol=protocol)]
+    submit_rows(package.trials)
+    (cell,) = read_cells(FILE.with_suffix(".csv"))
+    assert {"--dataset=2024", "--protocol=007"} < {*cell.command(["all"], Path("runs"))}
+    assert "2024, ae-grad-Mine@10, clip 1, seed 0: FID 100 (007; " in verify().output
+
+
+def test_what_should_be_a_number_and_is_none_is_one_line(verify: Run) -> None:
+    file = FILE.with_suffix(".csv")
+    file.write_text(file.read_text().replace(",100.0,", ",much,"))
+    assert_one_line(verify(), "cannot read board/submissions/mine.csv (could not convert")
 
 
 def test_a_package_that_fails_its_checks_is_not_run(verify: Run, package: Package) -> None:

@@ -75,7 +75,7 @@ def _panel(section: Section, figures: Figures, key: str) -> Grid:
     for method in section.by_rank():
         chosen = [section.chosen(method, target) for target in section.targets]
         cells = [
-            _figure(figures, candidate, key, method == best[index], shared=key == PRIMARY)
+            _figure(figures, candidate, key, method in best[index], shared=key == PRIMARY)
             for index, candidate in enumerate(chosen)
         ]
         rows.append(Row((Cell(method), *cells), method))
@@ -84,18 +84,19 @@ def _panel(section: Section, figures: Figures, key: str) -> Grid:
     return Grid(key, title, caption, tuple(heads), tuple(rows))
 
 
-def _best(section: Section, key: str, figures: Figures, index: int) -> str | None:
-    """Return the method of the best figure at a target, where some are better than others."""
+def _best(section: Section, key: str, figures: Figures, index: int) -> set[str]:
+    """Return the methods of the best figure at a target: of FID, all of the first rank."""
+    if key == PRIMARY:
+        labels = section.ranks(section.targets[index])
+        return {method for method, label in labels.items() if label.rstrip("=?") == "1"}
     better = figures.column(key).better
-    if better == "none":
-        return None
     found = {}
     for method in section.methods:
         candidate = section.chosen(method, section.targets[index])
         figure = candidate.figure(key) if candidate and not candidate.collapsed else None
-        if figure:
+        if figure and better != "none":
             found[method] = figure.mean if better == "lower" else -figure.mean
-    return min(found, key=lambda method: found[method], default=None)
+    return {min(found, key=lambda method: found[method])} if found else set()
 
 
 def _figure(

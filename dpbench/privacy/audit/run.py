@@ -136,12 +136,12 @@ def run_audits(
     chosen = torch.randperm(len(private), generator=rng)[: effort.records]
     base = Records(private, labels, classes).of(chosen)
     planted = far_latents(public, 1 if effort.kind == "many-run" else effort.canaries, rng)
-    own = None if labels is None else torch.randint(classes, (len(planted),), generator=rng)
+    classed = None if labels is None else torch.randint(classes, (len(planted),), generator=rng)
     trainer = Trainer(
         generator,
         company,
         public,
-        Records(planted, own, classes),
+        Records(planted, classed, classes),
         seed,
         effort.lanes,
         effort.samples,
@@ -151,8 +151,9 @@ def run_audits(
     if effort.kind == "one-run":
         return _one_run(trainer, base, rng, 1 - effort.confidence)
     found = _many_run(trainer, base, effort.runs // 2, 1 - effort.confidence)
-    shared = generator.fit_lanes.__func__ is not PrivateGenerator.fit_lanes.__func__
-    if not (shared and len(company) == 1 and effort.lanes > 1 and found[0].refuted):
+    above = generator.__mro__[: generator.__mro__.index(PrivateGenerator)]
+    own = any("fit_lanes" in vars(base) for base in above)
+    if not (own and len(company) == 1 and effort.lanes > 1 and found[0].refuted):
         return found
     # Runs of one call that share their chance are no independent runs: by itself each is.
     trainer.lanes = 1
