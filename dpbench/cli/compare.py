@@ -39,6 +39,7 @@ def command(first: str, second: str, figure: str, across_protocols: bool, style:
     from dpbench.analysis.compare import compare
     from dpbench.cli.console import table_console
     from dpbench.described import described
+    from dpbench.results.reading import finite
 
     columns = described().figures
     if figure not in columns or columns[figure].better == "none":
@@ -46,7 +47,8 @@ def command(first: str, second: str, figure: str, across_protocols: bool, style:
         raise click.UsageError(f"--metric {figure}: choose from {known}")
     changes = compare(first, second, figure, columns[figure].better, across_protocols)
     if style == "json":
-        click.echo(json.dumps([dataclasses.asdict(change) for change in changes], indent=2))
+        rows = [dataclasses.asdict(change) for change in changes]
+        click.echo(json.dumps(finite(rows), indent=2))
     else:
         table_console().print(_table(changes, figure))
         counts = {v: sum(c.verdict == v for c in changes) for v in ("worse", "better", "equal")}

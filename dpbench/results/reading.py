@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dpbench.errors import DpbenchError, printable, told
 from dpbench.store import read_file
 
-__all__ = ["SetAside", "Unreadable", "explain", "read_each", "read_json", "to_json"]
+__all__ = ["SetAside", "Unreadable", "explain", "finite", "read_each", "read_json", "to_json"]
 
 T = TypeVar("T")
 
@@ -36,14 +36,15 @@ class SetAside:
 
 def to_json(model: BaseModel, **choice: Any) -> Any:
     """Return what ``json.dump`` writes of ``model``; JSON has no infinity: it is ``"inf"``."""
-    return _finite(model.model_dump(mode="json", **choice))
+    return finite(model.model_dump(mode="json", **choice))
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """Return JSON's content with infinities and NaN as text, which JSON does not have."""
     if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
+        return {name: finite(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if isinstance(content, float) and not math.isfinite(content):
         return str(content)
     return content

@@ -7,16 +7,22 @@ import re
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from dpbench.errors import DpbenchError
-from dpbench.results import SetAside
 from dpbench.results.reading import explain, read_json, to_json
 from dpbench.store import write_json
 
-__all__ = ["FOLDER", "Again", "Submission", "Verdict", "read_submission", "read_submissions"]
+__all__ = ["FOLDER", "Again", "Submission", "Verdict", "read_submission"]
 
 #: Beside a leaderboard's page.
 FOLDER = "submissions"
@@ -90,6 +96,12 @@ class Verdict(BaseModel):
     versions: dict[str, str]
     finished: str
 
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> Self:
+        if self.status != "not" and not self.cells:
+            raise ValueError(f"{self.status} by no cell that was run again")
+        return self
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -118,8 +130,9 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file and of its rows."""
-        return hashlib.sha256(self.path.read_bytes() + self.results.read_bytes()).hexdigest()
+        """SHA-256 of the hashes of file and rows: no byte of one passes for the other's."""
+        parts = (hashlib.sha256(path.read_bytes()).digest() for path in (self.path, self.results))
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def record(self, verdict: Verdict) -> Path:
         """Write ``verdict`` beside the file, and return where."""
@@ -165,18 +178,6 @@ def read_submission(path: Path) -> Submission:
     if verdict is None or verdict.of != found.digest:
         return found
     return replace(found, verdict=verdict)
-
-
-def read_submissions(folder: Path) -> tuple[list[Submission], list[SetAside]]:
-    """Read every submission in ``folder``, by name; and name those that cannot be read."""
-    found: list[Submission] = []
-    left: list[SetAside] = []
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            found.append(read_submission(path))
-        except DpbenchError as error:
-            left.append(SetAside(f"{FOLDER}/{path.name}", str(error)))
-    return found, left
 
 
 def _remedy(fault: str) -> str:

@@ -21,6 +21,7 @@ from dpbench.errors import DpbenchError, printable
 from dpbench.leaderboard.records import without_apostrophe
 from dpbench.leaderboard.rows import flat, record
 from dpbench.leaderboard.sections import PRIMARY
+from dpbench.leaderboard.words import CONTROLS
 from dpbench.results import CONTROL, load_results
 from dpbench.runner.directory import versions
 from dpbench.submissions.environment import Environment, checkout, fresh
@@ -100,6 +101,7 @@ def read_cells(results: Path) -> list[Cell]:
             f"{results} has no column {missing[0]}: write it with `dpbench leaderboard "
             "--format csv`"
         )
+    _require_plain(rows, results)
     cells = _cells(rows)
     if not cells:
         raise DpbenchError(f"{results} has no trials: write them with `dpbench leaderboard`")
@@ -172,6 +174,21 @@ def _cells(rows: Sequence[Row]) -> dict[tuple[Any, ...], Cell]:
         if not str(row["method"]).startswith(CONTROL):
             found.setdefault(_identity(row), Cell()).rows[str(row["protocol.name"])] = row
     return found
+
+
+def _require_plain(rows: Sequence[Row], results: Path) -> None:
+    """Refuse rows that nobody runs again: a second one of a trial, and controls of no such name."""
+    seen = set()
+    for row in rows:
+        method = str(row["method"])
+        if method.startswith(CONTROL):
+            if method.removeprefix(CONTROL) not in CONTROLS:
+                raise DpbenchError(f"{results}: {method} is no control: leave its rows out")
+            continue
+        place = (_identity(row), row["protocol.name"])
+        if place in seen:
+            raise DpbenchError(f"{results}: two rows of {Cell({'': row}).name}: leave one out")
+        seen.add(place)
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
@@ -256,6 +273,9 @@ def _faults(cell: Cell, rows: Mapping[str, Row], tolerance: float) -> Iterator[s
         if not _close(before.get("epsilon_spent"), after.get("epsilon_spent"), SAME):
             yield (f"spent ε = {after.get('epsilon_spent')} where "
                    f"{before.get('epsilon_spent')} was submitted")  # fmt: skip
+        trust = [row.get("privacy.ledger.trust") for row in (before, after)]
+        if None not in trust and trust[0] != trust[1]:
+            yield f"its ledger is {trust[1]}, where {trust[0]} was submitted"
         if after.get("privacy.replay.verdict") == "failed":
             yield f"replay failed ({after.get('privacy.replay.reason')})"
         rules = [row.get("protocol.quantisation") for row in (before, after)]

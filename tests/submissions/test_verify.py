@@ -116,6 +116,36 @@ def shown() -> tuple[str, str]:
     return Path("board/index.html").read_text(), Path("board/README.md").read_text()
 
 
+def test_rows_that_nobody_runs_again_are_refused(verify: Run) -> None:
+    rows = FILE.with_suffix(".csv")
+    head, *lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([head, *lines, lines[0]]) + "\n")
+    twice = verify()
+    assert twice.exit_code == 2 and "two rows of mnist, ae-grad-Mine@" in twice.output
+    made_up = lines[0].replace("ae-grad-Mine", "control:ae-grad-Mine", 1)
+    rows.write_text("\n".join([head, *lines, made_up]) + "\n")
+    control = verify()
+    assert control.exit_code == 2 and "control:ae-grad-Mine is no control" in control.output
+
+
+def test_no_byte_of_the_rows_passes_for_one_of_the_file(verify: Run) -> None:
+    rows = FILE.with_suffix(".csv")
+    rows.write_text("# a comment\n" + rows.read_text())
+    before = read_submission(FILE).digest
+    FILE.write_text(FILE.read_text() + "# a comment\n")
+    rows.write_text(rows.read_text().removeprefix("# a comment\n"))
+    assert read_submission(FILE).digest != before
+
+
+def test_a_verdict_on_no_cell_is_none(verify: Run) -> None:
+    assert verify().exit_code == 0
+    path = FILE.with_name("mine.verdict.json")
+    verdict = json.loads(path.read_text())
+    assert read_submission(FILE).verdict is not None
+    path.write_text(json.dumps({**verdict, "cells": []}))
+    assert read_submission(FILE).verdict is None
+
+
 def test_rows_that_come_out_the_same_are_verified_until_they_change(
     verify: Run,
 ) -> None:
