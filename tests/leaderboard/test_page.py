@@ -182,7 +182,7 @@ def test_a_submission_whose_rows_cannot_be_read_is_named_and_the_others_shown(
     folder = tmp_path / "submissions"
     folder.mkdir()
     verdict = Verdict(
-        status="verified", of="", trials=1, share=1, seed=0, tolerance=0, versions={}, finished=""
+        status="not", of="", trials=1, share=1, seed=0, tolerance=0, versions={}, finished=""
     )
     for name in ("lost", "mine"):
         (folder / f"{name}.csv").write_text("method\n")
