@@ -65,6 +65,11 @@ def test_a_seeded_run_is_a_benchmark_and_a_secure_one_is_not() -> None:
     assert "not a release" not in text
 
 
+def test_what_an_audit_looked_at_is_not_covered() -> None:
+    text = privacy_statement(result(used(), audit=AUDIT))
+    assert "What an audit or a replay found" in text.partition("## Not covered")[2]
+
+
 def test_without_noise_there_is_no_guarantee() -> None:
     assert "**None.**" in privacy_statement(result(used(math.inf)))
 
