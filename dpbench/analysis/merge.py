@@ -16,7 +16,7 @@ from dpbench.leaderboard import load
 from dpbench.results import Choice, Result, bring_history, load_results, save_result, united
 from dpbench.runner.companies import bring_companies
 from dpbench.runner.directory import RELEASES, RunDirectory
-from dpbench.store import Store
+from dpbench.store import ArtifactId, Store
 
 __all__ = ["Merged", "merge"]
 
@@ -136,8 +136,11 @@ def _is_release(meta: Path) -> bool:
 def _copy_artifacts(source: Path, store: Store) -> None:
     """Bring over artifacts that are not there, each by one rename; as links on one disk."""
     for path in sorted((source / "artifacts").glob("*/*")):
-        goal = store.path(path.parent.name, path.name)
-        if path.parent.name == "tmp" or goal.exists():
+        artifact = ArtifactId(path.parent.name, path.name)
+        if artifact.stage == "tmp" or not artifact.is_plain:
+            continue
+        goal = store.path(*artifact)
+        if goal.exists():
             continue
         draft = store.root / "tmp" / f"{path.parent.name}-{path.name}"
         shutil.copytree(path, draft, copy_function=_link)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figure_column", "read_table"]
 
-#: Columns of text, which a CSV does not tell from numbers.
+#: Columns of text, which a CSV does not tell from numbers; protocols' are compared as text.
 NAMES = ("method", "dataset", "settings", "labels", "protocol.name")
 
 
@@ -39,7 +39,9 @@ def _csv(path: Path) -> DataFrame:
     import pandas
 
     try:
-        table = pandas.read_csv(path, low_memory=False, dtype=dict.fromkeys(NAMES, str))
+        columns = pandas.read_csv(path, nrows=0).columns
+        text = [name for name in columns if name in NAMES or name.startswith("protocol.")]
+        table = pandas.read_csv(path, low_memory=False, dtype=dict.fromkeys(text, str))
         if not {"method", "settings"} <= {*table}:
             raise DpbenchError(f"{path} has no columns method and settings: name a results.csv")
         for name in table.select_dtypes(exclude=["number", "bool"]):

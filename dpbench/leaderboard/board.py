@@ -79,10 +79,16 @@ class Leaderboard:
                method  epsilon  metrics.fid
         0  ae-enc-VAE      1.0         42.0
         """
-        from pandas import DataFrame  # half a second that no command needs
+        from pandas import DataFrame, Series  # half a second that no command needs
 
         columns, rows = flat(self.records)
-        return DataFrame(map(typed, rows), columns=columns)
+        values = [typed(row) for row in rows]
+        table = DataFrame(values, columns=columns)
+        # What a row does not have makes numbers floats, which cannot hold a protocol's seed.
+        for name in columns:
+            if name.startswith("protocol."):
+                table[name] = Series([value.get(name) for value in values], dtype=object)
+        return table
 
     def trial(
         self,

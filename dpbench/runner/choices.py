@@ -199,7 +199,7 @@ def _picked(
 
 def _counts(store: Store, name: str) -> list[dict[str, Any]]:
     """Return the noisy counts that were made of a cell; those that do not say of which, too."""
-    keys = sorted(path.name for path in (store.root / _STAGE).glob("*"))
+    keys = sorted(path.parent.name for path in (store.root / _STAGE).glob("*/meta.json"))
     counts = [store.meta(_STAGE, key) for key in keys]
     return [count for count in counts if count.get("cell", name) == name]
 

@@ -160,8 +160,9 @@ def _named(result: Result) -> Iterator[ArtifactId]:
 
 def _all(store: Store) -> Iterator[ArtifactId]:
     for path in store.root.glob("*/*"):
-        if path.parent.name not in NEVER:
-            yield ArtifactId(path.parent.name, path.name)
+        artifact = ArtifactId(path.parent.name, path.name)
+        if artifact.stage not in NEVER and artifact.is_plain:
+            yield artifact
 
 
 def _size(path: Path) -> int:

@@ -192,6 +192,21 @@ def test_a_grid_of_several_settings_is_no_side(keep: Keep) -> None:
     assert change.verdict == "worse"
 
 
+def test_what_some_rows_lack_makes_no_protocol_another(keep: Keep, tmp_path: Path) -> None:
+    drawn = {**DOMAIN, "seed": 5740740206829745733, "batch_size": 100}
+    whole = [trial(fid=50.0 + seed, seed=seed, protocol=drawn) for seed in SEEDS]
+    lost = trial(seed=9, status="failed", reason="it broke", protocol={"name": "default"})
+    lost = lost.model_copy(update={"metrics": {}})
+    before, after = keep("a", whole), keep("b", [*whole, lost])
+    assert [c.verdict for c in compare(before, after, "fid", "lower")] == ["equal"]
+    table = tmp_path / "rows.csv"
+    table.write_text(render(load(Path(after)), "csv"))
+    assert [c.verdict for c in compare(before, str(table), "fid", "lower")] == ["equal"]
+    near = [trial(fid=50.0, protocol={**drawn, "seed": 5740740206829745734})]
+    with pytest.raises(DpbenchError, match="seed 5740740206829745733 against 57407402068"):
+        compare(before, keep("c", [*near, lost]), "fid", "lower")
+
+
 def test_unlike_protocols_are_refused_and_their_difference_told(keep: Keep) -> None:
     before = keep("a", [trial(protocol=DOMAIN)])
     after = keep("b", [trial(protocol={**DOMAIN, "samples": 2048})])
