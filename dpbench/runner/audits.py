@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from dpbench import plugins
@@ -20,6 +21,8 @@ from dpbench.store import ArtifactId
 __all__ = ["audit", "companies"]
 
 Notice = Callable[[str], None]
+#: Seconds between two words on how far an audit is.
+EVERY = 10.0
 
 
 def audit(
@@ -41,9 +44,11 @@ def audit(
     with prepared.directory.lock():
         compute(prepared, _latents(prepared.plan), device, notice)
         for head, company in companies(prepared.plan):
-            named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
-            notice(f"auditing {named}")
-            results = _attack(prepared, head, company, device, effort, seed)
+            name, beside = company[0].method.name, len(company) - 1
+            others = f", trained with {beside} other{'s' * (beside > 1)}" if beside else ""
+            notice(f"auditing {name}{others}")
+            told = _Told(name, effort, notice)
+            results = _attack(prepared, head, company, device, effort, seed, told)
             for trial, result in zip(company, results, strict=True):
                 key = trial.identity.candidate.identity_key
                 if key not in found:
@@ -75,6 +80,7 @@ def _attack(
     device: str,
     effort: Effort,
     seed: int,
+    on_run: Callable[[int], None],
 ) -> list[AuditResult]:
     latents = prepared.store.load("latents", head.latents).tensors
     labels = class_indices(latents["labels"], head.classes) if head.classes else None
@@ -95,7 +101,28 @@ def _attack(
         classes=max(1, len(head.classes)),
         seed=derive_seed("audit", seed),
         device=device,
+        on_run=on_run,
     )
+
+
+class _Told:
+    """Tells from time to time how many of an audit's trainings are done."""
+
+    def __init__(self, name: str, effort: Effort, notice: Notice) -> None:
+        self.name, self.notice = name, notice
+        self.total = effort.runs if effort.kind == "many-run" else 1
+        self.done, self.part = 0, 0
+        self.last = time.monotonic()
+
+    def __call__(self, part: int) -> None:
+        """Take note that so many trainings of a part are done; a smaller number begins a part."""
+        self.done += part - self.part if part > self.part else part
+        self.part = part
+        now = time.monotonic()
+        if now - self.last < EVERY or self.done >= self.total:
+            return
+        self.last = now
+        self.notice(f"{self.name}: {self.done} of {self.total} trainings")
 
 
 def _title(trial: Trial) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_every_grid_that_is_named_is_audited(dpbench: Run) -> None:
     attack = ("--kind", "one-run", "--canaries", 20, "--format", "json")
     ran = dpbench("audit", *named, *attack, extra=extra)
     assert ran.exit_code == 0, ran.output
-    assert "2 trial(s) that train together" in ran.output
+    assert ", trained with 1 other" in ran.output
     assert "linear-look-two" in " ".join(ran.output.split())
 
 
@@ -69,6 +70,13 @@ def test_an_audit_needs_no_run_before_it(dpbench: Run) -> None:
     (row,) = json.loads(result.stdout)
     assert row["trial"] == "linear-look-MEAN at epsilon 3, clip 1"
     assert row["epsilon_claimed"] <= 3
+
+
+def test_a_long_audit_says_how_far_it_is(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dpbench.runner.audits.EVERY", 0.0)
+    done = dpbench("audit", "linear-look-MEAN", "--trainings", 64, "--records", 20)
+    counts = [int(n) for n in re.findall(r"linear-look-MEAN: (\d+) of 64 trainings", done.stderr)]
+    assert counts and counts == sorted(counts) and counts[-1] < 64
 
 
 def test_a_refuted_claim_fails(dpbench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
