@@ -180,8 +180,10 @@ def _collector(
 
 
 def _slots(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield what must be unique: the name, and the label, of which method names are made."""
+    """Yield what must be unique: the name; the label, of which method names are made; columns."""
     yield cls.kind, "name", cls.name
+    if cls.kind == "metric":
+        yield from ((cls.kind, "column", column) for column in cls.columns)
     if cls.kind in ("extractor", "generator"):
         yield cls.kind, "label", cls.label
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dpbench import hookimpl
 from dpbench.api import (
+    Column,
     Context,
     Evaluator,
     Extractor,
@@ -190,6 +191,7 @@ class HostileMetric(Brightness):
 
     name = "hostile"
     Params = HostileParams  # type: ignore[assignment]
+    columns: ClassVar = {"gloom": Column("none", high=255)}
 
     def compute(
         self, generated: View, references: References, context: Context
@@ -197,7 +199,7 @@ class HostileMetric(Brightness):
         _meet(self, "compute")
         if self.params.at == "returns":
             return RETURNS[self.params.how]
-        return super().compute(generated, references, context)
+        return {"gloom": super().compute(generated, references, context)["brightness"]}
 
     def picture(self, generated: View, references: References) -> Tensor | None:
         _meet(self, "picture")
@@ -206,11 +208,11 @@ class HostileMetric(Brightness):
 
 RETURNS: dict[str, Any] = {
     "nothing": None,
-    "text": {"brightness": "bright"},
-    "no number": {"brightness": float("nan")},
-    "complex": {"brightness": 1 + 2j},
+    "text": {"gloom": "bright"},
+    "no number": {"gloom": float("nan")},
+    "complex": {"gloom": 1 + 2j},
     "others": {"darkness": 1.0},
-    "tensors": {"brightness": torch.ones(3)},
+    "tensors": {"gloom": torch.ones(3)},
     "nameless": {1: 2.0},
 }
 PICTURES: dict[str, Any] = {

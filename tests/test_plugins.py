@@ -28,6 +28,18 @@ GENERATOR = """
     def register_generators(register):
         register(Another)
 """
+METRIC = """
+    from dpbench import hookimpl
+    from dpbench.api import Column, Metric
+
+    class Twin(Metric):
+        name, columns = "twin", {"fid": Column("lower")}
+        def compute(self, view, references, context): return {"fid": 0.0}
+
+    @hookimpl
+    def register_metrics(register):
+        register(Twin)
+"""
 
 
 def names(registry: Registry) -> dict[str, set[str]]:
@@ -226,6 +238,7 @@ def test_an_installed_distribution_is_found(fakes: Registry) -> None:
         ("raise SystemExit(0)", "SystemExit: 0"),
         (GENERATOR.format(name="gan"), "the generator name 'gan' is already taken"),
         (GENERATOR.format(name="Gan"), "the generator label 'GAN' is already taken"),
+        (METRIC, "the metric column 'fid' is already taken: choose another `column`"),
     ],
 )
 def test_a_broken_plugin_is_named_and_harms_nobody(

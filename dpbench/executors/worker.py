@@ -12,6 +12,7 @@ import torch
 
 from dpbench.api import Context, Workplace
 from dpbench.errors import DpbenchError, told
+from dpbench.executors.lent import forget_lent
 from dpbench.executors.log import log_path, printed_to
 from dpbench.executors.state import ProcessState, seed_everything
 from dpbench.stages import Task
@@ -53,6 +54,7 @@ def execute(
         finally:
             if os.getpid() != own:  # a child that the task forked and lost
                 os._exit(0)
+            forget_lent(task)
             changed = state.restore()
             if changed:
                 lasting = state.restore()

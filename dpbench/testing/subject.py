@@ -46,6 +46,10 @@ class Subject(ABC):
 
         return self.remember("params", make)
 
+    def fresh(self) -> Subject:
+        """Return another one of the same: what checks before may have changed is as it was."""
+        return type(self)(self.cls, self.given)
+
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """Return ``make()``, made once: what several checks look at."""
         if key not in self._memory:

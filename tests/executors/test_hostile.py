@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import textwrap
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from dpbench.component import Component
 from dpbench.executors import local, worker
 from dpbench.executors.log import KEPT
 from dpbench.executors.worker import execute
+from dpbench.plugin_files import FILES_VARIABLE
 from dpbench.results import Result, load_results
 from dpbench.runner.execute import execute as execute_plan
 from dpbench.runner.executors import make_executor
@@ -202,6 +204,55 @@ def test_a_worker_beyond_repair_is_replaced_and_output_has_an_end(
     long = [one for one in logs if "xxx" in one]
     assert long and all(len(one) < 10 * KEPT for one in long)
     assert any("bytes of output were dropped here" in one for one in long)
+
+
+WIPER = """
+    from dpbench import hookimpl
+    from fakes import LinearModel, LookExtractor
+
+    class Blank(LinearModel):
+        name = "blank"
+        def fit(self, images, context):
+            super().fit(images, context)
+            images.zero_()
+
+    class Wipe(LookExtractor):
+        name = label = "wipe"
+        def extract(self, model, images, context):
+            z = super().extract(model, images, context)
+            model.centre.zero_()
+            images.zero_()
+            return z
+
+    @hookimpl
+    def register_public_models(register):
+        register(Blank)
+
+    @hookimpl
+    def register_extractors(register):
+        register(Wipe)
+"""
+
+
+def test_what_a_stranger_changes_in_place_is_read_anew_by_the_next(
+    dpbench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FILES_VARIABLE, "")  # --plugin is for this test alone
+
+    def fid(runs: str, *more: str) -> float:
+        one = ("--no-controls", "--grid", "linear-look-MEAN", "--runs", runs)
+        ran = dpbench("run", *one, *more)
+        assert ran.exit_code == 0, ran.output
+        rows = load_results(Path(runs))
+        return next(row.metrics["fid"] for row in rows if row.method == "linear-look-MEAN")
+
+    alone = fid("alone")
+    (tmp_path / "wiper.py").write_text(textwrap.dedent(WIPER))
+    grids = ("blank-look-MEAN", "linear-wipe-MEAN", "blank-wipe-MEAN")
+    named = [part for grid in grids for part in ("--grid", grid)]
+    extra = TINY.replace('methods = ["linear-look-MEAN"]', 'methods = ["*-MEAN"]')
+    Path("benchmarks.toml").write_text(extra)
+    assert fid("beside", *named, "--plugin", "wiper.py") == alone
 
 
 def test_a_task_that_leaves_its_directory_is_kept_with_the_others(

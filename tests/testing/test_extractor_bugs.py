@@ -102,6 +102,22 @@ class Inverts(Sound):
         return super().extract(model, images, context)
 
 
+class BlankOnce(Sound):
+    """Changes what it is lent once and for all: a second look finds it as it was before that."""
+
+    def extract(self, model, images, context):
+        found = super().extract(model, images, context)
+        images.zero_()
+        return found
+
+
+class WipesTheModel(Sound):
+    def look(self, model, x):
+        z = model.encode(x)
+        model.centre.zero_()
+        return z
+
+
 class OfPixels(Sound):
     """Takes the pixels as they are."""
 
@@ -156,11 +172,22 @@ TABLE: Table = [
     (PixelsKept, "leaves-the-model-as-it-was", "centre"),
     (Inverts, "leaves-what-it-is-lent", "images"),
 ]
+#: These show once: the whole kit has to find them, whatever ran before.
+ONCE: Table = [
+    (BlankOnce, "leaves-what-it-is-lent", "images"),
+    (WipesTheModel, "leaves-the-model-as-it-was", "centre"),
+]
 
 
 @pytest.mark.parametrize(("bug", "name", "word"), TABLE, ids=ids(TABLE))
 def test_a_planted_bug_is_caught(bug: Any, name: str, word: str) -> None:
     assert_caught("extractor", bug, name, word)
+
+
+@pytest.mark.parametrize(("bug", "name", "word"), ONCE, ids=ids(ONCE))
+def test_a_change_that_an_earlier_check_saw_is_found(bug: Any, name: str, word: str) -> None:
+    (found,) = (result for result in check(bug).results if result.check == name)
+    assert found.outcome == "failed" and word in found.reason
 
 
 def test_every_check_has_a_bug() -> None:
