@@ -325,16 +325,24 @@ class Section:
         return labels
 
     def by_rank(self, targets: Sequence[Target] = ()) -> list[str]:
-        """Return the methods, best first: by mean rank over ``targets``, all if empty.
+        """Return the methods, best first: by mean rank over the common ones of ``targets``.
 
-        Where a method is not ranked, it stands behind all that are.
+        ``targets`` are all if empty. Where a method is not ranked, it stands behind all that are.
         """
-        places = [self._places(target) for target in targets or self.targets]
+        places = [self._places(target) for target in self.common(targets or self.targets)]
 
         def worth(method: str) -> float:
             return sum(place.get(method, len(self.methods)) for place in places)
 
         return sorted(self.methods, key=worth)
+
+    def common(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Return those of ``targets`` that most methods were tried at; all if there is none.
+
+        A method is not better than others for a target that they were never tried at.
+        """
+        tried = Counter(target for _, target in self._cells)
+        return [t for t in targets if 2 * tried[t] > len(self.methods)] or targets
 
     def _places(self, target: Target) -> dict[str, float]:
         """Return ranks as numbers; the mean FID orders methods that share one."""

@@ -121,6 +121,16 @@ def test_a_method_is_not_first_for_what_it_left_out() -> None:
         assert [line.split()[0] for line in lines[3:6]] == ["better", "whole", "easy"]
 
 
+@pytest.mark.parametrize("sort", ["rank", "fid"])
+def test_a_method_is_not_first_for_what_it_alone_was_tried_at(sort: str) -> None:
+    rows = [trial(f"m{place}", 10.0, fid=10.0 * place) for place in (1, 2, 3)]
+    rows += [trial("m3", epsilon, fid=50.0) for epsilon in (3.0, 1.0)]
+    lines = seen(rows, view=View(sort=sort))
+    assert [line.split()[:2] for line in lines[3:6]] == [["m1", "1"], ["m2", "2"], ["m3", "3"]]
+    alone = seen(rows, view=View(sort=sort, epsilons=(3.0,)))
+    assert alone[3].split()[:2] == ["m3", "1"]
+
+
 @pytest.mark.parametrize(
     ("view", "said"),
     [
