@@ -236,17 +236,24 @@ def control_table(section: Section, figures: Figures) -> Table:
     return table
 
 
-def control_line(section: Section) -> str:
-    """Return the FID of each kind of control in one line; of several, the least and the most."""
+def control_line(section: Section, view: View = SHORT) -> str:
+    """Return a figure of each kind of control in one line; of several, the least and the most.
+
+    FID where ``view`` has it, else the first of its figures that controls have.
+    """
+    there = {key for control in section.controls for key in control.metrics}
+    shown = [PRIMARY] if PRIMARY in view.metrics else [k for k in view.metrics if k in there]
+    key = (shown or [PRIMARY])[0]
     found: dict[str, list[float]] = {}
     for name, _, control in named_controls(section):
-        if (fid := control.metrics.get(PRIMARY)) is not None:
-            found.setdefault(name, []).append(fid)
+        if (value := control.metrics.get(key)) is not None:
+            found.setdefault(name, []).append(value)
     said = []
-    for name, fids in found.items():
-        ends = dict.fromkeys(significant(fid) for fid in (min(fids), max(fids)))
+    for name, values in found.items():
+        ends = dict.fromkeys(significant(value) for value in (min(values), max(values)))
         said.append(f"{name} {'–'.join(ends)}")
-    return f"controls: {', '.join(said)}" if said else ""
+    of = "" if view.metrics[0] == PRIMARY else f" ({Figures(section).title(key)})"
+    return f"controls{of}: {', '.join(said)}" if said else ""
 
 
 def named_controls(section: Section) -> list[tuple[str, str, Result]]:

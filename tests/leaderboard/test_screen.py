@@ -121,6 +121,20 @@ def test_a_method_is_not_first_for_what_it_left_out() -> None:
         assert [line.split()[0] for line in lines[3:6]] == ["better", "whole", "easy"]
 
 
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (("fid", "kid"), "controls: real 2.1, reconstruction 35.2–41"),
+        (("is", "fid"), "controls (FID (domain)): real 2.1, reconstruction 35.2–41"),
+        (("kid", "private_share"), "controls (called private): real 0.99, reconstruction 0.99,"),
+        (("kid",), "controls (FID (domain)): real 2.1"),
+    ],
+)
+def test_controls_stand_with_the_figure_that_is_theirs(metrics: tuple[str, ...], said: str) -> None:
+    lines = seen(grid(seeds=1), view=View(metrics))
+    assert any(line.startswith(said) for line in lines)
+
+
 @pytest.mark.parametrize("sort", ["rank", "fid"])
 def test_a_method_is_not_first_for_what_it_alone_was_tried_at(sort: str) -> None:
     rows = [trial(f"m{place}", 10.0, fid=10.0 * place) for place in (1, 2, 3)]
