@@ -30,6 +30,7 @@ __all__ = [
     "control_table",
     "named_controls",
     "ruled",
+    "setting_column",
     "short_table",
     "trust_text",
 ]
@@ -112,7 +113,7 @@ def best_tables(section: Section) -> list[Table]:
     figures = Figures(section)
     scores, starts = _scores(section, figures), _starts(section, figures)
     tables = [scores, starts, control_table(section, figures)]
-    tables += [_chosen(section), _further(section, figures)]
+    tables += [_chosen(section), _further(section, figures), _further_controls(section, figures)]
     return [table for table in tables if table.rows]
 
 
@@ -281,7 +282,7 @@ def _chosen(section: Section) -> Table:
         [
             Column("target", left=True),
             Column("method", left=True),
-            Column("clip", left=True),
+            setting_column(section),
             *map(Column, titles),
             Column("trust", left=True),
         ],
@@ -314,13 +315,24 @@ def _further(section: Section, figures: Figures) -> Table:
     for target, method, best in _chosen_of(section):
         row = [figures.text(best, key) for key in keys]
         table.rows.append([section.target_text(target), method, *row])
-    trials = len(table.rows)
-    for name, through, control in named_controls(section):
+    return ruled(table)
+
+
+def _further_controls(section: Section, figures: Figures) -> Table:
+    keys = figures.extra()
+    columns = [Column("control", left=True), Column("through", left=True)]
+    columns += [Column(figures.title(key)) for key in keys]
+    table = Table("further-controls", "Further figures of the controls", columns, keys=2)
+    for name, through, control in named_controls(section) if keys else ():
         row = [figures.plain(control.metrics.get(key), key) for key in keys]
         table.rows.append([name, through, *row])
-    table = ruled(table)
-    table.breaks = {row for row in table.breaks if row < trials}
     return table
+
+
+def setting_column(section: Section) -> Column:
+    """Head :attr:`Candidate.setting`, which is a clip alone where nothing else was swept."""
+    swept = any(candidate.axes for candidate in section.candidates)
+    return Column("setting" if swept else "clip", left=True)
 
 
 def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:
