@@ -41,8 +41,8 @@ def command(
     config = load_config(chosen.config, registry()).with_metrics(names)
     directory = RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
-    if not chosen.protocols:  # those that a run had
-        config, _ = automatic(config, chosen.weights, executor.place.device)
+    # The protocols that a run had:
+    config, _ = automatic(config, chosen.request, chosen.weights, executor.place.device)
     prepared = prepare(
         config,
         chosen.request,
