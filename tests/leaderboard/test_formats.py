@@ -40,6 +40,10 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
     ]
 
 
+def test_a_board_prints_how_much_it_holds() -> None:
+    assert repr(board(grid(seeds=1))) == "Leaderboard(54 trials, 8 controls, 1 section)"
+
+
 def test_json_is_the_results_themselves() -> None:
     results = grid(seeds=1)
     records = json.loads(render(board(results), "json"))
