@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
@@ -65,8 +66,8 @@ def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterat
 
 def _beneath(part: Part, width: int, view: View) -> Iterator[Text]:
     """Yield controls, how to read the ranks, and what failed: a line each."""
-    if controls := control_line(part.section, view):
-        yield Text(controls)
+    controls = control_line(part.section, view)
+    yield from map(Text, textwrap.wrap(controls, width, break_on_hyphens=False))
     seeds = part.section.usual_seeds
     others = "".join(f"; {line.rstrip('.')}" for line in other_seeds(part.section))
     marks = "; † a class is missing" if any(c.collapsed for c in part.section.candidates) else ""

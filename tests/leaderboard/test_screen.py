@@ -135,6 +135,17 @@ def test_controls_stand_with_the_figure_that_is_theirs(metrics: tuple[str, ...],
     assert any(line.startswith(said) for line in lines)
 
 
+def test_controls_on_two_lines_take_the_room_of_two() -> None:
+    rows = [
+        row.model_copy(update={"metrics": {**row.metrics, "private_share": 0.1234 + 0.01 * n}})
+        for n, row in enumerate(four_targets(40))
+    ]
+    lines = seen(rows, view=View(("private_share",)))
+    (first,) = (n for n, line in enumerate(lines) if line.startswith("controls (called private)"))
+    assert "public-images" in lines[first + 1]
+    assert len(lines) <= 19 and max(map(len, lines)) <= 100
+
+
 @pytest.mark.parametrize("sort", ["rank", "fid"])
 def test_a_method_is_not_first_for_what_it_alone_was_tried_at(sort: str) -> None:
     rows = [trial(f"m{place}", 10.0, fid=10.0 * place) for place in (1, 2, 3)]
