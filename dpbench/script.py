@@ -123,12 +123,11 @@ def run(
         methods=_several(method),
         labels=_several(labels),
     )
-    if not request.protocols:
-        settings, missing = automatic(settings, {}, device)
-        if missing:
-            say(console, missing)
+    settings, missing = automatic(settings, request, {}, device)
     options = Options(controls=controls, fresh=fresh)
     prepared = prepare(settings, request, directory, options, notice=partial(say, console))
+    if missing:
+        say(console, missing)
     print_plan(prepared, console)
     return carry_out(prepared, place, console, started, call)
 

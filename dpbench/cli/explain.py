@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dpbench.cli.options import runs_option
+
+if TYPE_CHECKING:
+    from dpbench.analysis.explain import Explanation
 
 __all__ = ["command"]
 
@@ -50,10 +54,14 @@ def command(
             console.print(
                 f"  {share.factor:<24}{share.share:>6.1%} {bar}", markup=False, highlight=False
             )
-        for sentence in explanation.sentences:
+        for sentence in explanation.sentences or _nothing(explanation):
             console.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
     if plot is not None:
         from dpbench.analysis.picture import draw_shares
 
         draw_shares(found, plot)
         click.echo(f"wrote {plot}", err=True)
+
+
+def _nothing(explanation: Explanation) -> tuple[str, ...]:
+    return () if explanation.shares else ("Too few trials that differ: they explain nothing.",)

@@ -49,10 +49,7 @@ def command(
     started = time.monotonic()
     config, directory = load_config(chosen.config, registry()), RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
-    if not chosen.protocols:
-        config, missing = automatic(config, chosen.weights, executor.place.device)
-        if missing:
-            say(console, missing)
+    config, missing = automatic(config, chosen.request, chosen.weights, executor.place.device)
     prepared = prepare(
         config,
         chosen.request,
@@ -65,6 +62,8 @@ def command(
         notice=functools.partial(say, console),
         keep=not dry_run,
     )
+    if missing:
+        say(console, missing)
     print_plan(prepared, console)
     if dry_run:
         return

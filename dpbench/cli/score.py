@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import time
+from pathlib import Path
 
 import click
 
@@ -41,8 +43,8 @@ def command(
     config = load_config(chosen.config, registry()).with_metrics(names)
     directory = RunDirectory(chosen.runs)
     executor = make_executor(config, directory)
-    if not chosen.protocols:  # those that a run had
-        config, _ = automatic(config, chosen.weights, executor.place.device)
+    # The protocols that a run had:
+    config, _ = automatic(config, chosen.request, chosen.weights, executor.place.device)
     prepared = prepare(
         config,
         chosen.request,
@@ -57,4 +59,16 @@ def command(
         )
     board = carry_out(prepared, executor, console, started)
     print_leaderboard(board, console)
+    plugins = [config.component("metrics", name).plugin for name in names]
+    figures = [key for name in plugins for key in registry().classes["metric"][name].cls.columns]
+    there = {key for result in board.results for key in result.metrics}
+    if computed := [key for key in figures if key in there]:
+        say(console, f"what was computed: {_leaderboard_of(computed, chosen.runs)}")
     raise SystemExit(exit_code(board.results))
+
+
+def _leaderboard_of(figures: list[str], runs: Path) -> str:
+    """Return the command that shows figures."""
+    where = [] if runs == Path("runs") else ["--runs", str(runs)]
+    shown = [word for figure in figures for word in ("--metric", figure)]
+    return shlex.join(["dpbench", "leaderboard", *where, *shown])

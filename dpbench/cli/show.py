@@ -49,12 +49,11 @@ def command(
     from dpbench.leaderboard.finished import FinishedTrial
     from dpbench.leaderboard.pictures import mosaic
     from dpbench.planning.config import load_config
-    from dpbench.planning.show import effective
     from dpbench.plugins import registry
 
     board = load(runs).filter(dataset=dataset, protocol=protocol)
     found = find(board, trial, clip, seed)
-    parameters = parameters_of(found.result, effective(load_config(config, registry())))
+    parameters = parameters_of(found.result, load_config(config, registry()))
     _print(found.lines(parameters, runs))
     try:
         samples = FinishedTrial(found.result, runs).samples

@@ -24,6 +24,10 @@ PATCHABLE = (
 )  # fmt: skip
 
 
+#: What importing torch's compiler does to a process, which the first optimiser brings about.
+COMPILER_CACHE, COMPILER_WRAPS = "TORCHINDUCTOR_CACHE_DIR", "torch.manual_seed"
+
+
 @dataclass(frozen=True)
 class _Setting:
     name: str
@@ -139,14 +143,21 @@ class ProcessState:
         self._methods = set(vars(torch.Tensor))
 
     def restore(self) -> list[str]:
-        """Put everything back; return the names of what a task had changed."""
+        """Put everything back; return the names of what a task had changed.
+
+        What torch's compiler changes of itself is put back, too, and not named.
+        """
         changed = []
         for setting, value in self._values:
             if _differs(setting, value):
-                changed.append(setting.name)
+                if not _adds_cache(setting, value):
+                    changed.append(setting.name)
                 setting.write(value)
         for owner, name, value in list(self._patched()):
-            changed.append(f"{getattr(owner, '__name__', owner)}.{name}")
+            where = f"{getattr(owner, '__name__', owner)}.{name}"
+            wrapped = getattr(vars(owner).get(name), "__wrapped__", None)
+            if where != COMPILER_WRAPS or wrapped is not value:
+                changed.append(where)
             setattr(owner, name, value)
         for name in set(vars(torch.Tensor)) - self._methods:  # above the method of a base
             changed.append(f"Tensor.{name}")
@@ -180,6 +191,13 @@ def _differs(setting: _Setting, value: Any) -> bool:
         return bool(setting.read() != value)
     except OSError:  # the working directory is gone
         return True
+
+
+def _adds_cache(setting: _Setting, before: Any) -> bool:
+    """Say whether all that changed is that the compiler's cache has a place."""
+    if setting.name != "environment" or COMPILER_CACHE in before:
+        return False
+    return bool({k: v for k, v in setting.read().items() if k != COMPILER_CACHE} == before)
 
 
 def _owners() -> list[Any]:

@@ -12,6 +12,7 @@ from dpbench.errors import DpbenchError, UnknownName, did_you_mean
 from dpbench.leaderboard.finished import FinishedTrial, the_one
 from dpbench.leaderboard.rows import Record, flat, record, typed
 from dpbench.leaderboard.sections import Section, make_sections
+from dpbench.leaderboard.words import count_text
 from dpbench.planning.selector import InvalidSelector, Selector
 from dpbench.results import DEFAULT, Result, Run, SetAside, read_history, read_results
 
@@ -43,6 +44,13 @@ class Leaderboard:
     history: tuple[Run, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
     everything: tuple[Result, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Say how much there is: all rows are tens of thousands of characters."""
+        controls = sum(result.is_control for result in self.results)
+        counts = ((len(self.results) - controls, "trial"), (controls, "control"),
+                  (len(self.sections), "section"))  # fmt: skip
+        return f"Leaderboard({', '.join(count_text(*count) for count in counts)})"
 
     @cached_property
     def sections(self) -> list[Section]:

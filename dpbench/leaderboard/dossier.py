@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpbench.errors import printable
+from dpbench.errors import DpbenchError, printable
 from dpbench.leaderboard.board import Leaderboard
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
 from dpbench.leaderboard.tables import MISSING, Figures, trust_text
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, number, significant
+from dpbench.planning.again import request_again
+from dpbench.planning.config import Config
+from dpbench.planning.trials import Trial, plan_trials
 from dpbench.results import DEFAULT, Result
 from dpbench.results.find import UnknownTrial, find_trial
 from dpbench.upkeep.logs import logs_of
 
-__all__ = ["Dossier", "find", "parameters_of"]
+__all__ = ["Dossier", "Parameters", "find", "parameters_of"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Dossier:
     result: Result
     results: tuple[Result, ...]
 
-    def lines(self, parameters: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, str]]:
+    def lines(self, parameters: Parameters, runs: Path) -> Iterator[tuple[str, str]]:
         """Yield what is known, each with the heading it stands under; equal ones follow."""
         yield from (("trial", text) for text in self._named())
         yield from (("parameters", text) for text in self._parameters(parameters))
@@ -56,12 +59,14 @@ class Dossier:
         elif not chosen:
             yield "another setting stands for its method at this ε"
 
-    def _parameters(self, parameters: Mapping[str, Any]) -> Iterator[str]:
+    def _parameters(self, parameters: Parameters) -> Iterator[str]:
         if self.result.settings != DEFAULT:
             grids = ", ".join(self.result.grids)
-            yield f"not as configured: settings {self.result.settings} of grid {grids}; configured:"
-        yield ", ".join(f"{n} {_plain(v)}" for n, v in parameters.items() if v is not None)
-        if by_rule := [name for name, value in parameters.items() if value is None]:
+            lost = "" if parameters.own else " own values were not kept; the defaults are:"
+            yield f"settings {self.result.settings} of grid {grids}:{lost}"
+        values = parameters.values.items()
+        yield ", ".join(f"{n} {_plain(v)}" for n, v in values if v is not None)
+        if by_rule := [name for name, value in values if value is None]:
             yield f"by a rule of the generator: {', '.join(by_rule)}"
 
     def _scores(self) -> Iterator[str]:
@@ -182,11 +187,34 @@ def _by_method(board: Leaderboard, name: str, clip: float | None) -> Result | No
     return None
 
 
-def parameters_of(result: Result, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the generator's hyperparameters by the configuration that applies, and the axes.
+@dataclass(frozen=True)
+class Parameters:
+    """Hyperparameters of a trial's generator; ``own``: its values, else those configured now."""
 
-    A result keeps the digest of hyperparameters that are not as configured, not their values.
+    values: dict[str, Any]
+    own: bool
+
+
+def parameters_of(result: Result, config: Config) -> Parameters:
+    """Return the hyperparameters of the generator, by the configuration that applies.
+
+    A result keeps the digest of those that are not as configured, not their values: they are
+    its own where a grid that it names, or its selectors, still come to that digest.
     """
-    configured = tables.get("generators", {}).get(result.generator or "", {})
-    own = {name.rpartition(".")[2]: value for name, value in result.axes.items()}
-    return {**configured, **own}
+    swept = {name.rpartition(".")[2]: value for name, value in result.axes.items()}
+    if (planned := _planned(result, config)) is not None:
+        return Parameters(planned.method.generator.params | swept, True)
+    try:
+        configured = config.component("generators", result.generator or "").params
+    except DpbenchError:  # it is gone, or has to be told something
+        configured = {}
+    return Parameters(configured | swept, result.settings == DEFAULT)
+
+
+def _planned(result: Result, config: Config) -> Trial | None:
+    """Return the trial as it would be planned today; ``None`` where it would be none."""
+    try:
+        trials = plan_trials(config, request_again(config, [result]))
+    except DpbenchError:  # its grid, method or plugin is gone
+        return None
+    return next(iter(trials), None)

@@ -15,7 +15,7 @@ __all__ = ["as_code", "as_text", "markdown", "markdown_table"]
 
 def markdown(report: Report) -> str:
     """Return ``report`` with its tables as GitHub's."""
-    parts = [_part(part) for part in report.parts]
+    parts = [_part(part) for part in report.told]
     if report.set_aside:
         parts.append("\n\n".join(["## Left out", _listed(report.set_aside)]))
     return "\n\n".join(parts) + "\n"

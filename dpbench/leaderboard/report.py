@@ -68,6 +68,11 @@ class Report:
     submitted: Table | None = None
 
     @property
+    def told(self) -> tuple[Part, ...]:
+        """The parts that have tables: by a swept axis, those where it was swept."""
+        return tuple(part for part in self.parts if part.tables)
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """One for each trial and control, for other programs: see :attr:`Leaderboard.records`."""
         return self.board.records

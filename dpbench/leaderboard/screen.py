@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
@@ -44,7 +45,7 @@ def screen(report: Report, width: int, view: View = SHORT, quiet: bool = False) 
 
 def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterator[Text]:
     table = short_table(part.section, view)
-    beneath = [] if quiet else list(_beneath(part, width))
+    beneath = [] if quiet else list(_beneath(part, width, view))
     widths = [_column_width(table, index) for index in range(len(table.columns))]
     blocks = list(_blocks(table, widths, width))
     heads = 1 + 2 * len(blocks)
@@ -63,10 +64,10 @@ def _part(part: Part, width: int, view: View, lines: int, quiet: bool) -> Iterat
     yield from beneath
 
 
-def _beneath(part: Part, width: int) -> Iterator[Text]:
+def _beneath(part: Part, width: int, view: View) -> Iterator[Text]:
     """Yield controls, how to read the ranks, and what failed: a line each."""
-    if controls := control_line(part.section):
-        yield Text(controls)
+    controls = control_line(part.section, view)
+    yield from map(Text, textwrap.wrap(controls, width, break_on_hyphens=False))
     seeds = part.section.usual_seeds
     others = "".join(f"; {line.rstrip('.')}" for line in other_seeds(part.section))
     marks = "; † a class is missing" if any(c.collapsed for c in part.section.candidates) else ""

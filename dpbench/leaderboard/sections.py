@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 from dpbench.leaderboard.words import delta_text, significant
 from dpbench.metrics.uncertainty import Interval, rank, summarise
 from dpbench.planning.config import ConfigFile
+from dpbench.planning.selector import InvalidSelector, Selector
 from dpbench.results import CONTROL, DEFAULT, Choice, Result, by_cell, selection
 from dpbench.results.identity import Labels
 
@@ -193,7 +195,7 @@ class Section:
         place = FIRST_PROTOCOLS.index(name) if name in FIRST_PROTOCOLS else len(FIRST_PROTOCOLS)
         return (
             (self.dataset != FIRST_DATASET, self.dataset),
-            (self.settings != "default", self.settings),
+            (self.settings != DEFAULT, len(self._changes), self.settings),
             self.labels,
             (place, name),
             -len(self.trials),
@@ -207,11 +209,30 @@ class Section:
 
     @property
     def _settings_title(self) -> str:
-        """Name hyperparameters by the grids that mentioned them."""
+        """Name hyperparameters by the grids that mentioned them, and by what was swept or given."""
         grids = sorted({grid for trial in self.trials for grid in trial.grids})
-        if self.settings == DEFAULT or not grids or grids == [self.settings]:
+        named = [f"grid{'s' * (len(grids) > 1)} {', '.join(grids)}"] if grids else []
+        changes = [f"{k} = {'|'.join(map(str, values))}" for k, values in self._changes.items()]
+        if self.settings == DEFAULT or not (named or changes):
             return f"{self.settings} settings"
-        return f"settings {self.settings} (grid{'s' * (len(grids) > 1)} {', '.join(grids)})"
+        if grids == [self.settings] and not changes:
+            return f"{self.settings} settings"
+        return f"settings {self.settings} ({'; '.join([*named, *changes])})"
+
+    @cached_property
+    def _changes(self) -> dict[str, list[Any]]:
+        """Values by hyperparameter: what grids swept, and what stood in brackets."""
+        told = {repr(trial.axes): trial.axes.items() for trial in self.trials}
+        found = [(name, value) for axes in told.values() for name, value in axes]
+        for selector in {name for trial in self.trials for name in trial.selectors}:
+            with contextlib.suppress(InvalidSelector):  # a row may come from anywhere
+                given = Selector.parse(selector).params
+                found += [(name, value) for name, values in given.items() for value in values]
+        changes: dict[str, list[Any]] = {}
+        for name, value in sorted(found, key=lambda pair: (pair[0], axis_order(pair[1]))):
+            same = changes.setdefault(name.rpartition(".")[2], [])
+            same += [value] * (value not in same)
+        return changes
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -325,16 +346,24 @@ class Section:
         return labels
 
     def by_rank(self, targets: Sequence[Target] = ()) -> list[str]:
-        """Return the methods, best first: by mean rank over ``targets``, all if empty.
+        """Return the methods, best first: by mean rank over the common ones of ``targets``.
 
-        Where a method is not ranked, it stands behind all that are.
+        ``targets`` are all if empty. Where a method is not ranked, it stands behind all that are.
         """
-        places = [self._places(target) for target in targets or self.targets]
+        places = [self._places(target) for target in self.common(targets or self.targets)]
 
         def worth(method: str) -> float:
             return sum(place.get(method, len(self.methods)) for place in places)
 
         return sorted(self.methods, key=worth)
+
+    def common(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Return those of ``targets`` that most methods were tried at; all if there is none.
+
+        A method is not better than others for a target that they were never tried at.
+        """
+        tried = Counter(target for _, target in self._cells)
+        return [t for t in targets if 2 * tried[t] > len(self.methods)] or targets
 
     def _places(self, target: Target) -> dict[str, float]:
         """Return ranks as numbers; the mean FID orders methods that share one."""

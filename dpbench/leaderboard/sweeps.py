@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target, axis_order
-from dpbench.leaderboard.tables import MISSING, Column, Figures, Table, control_table, ruled
+from dpbench.leaderboard.tables import (
+    MISSING,
+    Column,
+    Figures,
+    Table,
+    control_table,
+    ruled,
+    setting_column,
+)
 from dpbench.leaderboard.words import significant
 
 __all__ = ["axis_tables", "seed_tables", "sweep_tables"]
@@ -18,7 +26,7 @@ def sweep_tables(section: Section) -> list[Table]:
     columns = [
         Column("target", left=True),
         Column("method", left=True),
-        Column("clip", left=True),
+        setting_column(section),
         *map(Column, titles),
         Column("status", left=True),
     ]
@@ -46,7 +54,7 @@ def sweep_tables(section: Section) -> list[Table]:
 def seed_tables(section: Section, numbers: Mapping[str, int]) -> list[Table]:
     """Return one row for every trial, with the number that ``dpbench show`` knows it by."""
     figures = Figures(section)
-    named = [Column(title, left=True) for title in ("target", "method", "clip")]
+    named = [*(Column(title, left=True) for title in ("target", "method")), setting_column(section)]
     titles = ["seed", figures.title("fid"), figures.title("is"), "ε spent"]
     columns = [Column("row"), *named, *map(Column, titles), Column("status", left=True)]
     table = Table("seeds", "Every trial", columns, keys=3)
@@ -74,7 +82,7 @@ def axis_tables(section: Section, axis: str) -> list[Table]:
     figures = Figures(section)
     titles = [figures.title("fid"), "/ public", figures.title("is")]
     columns = [Column("target", left=True), Column("method", left=True), Column(axis, left=True)]
-    columns += [Column("clip", left=True), *map(Column, titles)]
+    columns += [setting_column(section), *map(Column, titles)]
     table = Table("axis", f"Best setting at each value of {axis} (bold: the best value)", columns,
                   keys=3)  # fmt: skip
     for target in section.targets:

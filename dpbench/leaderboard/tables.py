@@ -30,6 +30,7 @@ __all__ = [
     "control_table",
     "named_controls",
     "ruled",
+    "setting_column",
     "short_table",
     "trust_text",
 ]
@@ -112,7 +113,7 @@ def best_tables(section: Section) -> list[Table]:
     figures = Figures(section)
     scores, starts = _scores(section, figures), _starts(section, figures)
     tables = [scores, starts, control_table(section, figures)]
-    tables += [_chosen(section), _further(section, figures)]
+    tables += [_chosen(section), _further(section, figures), _further_controls(section, figures)]
     return [table for table in tables if table.rows]
 
 
@@ -236,17 +237,24 @@ def control_table(section: Section, figures: Figures) -> Table:
     return table
 
 
-def control_line(section: Section) -> str:
-    """Return the FID of each kind of control in one line; of several, the least and the most."""
+def control_line(section: Section, view: View = SHORT) -> str:
+    """Return a figure of each kind of control in one line; of several, the least and the most.
+
+    FID where ``view`` has it, else the first of its figures that controls have.
+    """
+    there = {key for control in section.controls for key in control.metrics}
+    shown = [PRIMARY] if PRIMARY in view.metrics else [k for k in view.metrics if k in there]
+    key = (shown or [PRIMARY])[0]
     found: dict[str, list[float]] = {}
     for name, _, control in named_controls(section):
-        if (fid := control.metrics.get(PRIMARY)) is not None:
-            found.setdefault(name, []).append(fid)
+        if (value := control.metrics.get(key)) is not None:
+            found.setdefault(name, []).append(value)
     said = []
-    for name, fids in found.items():
-        ends = dict.fromkeys(significant(fid) for fid in (min(fids), max(fids)))
+    for name, values in found.items():
+        ends = dict.fromkeys(significant(value) for value in (min(values), max(values)))
         said.append(f"{name} {'–'.join(ends)}")
-    return f"controls: {', '.join(said)}" if said else ""
+    of = "" if view.metrics[0] == PRIMARY else f" ({Figures(section).title(key)})"
+    return f"controls{of}: {', '.join(said)}" if said else ""
 
 
 def named_controls(section: Section) -> list[tuple[str, str, Result]]:
@@ -274,7 +282,7 @@ def _chosen(section: Section) -> Table:
         [
             Column("target", left=True),
             Column("method", left=True),
-            Column("clip", left=True),
+            setting_column(section),
             *map(Column, titles),
             Column("trust", left=True),
         ],
@@ -307,13 +315,24 @@ def _further(section: Section, figures: Figures) -> Table:
     for target, method, best in _chosen_of(section):
         row = [figures.text(best, key) for key in keys]
         table.rows.append([section.target_text(target), method, *row])
-    trials = len(table.rows)
-    for name, through, control in named_controls(section):
+    return ruled(table)
+
+
+def _further_controls(section: Section, figures: Figures) -> Table:
+    keys = figures.extra()
+    columns = [Column("control", left=True), Column("through", left=True)]
+    columns += [Column(figures.title(key)) for key in keys]
+    table = Table("further-controls", "Further figures of the controls", columns, keys=2)
+    for name, through, control in named_controls(section) if keys else ():
         row = [figures.plain(control.metrics.get(key), key) for key in keys]
         table.rows.append([name, through, *row])
-    table = ruled(table)
-    table.breaks = {row for row in table.breaks if row < trials}
     return table
+
+
+def setting_column(section: Section) -> Column:
+    """Head :attr:`Candidate.setting`, which is a clip alone where nothing else was swept."""
+    swept = any(candidate.axes for candidate in section.candidates)
+    return Column("setting" if swept else "clip", left=True)
 
 
 def _chosen_of(section: Section) -> Iterator[tuple[Target, str, Candidate]]:

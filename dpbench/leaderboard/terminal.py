@@ -32,7 +32,7 @@ def terminal(report: Report, width: int = PLAIN_WIDTH) -> str:
 
 def rich(report: Report, width: int = PLAIN_WIDTH) -> RenderableType:
     """Return what a rich console prints, for ``width`` columns of characters."""
-    shown = [_part(part, width) for part in report.parts]
+    shown = [_part(part, width) for part in report.told]
     if report.set_aside:
         shown.append(_listed("Left out:", report.set_aside))
     return Group(*shown)

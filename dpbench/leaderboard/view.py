@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpbench.described import described
@@ -23,8 +24,8 @@ class View:
     Attributes:
         metrics: keys of figures, in the order of the columns.
         epsilons: the targets to show; all if empty.
-        sort: ``rank``, ``method``, or the key of a figure: the best mean over targets first,
-            behind those of all targets those that lack it at some.
+        sort: ``rank``, ``method``, or the key of a figure: the best mean first over targets that
+            most methods have, behind those of all such targets those that lack it at some.
         spread: FID with its standard deviation.
     """
 
@@ -60,9 +61,10 @@ class View:
         targets = self.among(section)
         if self.sort == "rank":
             return section.by_rank(targets)
-        return sorted(section.by_rank(targets), key=lambda m: self._worth(section, m, targets))
+        common = section.common(targets)
+        return sorted(section.by_rank(targets), key=lambda m: self._worth(section, m, common))
 
-    def _worth(self, section: Section, method: str, targets: list[Target]) -> tuple[int, float]:
+    def _worth(self, section: Section, method: str, targets: Sequence[Target]) -> tuple[int, float]:
         """Return at how many targets the figure to sort by is missing, and its mean at others.
 
         Smaller is better in both: means of other targets than the rest has say nothing.

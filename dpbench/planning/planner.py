@@ -352,7 +352,8 @@ class _Planner:
             extractor=method.extractor.name if upstream else None,
             artifacts=upstream._asdict() if upstream else {},
         )
-        self.score(task, row, f"control {source}")
+        through = f" {method.public.name}-{method.extractor.name}" if upstream else ""
+        self.score(task, row, f"control {source}{through}")
 
     def score(self, task: ScoreTask, row: Row, title: str) -> None:
         """Add the scoring job of a row, for those metrics that are still missing."""

@@ -16,7 +16,7 @@ from dpbench.planning.selector import Selector
 from dpbench.results.identity import DEFAULT, Labels, TrialIdentity
 from dpbench.store import content_key
 
-__all__ = ["Request", "Trial", "plan_trials"]
+__all__ = ["Request", "Trial", "plan_trials", "scored_by_default"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,16 @@ def plan_trials(config: Config, request: Request) -> list[Trial]:
             known = trials.get(key)
             trials[key] = trial if known is None else _joined(known, trial)
     return list(trials.values())
+
+
+def scored_by_default(config: Config, request: Request) -> bool:
+    """Say whether some grid of a request leaves its protocols to ``default_protocols``.
+
+    Raises:
+        DpbenchError: a name that is neither a grid's nor a method's.
+    """
+    grids = [_grid_named(config, name)[0] for name in request.grids]
+    return not request.protocols and any(not grid.protocols for grid in grids)
 
 
 def _require_methods(config: Config, request: Request) -> None:

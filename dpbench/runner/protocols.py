@@ -10,6 +10,7 @@ from dpbench.errors import DpbenchError
 from dpbench.executors.device import choose_device
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options
+from dpbench.planning.trials import Request, scored_by_default
 from dpbench.runner.data import released
 
 __all__ = ["CANONICAL", "automatic"]
@@ -19,18 +20,24 @@ CANONICAL = "canonical"
 
 
 def automatic(
-    config: Config, weights: Mapping[str, Path], device: str
+    config: Config, request: Request, weights: Mapping[str, Path], device: str
 ) -> tuple[Config, str | None]:
     """Add the canonical protocol to the default one where it can be had at a fair price.
 
     Args:
+        request: what is asked for; where it has protocols of its own, nothing is added.
         weights: files that the user names, by evaluator.
         device: what ``--device`` says.
 
     Returns:
         The configuration with its protocols named, and one line that says what is
         missing and how to get it; ``None`` if nothing is.
+
+    Raises:
+        DpbenchError: a name in ``request`` that is neither a grid's nor a method's.
     """
+    if not scored_by_default(config, request):
+        return config, None
     if config.file.default_protocols != "auto" or CANONICAL not in config.file.protocols:
         return config, None
     reason = _reason(config, weights, device)

@@ -75,8 +75,13 @@ class Standing(BaseModel):
     @property
     def silent(self) -> float | None:
         """For how long a run has said nothing that should have; ``None`` if it is well."""
-        silence = time.time() - self.updated
-        return silence if not self.ended and silence > SILENT else None
+        silence = max(time.time() - self.updated, 0.0)
+        return silence if not self.ended and (silence > SILENT or self._killed) else None
+
+    @property
+    def _killed(self) -> bool:
+        """Say whether the process is gone; of another host nothing is known."""
+        return self.host == socket.gethostname() and not _lives(self.pid, self.started)
 
 
 #: Failures that are kept.
@@ -150,6 +155,24 @@ class Reporter:
             seconds_left=None if ended else progress.seconds_left(),
             ended=ended,
         )
+
+
+def _lives(pid: int, since: float) -> bool:
+    """Say whether a process of this host that ran at ``since`` is still there."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # it is another user's
+        pass
+    except (OSError, OverflowError):
+        return False
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        age = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:  # no Linux: the number has to do
+        return True
+    begun = time.time() - age + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    # A later process may have got the number; the clock may have been set by a little.
+    return fields[0] != "Z" and begun < since + SILENT
 
 
 def read_standing(runs: Path) -> Standing | None:

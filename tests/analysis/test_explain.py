@@ -149,3 +149,9 @@ def test_the_verb_prints_and_draws(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "72 trials" in done.output and "80.0%" in done.output
     assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_lone_trial_is_said_to_explain_nothing(tmp_path: Path) -> None:
+    save_result(tmp_path, trial())
+    done = CliRunner().invoke(cli, ["explain", "--runs", str(tmp_path)])
+    assert "1 trial\n- Too few trials that differ" in done.output

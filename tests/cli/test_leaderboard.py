@@ -162,9 +162,12 @@ def test_by_seed_numbers_rows_and_by_axis_shows_its_values(runs: Path) -> None:
         save_result(runs, trial("x-GAN", axes={"generator.activation": value}))
     text = call("--runs", runs, "--by", "activation", "--method", "x-GAN").stdout
     assert "relu" in text and "tanh" in text
+    save_result(runs, trial("x-GAN", settings="1a2b"))
+    whole = call("--runs", runs, "--by", "activation").stdout
+    assert "default settings" in whole and "1a2b" not in whole
     rows = [line.split() for line in call("--runs", runs, "--by", "seed").stdout.splitlines()]
     numbers = [int(row[0]) for row in rows if row and row[0].isdigit()]
-    assert len(numbers) == len(set(numbers)) == 2 * 54 + 2
+    assert len(numbers) == len(set(numbers)) == 2 * 54 + 3
     wrong = call("--runs", runs, "--by", "activaton")
     assert wrong.exit_code == 2 and "did you mean 'activation'" in wrong.stderr
 

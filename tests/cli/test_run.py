@@ -51,7 +51,8 @@ def test_a_run_shows_plan_progress_and_leaderboard(dpbench: Run) -> None:
         "1 trial of 1 method: linear-look-MEAN",
         "to compute",
         "linear on tiny: done",
-        "control reconstruction: done",
+        "control real: done",
+        "control reconstruction linear-look: done",
         "linear-look-MEAN",
         "1 ok. Leaderboard in runs/leaderboard/",
     ):

@@ -31,6 +31,10 @@ def test_a_metric_more_trains_nothing(dpbench: Run) -> None:
     assert result.exit_code == 0, result.output
     lines = [line for line in result.output.splitlines() if line.endswith(": done")]
     assert len(lines) == 5  # the trial and four controls
+    said, command = result.output.splitlines()[-1].split(": ")
+    assert said == "what was computed" and "--metric precision --metric recall" in command
+    shown = dpbench(*command.removeprefix("dpbench ").split())
+    assert shown.exit_code == 0 and "precision" in shown.output
     assert not any("trials: done" in line or "evaluator" in line for line in lines)
     assert sorted(Path("runs/artifacts/generator").iterdir()) == trained
     for one in results():

@@ -17,6 +17,9 @@ from PIL import Image
 from dpbench.cli.images import inline, protocol_of
 from dpbench.cli.main import cli
 from dpbench.executors.log import log_path
+from dpbench.planning.config import load_config
+from dpbench.planning.trials import Request, plan_trials
+from dpbench.plugins import registry
 from dpbench.results import load_results, save_result
 from dpbench.store import Store
 
@@ -50,6 +53,26 @@ def test_everything_of_a_trial_is_shown(runs: Path) -> None:
     assert str(picture) in text
     with Image.open(picture) as image:
         assert image.size == (10 * 14 - 2, 2 * 14 - 2)
+
+
+def test_hyperparameters_are_the_trials_own_or_said_to_be_none_of_its(tmp_path: Path) -> None:
+    config = tmp_path / "benchmarks.toml"
+    grid_of = "[grids.tiny]\nepsilon = [10]\nclip = [1]\ngenerators.vae = {{ steps = {steps} }}\n"
+    config.write_text(grid_of.format(steps=77))
+    request = Request(("tiny",), seeds=(0,))
+    planned = plan_trials(load_config(config, registry()), request)
+    own = next(one for one in planned if one.identity.method == "ae-enc-VAE")
+    runs = tmp_path / "runs"
+    named = own.identity.model_dump(exclude={"method", "epsilon"})
+    save_result(runs, trial("ae-enc-VAE", grids=("tiny",), **named))
+
+    def shown() -> str:
+        return call("show", "ae-enc-VAE@10", "--config", config, "--runs", runs).output
+
+    assert "steps 77" in shown() and "not kept" not in shown()
+    config.write_text(grid_of.format(steps=78))  # another digest
+    assert "own values were not kept; the defaults are:" in " ".join(shown().split())
+    assert "steps 7" not in shown()
 
 
 def test_trials_that_train_together_show_the_log_they_share(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,6 +70,33 @@ def test_the_end_and_a_silent_end_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / STATUS).write_text(quiet.model_dump_json())
     text = call("--runs", tmp_path).output
     assert text.startswith("stopped 2 min 00 s ago") and "the same command goes on" in text
+
+
+def test_a_run_whose_process_is_gone_has_stopped_at_once(tmp_path: Path) -> None:
+    Reporter(tmp_path, "dpbench run")(half_way())
+    standing = read_standing(tmp_path)
+    assert standing is not None and standing.silent is None
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    half_a_minute_ago = time.time() - 27
+
+    def said(**changes: object) -> str:
+        told = standing.model_copy(update={"updated": half_a_minute_ago, **changes})
+        (tmp_path / STATUS).write_text(told.model_dump_json())
+        return call("--runs", tmp_path).output
+
+    assert said(pid=killed.pid).startswith("stopped 27 s ago; the same command goes on")
+    assert said(pid=killed.pid, host="elsewhere").startswith("running for")
+    assert said(pid=killed.pid, ended=True).startswith("stopped after")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="when a process began is read from /proc")
+def test_a_number_that_another_process_got_is_not_the_run(tmp_path: Path) -> None:
+    Reporter(tmp_path, "dpbench run")(half_way())
+    standing = read_standing(tmp_path)
+    assert standing is not None
+    of_yesterday = standing.model_copy(update={"started": time.time() - 86_400})
+    assert of_yesterday.silent is not None
 
 
 def test_reports_are_a_second_apart_and_never_fail(tmp_path: Path) -> None:

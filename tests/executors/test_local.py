@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -257,6 +258,26 @@ def test_what_a_task_changes_is_put_back_and_said(
     assert read() == before
     said = (tmp_path / "log.txt").read_text()
     assert said == f"the task changed, and the worker put back: {name}\n"
+
+
+@pytest.mark.parametrize("more", ["", "torch.set_num_threads(3)"])
+def test_what_torch_changes_by_itself_is_put_back_and_not_said(more: str) -> None:
+    script = f"""
+import os, torch
+from dpbench.executors.state import ProcessState
+before, seed = dict(os.environ), torch.manual_seed
+state = ProcessState()
+torch.optim.SGD(torch.nn.Linear(1, 1).parameters())  # imports the compiler
+{more}
+print(state.restore(), before == dict(os.environ), seed is torch.manual_seed)
+"""
+    # This process may have imported the compiler, whose variable others inherit.
+    clean = {name: v for name, v in os.environ.items() if not name.startswith("TORCHINDUCTOR")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=clean, capture_output=True, text=True, check=True
+    )
+    said = "['number of threads']" if more else "[]"
+    assert done.stdout == f"{said} True True\n"
 
 
 def test_random_numbers_start_from_the_tasks_seed_and_leave_no_trace(

@@ -40,6 +40,10 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
     ]
 
 
+def test_a_board_prints_how_much_it_holds() -> None:
+    assert repr(board(grid(seeds=1))) == "Leaderboard(54 trials, 8 controls, 1 section)"
+
+
 def test_json_is_the_results_themselves() -> None:
     results = grid(seeds=1)
     records = json.loads(render(board(results), "json"))
@@ -67,7 +71,7 @@ def test_csv_has_one_flat_line_per_trial_and_control() -> None:
 
 
 def test_markdown_has_a_row_per_method_with_rank_score_and_share_of_public() -> None:
-    scores, shown_controls, chosen, _ = markdown_tables(render(board(grid()), "markdown"))
+    scores, shown_controls, chosen, *_ = markdown_tables(render(board(grid()), "markdown"))
     assert scores[0][0] == "method"
     assert "ε = 10<br>FID (domain)" in scores[0] and "ε = ∞<br>IS (domain)" in scores[0]
     assert len(scores) == 2 + 6
@@ -253,6 +257,19 @@ def test_numbers_read_as_people_write_them() -> None:
     ]  # fmt: skip
     assert [number(x) for x in (710.44, 2.1, 0.123, 0.0)] == ["710.4", "2.1", "0.12", "0.0"]
     assert [delta_text(x) for x in (1e-6, 1e-10, 0.001)] == ["1e-6", "1e-10", "0.001"]
+
+
+def test_heads_say_what_stands_beneath() -> None:
+    *_, chosen, further, of_controls = markdown_tables(render(board(grid(seeds=1)), "markdown"))
+    assert chosen[0][2] == "clip"
+    assert {row[0] for row in further[2:]} == {"ε = ∞", "ε = 10", "ε = 1"}
+    assert of_controls[0][:2] == ["control", "through"]
+    assert ["reconstruction", "ae-encoder"] in [row[:2] for row in of_controls]
+    swept = [trial(axes={"generators.gan.hidden": 8})]
+    bys: tuple[By, ...] = ("method", "clip", "seed", "hidden")
+    for by in bys:
+        heads = [h for t in markdown_tables(render(board(swept), "markdown", by)) for h in t[0]]
+        assert "setting" in heads and "clip" not in heads
 
 
 def test_values_of_an_axis_stand_in_order_of_size() -> None:

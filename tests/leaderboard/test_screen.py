@@ -122,6 +122,41 @@ def test_a_method_is_not_first_for_what_it_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (("fid", "kid"), "controls: real 2.1, reconstruction 35.2–41"),
+        (("is", "fid"), "controls (FID (domain)): real 2.1, reconstruction 35.2–41"),
+        (("kid", "private_share"), "controls (called private): real 0.99, reconstruction 0.99,"),
+        (("kid",), "controls (FID (domain)): real 2.1"),
+    ],
+)
+def test_controls_stand_with_the_figure_that_is_theirs(metrics: tuple[str, ...], said: str) -> None:
+    lines = seen(grid(seeds=1), view=View(metrics))
+    assert any(line.startswith(said) for line in lines)
+
+
+def test_controls_on_two_lines_take_the_room_of_two() -> None:
+    rows = [
+        row.model_copy(update={"metrics": {**row.metrics, "private_share": 0.1234 + 0.01 * n}})
+        for n, row in enumerate(four_targets(40))
+    ]
+    lines = seen(rows, view=View(("private_share",)))
+    (first,) = (n for n, line in enumerate(lines) if line.startswith("controls (called private)"))
+    assert "public-images" in lines[first + 1]
+    assert len(lines) <= 19 and max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("sort", ["rank", "fid"])
+def test_a_method_is_not_first_for_what_it_alone_was_tried_at(sort: str) -> None:
+    rows = [trial(f"m{place}", 10.0, fid=10.0 * place) for place in (1, 2, 3)]
+    rows += [trial("m3", epsilon, fid=50.0) for epsilon in (3.0, 1.0)]
+    lines = seen(rows, view=View(sort=sort))
+    assert [line.split()[:2] for line in lines[3:6]] == [["m1", "1"], ["m2", "2"], ["m3", "3"]]
+    alone = seen(rows, view=View(sort=sort, epsilons=(3.0,)))
+    assert alone[3].split()[:2] == ["m3", "1"]
+
+
+@pytest.mark.parametrize(
     ("view", "said"),
     [
         (View(("fids",)), "did you mean 'fid'"),

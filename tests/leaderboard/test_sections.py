@@ -129,6 +129,20 @@ def test_a_title_names_the_grids_that_mentioned_the_settings() -> None:
     assert only([trial(settings="wide", grids=("wide",))]).title.startswith("mnist, wide settings")
 
 
+def test_a_title_names_what_was_swept_and_the_settings_with_fewer_changes_come_first() -> None:
+    smoke, swept = ("f5abc6a9", "8c621cb3")
+    rows = [trial(settings=smoke, grids=("smoke",))]
+    selectors = ("mine[radius=4|8,steps=100]", "mine[")
+    for radius in (8, 4):
+        axes = {"generators.mine.radius": radius}
+        rows.append(trial(settings=swept, grids=("smoke",), axes=axes, selectors=selectors))
+    titles = [section.title for section in make_sections(rows)]
+    assert titles == [
+        "mnist, settings f5abc6a9 (grid smoke), protocol default",
+        "mnist, settings 8c621cb3 (grid smoke; radius = 4|8; steps = 100), protocol default",
+    ]
+
+
 def test_methods_that_seeds_cannot_part_are_tied() -> None:
     results = [
         *seeds("wgan-GAN", [100.0, 110.0, 105.0]),

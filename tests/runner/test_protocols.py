@@ -42,14 +42,14 @@ def test_with_gpu_and_weights_both_are_computed_canonical_first(
 ) -> None:
     found = Weights(Path("weights.pth"), "6726825d")
     monkeypatch.setattr(protocols, "released", lambda *_: found)
-    chosen, missing = protocols.automatic(config, {}, "auto")
+    chosen, missing = protocols.automatic(config, Request(), {}, "auto")
     assert missing is None
     assert chosen.file.default_protocols == ["canonical", "default"]
     assert planned(chosen) == {"canonical", "default"}
 
 
 def test_without_a_gpu_a_line_says_how(config: Config) -> None:
-    chosen, missing = protocols.automatic(config, {}, "cpu")
+    chosen, missing = protocols.automatic(config, Request(), {}, "cpu")
     assert planned(chosen) == {"default"}
     assert missing is not None and "--protocol canonical" in missing
 
@@ -61,9 +61,23 @@ def test_without_weights_a_line_says_how(
         raise WeightsError("the Inception weights cannot be fetched: pass --inception-weights PATH")
 
     monkeypatch.setattr(protocols, "released", refuse)
-    chosen, missing = protocols.automatic(config, {}, "auto")
+    chosen, missing = protocols.automatic(config, Request(), {}, "auto")
     assert planned(chosen) == {"default"}
     assert missing is not None and "--inception-weights PATH" in missing
+
+
+@pytest.mark.parametrize("request_", [Request(("smoke",)), Request(protocols=("default",))])
+def test_where_protocols_are_named_nothing_is_missing(config: Config, request_: Request) -> None:
+    assert protocols.automatic(config, request_, {}, "cpu") == (config, None)
+
+
+def test_an_error_stands_alone(dpbench: Callable[..., Invoked]) -> None:
+    config = TINY.replace('["tiny"]', '"auto"').replace("protocols.tiny", "protocols.default")
+    extra = '[protocols.canonical]\nevaluator = "inception"\nsamples = 64\n'
+    done = dpbench("run", "--method", "x", "--device", "cpu", base=config, extra=extra)
+    assert done.exit_code == 2 and "unknown method 'x'" in done.output
+    assert "Inception" not in done.output
+    assert "Inception" in dpbench("run", "--dry-run", "--device", "cpu").output
 
 
 def test_protocols_that_are_named_stay(dpbench: Callable[..., Invoked]) -> None:
