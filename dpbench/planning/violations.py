@@ -40,7 +40,7 @@ class InvalidParams(DpbenchError):
         problems = "; ".join(
             f"{'.'.join(map(str, place)) or name}: {message}" for place, message in self.details
         )
-        super().__init__(f"[{section}.{name}] {problems}: set it in benchmarks.toml or --method")
+        super().__init__(f"[{section}.{name}] {problems} (set it in benchmarks.toml or --method)")
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violation]:
@@ -51,7 +51,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violatio
         message = detail["msg"][0].lower() + detail["msg"][1:]
         if detail["type"] == "extra_forbidden":
             *above, key = detail["loc"]
-            message += did_you_mean(str(key), _keys(model, above))
+            message = f"unknown key {key!r}{did_you_mean(str(key), _keys(model, above))}"
         yield detail["loc"], f"{message}{got}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from dpbench import plugins
 from dpbench.api import derive_seed
+from dpbench.leaderboard.words import count_text
 from dpbench.planning.lanes import Candidate, groups
 from dpbench.planning.plan import Plan
 from dpbench.planning.trials import Trial
@@ -41,7 +42,8 @@ def audit(
     with prepared.directory.lock():
         compute(prepared, _latents(prepared.plan), device, notice)
         for head, company in companies(prepared.plan):
-            named = f"{company[0].method.name}: {len(company)} trial(s) that train together"
+            trials = count_text(len(company), "trial")
+            named = f"{company[0].method.name}: {trials} that train together"
             notice(f"auditing {named}")
             results = _attack(prepared, head, company, device, effort, seed)
             for trial, result in zip(company, results, strict=True):

@@ -42,7 +42,7 @@ def test_every_grid_that_is_named_is_audited(dpbench: Run) -> None:
     attack = ("--kind", "one-run", "--canaries", 20, "--format", "json")
     ran = dpbench("audit", *named, *attack, extra=extra)
     assert ran.exit_code == 0, ran.output
-    assert "2 trial(s) that train together" in ran.output
+    assert "2 trials that train together" in ran.output
     assert "linear-look-two" in " ".join(ran.output.split())
 
 
