@@ -41,6 +41,16 @@ VERBS = (
 )
 
 
+#: What to do where it is not the path that the system refuses.
+REMEDIES = {
+    errno.EAGAIN: "no more processes or threads: end others, raise `ulimit -u` or give fewer "
+    "--workers",
+    errno.ENOMEM: "no more memory: end other programs or give fewer --workers",
+    errno.EMFILE: "too many open files: raise `ulimit -n` or give fewer --workers",
+    errno.ENFILE: "too many open files on this machine: end other programs",
+}
+
+
 class ExpectedFailure(click.ClickException):
     """One line on stderr, and 2."""
 
@@ -77,10 +87,10 @@ class Verbs(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has seen enough
                 raise
-            raise ExpectedFailure(
-                f"the system refuses: {one_line(error)}: name another path, free space or mend "
-                "permissions"
-            ) from error
+            remedy = REMEDIES.get(
+                error.errno or 0, "name another path, free space or mend permissions"
+            )
+            raise ExpectedFailure(f"the system refuses: {one_line(error)}: {remedy}") from error
         except KeyboardInterrupt as stop:
             raise Interrupted(str(stop) or "interrupted") from stop
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -35,6 +37,27 @@ def test_every_verb_explains_itself(verb: str) -> None:
     assert result.exit_code == 0
     assert "Usage:" in result.output
     assert verb in CliRunner().invoke(cli, ["--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EAGAIN, "no more processes or threads: end others, raise `ulimit -u`"),
+        (errno.ENOMEM, "no more memory: "),
+        (errno.EMFILE, "too many open files: raise `ulimit -n`"),
+        (errno.ENOSPC, "free space"),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refuse() -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("dpbench.plugins.registry", refuse)
+    result = CliRunner().invoke(cli, ["plugins"])
+    assert result.exit_code == 2 and words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_version() -> None:
