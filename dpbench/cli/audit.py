@@ -42,10 +42,30 @@ __all__ = ["command"]
     type=click.Choice(["many-run", "one-run", "replay"]),
     default="many-run",
     show_default=True,
+    help="many-run: one planted record, in half of many trainings; one-run: many planted "
+    "records, each in or out by a coin, in one; replay: no attack.",
 )
-@click.option("--trainings", type=click.IntRange(16), default=400, show_default=True)
-@click.option("--canaries", type=click.IntRange(10), default=200, show_default=True)
-@click.option("--records", type=click.IntRange(10), default=500, show_default=True)
+@click.option(
+    "--trainings",
+    type=click.IntRange(16),
+    default=400,
+    show_default=True,
+    help="Of a many-run audit.",
+)
+@click.option(
+    "--canaries",
+    type=click.IntRange(10),
+    default=200,
+    show_default=True,
+    help="Planted records of a one-run audit.",
+)
+@click.option(
+    "--records",
+    type=click.IntRange(10),
+    default=500,
+    show_default=True,
+    help="Private records to keep; among fewer a planted one shows more.",
+)
 @click.option(
     "--seed", "seeds", type=int, multiple=True, help="Of the audit's own draws.  [default: 0]"
 )

@@ -21,7 +21,7 @@ NAMED = ("method", "epsilon", "noise_multiplier", "clip")
 @click.command("compare", short_help="Tell which trials moved between two sets of results.")
 @click.argument("first", metavar="BEFORE")
 @click.argument("second", metavar="AFTER")
-@click.option("--metric", "figure", default="fid", show_default=True)
+@click.option("--metric", "figure", default="fid", show_default=True, help="What to compare.")
 @click.option("--across-protocols", is_flag=True, help="Compare unlike protocols all the same.")
 @click.option(
     "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True

@@ -14,7 +14,13 @@ NAMES = ("generator", "public-model", "extractor", "metric", "dataset", "executo
 
 @click.command("new", short_help="Write a package to start a plugin from.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(NAMES), default="generator", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(NAMES),
+    default="generator",
+    show_default=True,
+    help="What the package is to hold.",
+)
 @click.option(
     "--to",
     "parent",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -58,6 +59,18 @@ def test_what_the_system_refuses_is_told_with_its_remedy(
     result = CliRunner().invoke(cli, ["plugins"])
     assert result.exit_code == 2 and words in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained_and_says_where_it_may_be_repeated(verb: str) -> None:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    for param in command.params:
+        if isinstance(param, click.Option) and param.name != "style":  # --format: its choices do
+            assert param.help, param.opts
+            # what only an audit refuses twice: its own --seed
+            refused = verb == "audit" and param.name == "seeds"
+            assert ("repeatable" in param.help) == (param.multiple and not refused), param.opts
 
 
 def test_version() -> None:
