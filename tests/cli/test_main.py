@@ -78,9 +78,28 @@ def test_version() -> None:
     assert result.output.strip() == f"dpbench, version {__version__}"
 
 
-@pytest.mark.parametrize("arguments", [["rnu"], ["run", "--girds", "all"], ["run", "--clip", "x"]])
-def test_wrong_usage_is_2_and_no_traceback(arguments: list[str]) -> None:
-    result = CliRunner().invoke(cli, arguments)
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("rnu", "unknown verb 'rnu'; did you mean 'run'? See `dpbench --help`"),
+        ("leaderbord", "unknown verb 'leaderbord'; did you mean 'leaderboard'?"),
+        ("xyzzy", "unknown verb 'xyzzy'. See `dpbench --help`"),
+        ("config chek", "unknown verb 'chek'; did you mean 'check'? See `dpbench config --help`"),
+        ("--bad", "No such option"),
+        ("run --girds all", "No such option"),
+        ("run --clip x", "Invalid value for '--clip': 'x' is not a valid float. See `dpbench run"),
+        ("release x", "Missing option '--to'. See `dpbench release --help`"),
+        ("new x --kind y", "Invalid value for '--kind'"),
+        ("audit --seed 1 --seed 2", "an audit has one --seed, and holds for trials with any. See"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(typed: str, line: str) -> None:
+    result = CliRunner().invoke(cli, typed.split())
     assert result.exit_code == 2
-    assert "Traceback" not in result.output
-    assert "Error: " in result.output
+    assert result.stderr.startswith(f"Error: {line}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("group", [[], ["config"]])
+def test_a_group_alone_shows_its_help(group: list[str]) -> None:
+    assert "Commands:" in CliRunner().invoke(cli, group).output
