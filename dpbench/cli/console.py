@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["command_line", "elsewhere", "say", "table_console"]
+__all__ = ["command_line", "directory_option", "elsewhere", "say", "table_console"]
 
 #: Width of tables where there is no terminal to ask.
 PLAIN_WIDTH = 140
@@ -32,6 +32,13 @@ def say(console: Console, line: str) -> None:
 
 def elsewhere(runs: Path) -> str:
     """Say where else to look at the results of a runs directory: a line under a table."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
-    return f"page: dpbench open{where}; {rest}"
+    where = directory_option(runs)
+    return (
+        f"page: dpbench open{where}; one trial: dpbench show METHOD@ε{where}; "
+        f"all: dpbench leaderboard --detail{where}"
+    )
+
+
+def directory_option(runs: Path) -> str:
+    """Return what a command behind it needs to find this runs directory."""
+    return "" if runs == Path("runs") else f" --runs {shlex.quote(str(runs))}"
