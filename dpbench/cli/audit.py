@@ -157,14 +157,13 @@ def command(
 
 
 def _table(found: Sequence[tuple[str, AuditResult]]) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(
+    from dpbench.cli.console import plain_table
+
+    table = plain_table(
         "trial", "claimed ε", "ε at least", "by a Gaussian-DP fit", "could show", "right", "by",
         "verdict",
-        box=SIMPLE_HEAD,
     )  # fmt: skip
     for title, result in found:
         table.add_row(
@@ -185,12 +184,10 @@ def _replay(prepared: Prepared, device: str, style: str) -> int:
     import functools
     import json
 
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    from dpbench.cli.console import command_line, say, table_console
+    from dpbench.cli.console import command_line, plain_table, say, table_console
     from dpbench.executors.device import choose_device
     from dpbench.runner.replays import replay_methods
 
@@ -204,7 +201,7 @@ def _replay(prepared: Prepared, device: str, style: str) -> int:
         ]
         click.echo(json.dumps(rows, indent=2))
     else:
-        table = Table("method", "trials", "verdict", "why", "releases", "s", box=SIMPLE_HEAD)
+        table = plain_table("method", "trials", "verdict", "why", "releases", "s")
         for f in found:
             colour = "[red]failed[/red]" if f.verdict.verdict == "failed" else f.verdict.verdict
             seconds = "" if f.seconds is None else f"{f.seconds:.1f}"
