@@ -66,7 +66,12 @@ class Strict(BaseModel):
 
 
 class Latents(Strict):
-    """How latents are standardised before a generator sees them, by public data alone."""
+    """How latents are standardised before a generator sees them, by public data alone.
+
+    Attributes:
+        standardise: ``whiten``: to mean 0 and the identity as covariance; ``scale``: to mean 0
+            and an average variance of 1; ``none``: as they are.
+    """
 
     standardise: Literal["whiten", "scale", "none"] = "whiten"
     public_images: int = Field(default=8000, ge=2, description="public images to extract from")
