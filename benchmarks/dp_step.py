@@ -38,6 +38,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from dpbench.api import Context
 from dpbench.generators.training_lane import MOST_ON_CPU
 from dpbench.generators.vae_lanes import VAEModule, VAENet
+from dpbench.leaderboard.words import count_text
 from dpbench.privacy.capture import Replay, StepNumbers
 from dpbench.privacy.handle import Budget
 from dpbench.privacy.lane_nets import Activation
@@ -259,7 +260,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    where = f"{machine()}, {options.threads} thread(s)"
+    where = f"{machine()}, {count_text(options.threads, 'thread')}"
     if options.device.type == "cuda":
         where = f"{torch.cuda.get_device_name(options.device)}; {where}"
     heads = "batch", "lanes", "Opacus, ms", "lanes, ms", "ms per lane", "ratio", "private / plain"

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from dpbench.api import Context, LabelledImages, Partition
+from dpbench.leaderboard.words import count_text
 from dpbench.metrics.evaluators.base import evaluate
 from dpbench.metrics.evaluators.domain import DomainEvaluator
 from dpbench.metrics.evaluators.inception import InceptionEvaluator
@@ -213,7 +214,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable()
     torch.set_num_threads(arguments.threads)
-    machine = f"{platform.machine()}, {arguments.threads} thread(s), torch {torch.__version__}"
+    threads = count_text(arguments.threads, "thread")
+    machine = f"{platform.machine()}, {threads}, torch {torch.__version__}"
     text = [
         "# Evaluation against pytorch-fid and torch-fidelity",
         "",

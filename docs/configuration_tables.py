@@ -113,14 +113,14 @@ def _default(field: FieldInfo) -> str:
 
 
 def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """Return what the docstring's list of attributes says of each."""
-    listed = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")[2]
-    found = re.findall(r"(?ms)^ {4}([\w, ]+): (.+?)(?=^ {4}\w[\w, ]*: |^\S|\Z)", listed)
-    return {
-        name: _markdown(" ".join(text.split()))
-        for names, text in found
-        for name in names.split(", ")
-    }
+    """Return what the docstrings of a model and its bases say of each, the model's own last."""
+    said: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        listed = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        found = re.findall(r"(?ms)^ {4}([\w, ]+): (.+?)(?=^ {4}\w[\w, ]*: |^\S|\Z)", listed)
+        for names, text in found:
+            said |= dict.fromkeys(names.split(", "), _markdown(" ".join(text.split())))
+    return said
 
 
 def in_words(schema: Schema, definitions: dict[str, Schema]) -> str:

@@ -45,6 +45,17 @@ def test_no_key_is_left_out(tables: ModuleType) -> None:
         assert words in text
 
 
+def test_every_key_is_explained_by_a_sentence_of_its_own(tables: ModuleType) -> None:
+    for table in tables.page("").split("\n## ")[1:]:
+        title, *lines = table.splitlines()
+        cells = [re.split(r"(?<!\\\\)\|", line)[1:-1] for line in lines if line.startswith("| `")]
+        for key, *_, about in cells:
+            assert about.strip(), f"{title}: {key}"
+        for part in table.split("\n### "):
+            said = re.findall(r"(?m)^\| `.* \| (.+) \|$", part)
+            assert len(set(said)) == len(said), f"{title}: {said}"
+
+
 def test_types_are_told_in_words(tables: ModuleType) -> None:
     assert doctest.testmod(tables).failed == 0
 

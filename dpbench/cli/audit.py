@@ -42,10 +42,30 @@ __all__ = ["command"]
     type=click.Choice(["many-run", "one-run", "replay"]),
     default="many-run",
     show_default=True,
+    help="many-run: one planted record, in half of many trainings; one-run: many planted "
+    "records, each in or out by a coin, in one; replay: no attack.",
 )
-@click.option("--trainings", type=click.IntRange(16), default=400, show_default=True)
-@click.option("--canaries", type=click.IntRange(10), default=200, show_default=True)
-@click.option("--records", type=click.IntRange(10), default=500, show_default=True)
+@click.option(
+    "--trainings",
+    type=click.IntRange(16),
+    default=400,
+    show_default=True,
+    help="Of a many-run audit.",
+)
+@click.option(
+    "--canaries",
+    type=click.IntRange(10),
+    default=200,
+    show_default=True,
+    help="Planted records of a one-run audit.",
+)
+@click.option(
+    "--records",
+    type=click.IntRange(10),
+    default=500,
+    show_default=True,
+    help="Private records to keep; among fewer a planted one shows more.",
+)
 @click.option(
     "--seed", "seeds", type=int, multiple=True, help="Of the audit's own draws.  [default: 0]"
 )
@@ -137,14 +157,13 @@ def command(
 
 
 def _table(found: Sequence[tuple[str, AuditResult]]) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(
+    from dpbench.cli.console import plain_table
+
+    table = plain_table(
         "trial", "claimed ε", "ε at least", "by a Gaussian-DP fit", "could show", "right", "by",
         "verdict",
-        box=SIMPLE_HEAD,
     )  # fmt: skip
     for title, result in found:
         table.add_row(
@@ -165,12 +184,10 @@ def _replay(prepared: Prepared, device: str, style: str) -> int:
     import functools
     import json
 
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    from dpbench.cli.console import command_line, say, table_console
+    from dpbench.cli.console import command_line, plain_table, say, table_console
     from dpbench.executors.device import choose_device
     from dpbench.runner.replays import replay_methods
 
@@ -184,7 +201,7 @@ def _replay(prepared: Prepared, device: str, style: str) -> int:
         ]
         click.echo(json.dumps(rows, indent=2))
     else:
-        table = Table("method", "trials", "verdict", "why", "releases", "s", box=SIMPLE_HEAD)
+        table = plain_table("method", "trials", "verdict", "why", "releases", "s")
         for f in found:
             colour = "[red]failed[/red]" if f.verdict.verdict == "failed" else f.verdict.verdict
             seconds = "" if f.seconds is None else f"{f.seconds:.1f}"

@@ -93,16 +93,14 @@ def _record(entry: Registered, report: Report) -> dict[str, Any]:
 
 
 def _show(report: Report, verbose: bool) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    from dpbench.cli.console import table_console
+    from dpbench.cli.console import plain_table, table_console
 
     console = table_console()
     shown = [r for r in report.results if verbose or r.outcome in ("failed", "expected")]
     if shown:
-        table = Table("check", "outcome", "why", "s", box=SIMPLE_HEAD)
+        table = plain_table("check", "outcome", "why", "s")
         for result in shown:
             figures = ", ".join(f"{value:.3g} {name}" for name, value in result.figures.items())
             outcome = Text(result.outcome, style=COLOURS[result.outcome])

@@ -19,8 +19,12 @@ __all__ = ["command"]
 @click.command("clean", short_help="Remove rows and artifacts that are no longer wanted.")
 @runs_option
 @method_option
-@click.option("--grid", "grids", multiple=True, help="Rows that only this grid mentioned.")
-@click.option("--made-with", "plugins", multiple=True, metavar="PLUGIN", help="Rows made with it.")
+@click.option(
+    "--grid", "grids", multiple=True, help="Rows that only this grid mentioned; repeatable."
+)
+@click.option(
+    "--made-with", "plugins", multiple=True, metavar="PLUGIN", help="Rows made with it; repeatable."
+)
 @click.option("--uninstalled", is_flag=True, help="Rows of plugins that are not installed.")
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only older rows.")
 @click.option("--unreachable", is_flag=True, help="Artifacts that no row stands on.")

@@ -21,7 +21,7 @@ NAMED = ("method", "epsilon", "noise_multiplier", "clip")
 @click.command("compare", short_help="Tell which trials moved between two sets of results.")
 @click.argument("first", metavar="BEFORE")
 @click.argument("second", metavar="AFTER")
-@click.option("--metric", "figure", default="fid", show_default=True)
+@click.option("--metric", "figure", default="fid", show_default=True, help="What to compare.")
 @click.option("--across-protocols", is_flag=True, help="Compare unlike protocols all the same.")
 @click.option(
     "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -60,11 +60,11 @@ def command(first: str, second: str, figure: str, across_protocols: bool, style:
 
 
 def _table(changes: Sequence[Change], figure: str) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("trial", "seeds", "before", "after", "ratio", "verdict", box=SIMPLE_HEAD)
+    from dpbench.cli.console import plain_table
+
+    table = plain_table("trial", "seeds", "before", "after", "ratio", "verdict")
     table.title, table.title_justify = figure, "left"
     telling = _telling([change.trial for change in changes])
     for change in changes:

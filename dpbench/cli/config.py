@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dpbench.cli.options import config_option
+from dpbench.cli.usage import Verbs
 
 if TYPE_CHECKING:
     from dpbench.planning.config import Config
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("config", short_help="Start a configuration, show what applies, check it.")
+@click.group("config", cls=Verbs, short_help="Start a configuration, show what applies, check it.")
 def command() -> None:
     """Start a benchmarks.toml, show what applies, or find mistakes in it."""
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
-__all__ = ["command_line", "elsewhere", "say", "table_console"]
+__all__ = ["command_line", "directory_option", "elsewhere", "plain_table", "say", "table_console"]
 
 #: Width of tables where there is no terminal to ask.
 PLAIN_WIDTH = 140
 
 
 def table_console() -> Console:
-    """Return a console on stdout that does not squeeze tables into a pipe's 80 columns."""
+    """Return a console on stdout that does not squeeze tables into a pipe's 80 columns.
+
+    ``COLUMNS`` is obeyed in a pipe too.
+    """
     console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+    asked = os.environ.get("COLUMNS", "").isdigit()
+    return console if console.is_terminal or asked else Console(width=PLAIN_WIDTH)
+
+
+def plain_table(*headings: str, whole: Collection[str] = ()) -> Table:
+    """Return an empty table that folds what is too wide and cuts nothing.
+
+    Columns named by ``whole`` hold names to be typed: they keep to one line while there is room.
+    """
+    table = Table(box=SIMPLE_HEAD)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
+    return table
 
 
 def command_line() -> str:
@@ -32,6 +51,13 @@ def say(console: Console, line: str) -> None:
 
 def elsewhere(runs: Path) -> str:
     """Say where else to look at the results of a runs directory: a line under a table."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    rest = "one trial: dpbench show METHOD@ε; all: dpbench leaderboard --detail"
-    return f"page: dpbench open{where}; {rest}"
+    where = directory_option(runs)
+    return (
+        f"page: dpbench open{where}; one trial: dpbench show METHOD@ε{where}; "
+        f"all: dpbench leaderboard --detail{where}"
+    )
+
+
+def directory_option(runs: Path) -> str:
+    """Return what a command behind it needs to find this runs directory."""
+    return "" if runs == Path("runs") else f" --runs {shlex.quote(str(runs))}"

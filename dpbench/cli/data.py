@@ -23,13 +23,17 @@ __all__ = ["command"]
 def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None) -> None:
     """Show the data sets NAMES (all configured ones by default) and how they are partitioned."""
     from dpbench.datasets import describe
+    from dpbench.errors import UnknownName
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
     from dpbench.runner.data import cache_directory, make_dataset
 
     loaded = load_config(config, registry())
     rows = []
+    known = loaded.names("datasets")
     for name in names or sorted({loaded.file.dataset, *loaded.file.datasets}):
+        if name not in known:
+            raise UnknownName("dataset", name, known)
         dataset = make_dataset(loaded, loaded.component("datasets", name))
         rows.append(describe(dataset, cache_directory(), fetch=fetch) | {"name": name})
     if style == "json":
@@ -41,12 +45,11 @@ def command(names: tuple[str, ...], fetch: bool, style: str, config: Path | None
 
 def _describe(row: dict[str, Any]) -> str:
     """Tell in two lines what is known of a data set."""
-    where = f"{row['source']}, in {row['path']}" if row["source"] else row["path"]
+    where = ", in ".join(filter(None, (row["source"], row["path"])))
     if row["sizes"] is None:
         return f"{row['name']}: not cached yet; dpbench data {row['name']} --fetch"
     sizes = ", ".join(f"{count:,} {part}" for part, count in row["sizes"].items())
     shape = " x ".join(map(str, row["image_shape"]))
     private = " ".join(map(str, row["private_classes"]))
-    return (
-        f"{row['name']}: cached ({where})\n  {sizes} images of {shape}; private classes {private}"
-    )
+    cached = f"cached ({where})" if where else "cached"
+    return f"{row['name']}: {cached}\n  {sizes} images of {shape}; private classes {private}"

@@ -25,11 +25,9 @@ def command(style: str, config: Path | None, runs: Path) -> None:
     import dataclasses
     import json
 
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    from dpbench.cli.console import table_console
+    from dpbench.cli.console import plain_table, table_console
     from dpbench.planning.config import load_config
     from dpbench.plugins import registry
     from dpbench.upkeep.doctor import diagnose
@@ -39,7 +37,7 @@ def command(style: str, config: Path | None, runs: Path) -> None:
     if style == "json":
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
     else:
-        table = Table("", "subject", "found", "what to do", box=SIMPLE_HEAD)
+        table = plain_table("", "subject", "found", "what to do")
         for finding in found:
             mark = {"ok": "[green]✓[/green]", "note": "·", "wrong": "[red]✗[/red]"}[finding.verdict]
             table.add_row(mark, *map(escape, (finding.subject, finding.found, finding.remedy)))

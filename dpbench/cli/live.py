@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dpbench.cli.best import BestSoFar
-from dpbench.cli.console import elsewhere, say
+from dpbench.cli.console import directory_option, elsewhere, say
 from dpbench.cli.strip import strip
 from dpbench.leaderboard.words import count_text, duration, significant
 from dpbench.planning.plan import Job
@@ -171,7 +171,8 @@ def print_end(console: Console, results: Sequence[Result], seconds: float, writt
         where = f"{result.method} epsilon {result.epsilon} clip {result.clip}"
         say(console, f"{result.status}: {where}: {result.reason}")
     if len(bad) > MOST_FAILURES:
-        say(console, f"and {len(bad) - MOST_FAILURES} more: dpbench leaderboard --detail")
+        where = directory_option(written.parent)
+        say(console, f"and {len(bad) - MOST_FAILURES} more: dpbench leaderboard --detail{where}")
     if bad:
         say(console, "the same command tries them again, and nothing else")
     say(console, elsewhere(written.parent))

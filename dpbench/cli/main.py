@@ -11,6 +11,7 @@ import click
 from dpbench import __version__, broken
 from dpbench.cli.interrupt import EXIT_CODE
 from dpbench.cli.options import take_plugin_files
+from dpbench.cli.usage import ExpectedFailure, Verbs, told_in_one_line
 from dpbench.errors import DpbenchError, one_line, printable
 
 __all__ = ["cli", "main"]
@@ -41,10 +42,14 @@ VERBS = (
 )
 
 
-class ExpectedFailure(click.ClickException):
-    """One line on stderr, and 2."""
-
-    exit_code = 2
+#: What to do where it is not the path that the system refuses.
+REMEDIES = {
+    errno.EAGAIN: "no more processes or threads: end others, raise `ulimit -u` or give fewer "
+    "--workers",
+    errno.ENOMEM: "no more memory: end other programs or give fewer --workers",
+    errno.EMFILE: "too many open files: raise `ulimit -n` or give fewer --workers",
+    errno.ENFILE: "too many open files on this machine: end other programs",
+}
 
 
 class Interrupted(click.ClickException):
@@ -56,7 +61,7 @@ class Interrupted(click.ClickException):
         click.echo(self.message, err=True)
 
 
-class Verbs(click.Group):
+class Dpbench(Verbs):
     """Loads each verb from the module of its name; expected errors exit with 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,23 +74,28 @@ class Verbs(click.Group):
         take_plugin_files(command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with told_in_one_line(ctx.command_path):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with told_in_one_line(ctx.command_path):
+                return super().invoke(ctx)
         except DpbenchError as error:
             raise ExpectedFailure("\n".join(map(printable, str(error).split("\n")))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has seen enough
                 raise
-            raise ExpectedFailure(
-                f"the system refuses: {one_line(error)}: name another path, free space or mend "
-                "permissions"
-            ) from error
+            remedy = REMEDIES.get(
+                error.errno or 0, "name another path, free space or mend permissions"
+            )
+            raise ExpectedFailure(f"the system refuses: {one_line(error)}: {remedy}") from error
         except KeyboardInterrupt as stop:
             raise Interrupted(str(stop) or "interrupted") from stop
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dpbench", cls=Dpbench, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dpbench")
 def cli() -> None:
     """Benchmark differentially private image generators in latent space."""

@@ -13,7 +13,12 @@ _directory = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @click.command("merge", short_help="Join the results of several machines.")
 @click.argument("sources", nargs=-1, required=True, type=_directory)
-@click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The runs directory to join them in.",
+)
 def command(sources: tuple[Path, ...], to: Path) -> None:
     """Copy results, audits and artifacts of the runs directories SOURCES into --to.
 

@@ -11,10 +11,19 @@ __all__ = ["command"]
 #: The names of ``dpbench.new.KINDS``, whose module a ``--help`` does not wait for.
 NAMES = ("generator", "public-model", "extractor", "metric", "dataset", "executor")
 
+#: What else kinds are called: by `dpbench plugins` and `dpbench check`.
+ALSO = {"public": "public-model"}
+
 
 @click.command("new", short_help="Write a package to start a plugin from.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(NAMES), default="generator", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice((*NAMES, *ALSO)),
+    default="generator",
+    show_default=True,
+    help="What the package is to hold.",
+)
 @click.option(
     "--to",
     "parent",
@@ -29,6 +38,7 @@ def command(name: str, kind: str, parent: Path) -> None:
     """
     from dpbench.new import KINDS, make_package
 
+    kind = ALSO.get(kind, kind)
     root = make_package(name, kind, parent)
     plugin = root.name.removeprefix("dpbench-")
     click.echo(

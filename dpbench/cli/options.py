@@ -97,7 +97,7 @@ labels_axis_option = click.option(
     "--labels",
     multiple=True,
     type=click.Choice(LABELS),
-    help="Instead of the grid's: private records with their labels, or without.",
+    help="Instead of the grid's: private records with their labels, or without; repeatable.",
 )
 labels_option = click.option(
     "--labels", type=click.Choice(LABELS), help="Of trials with and without labels, these."
@@ -165,12 +165,25 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             method_option,
             config_option,
             click.option("--dataset", help="Data set, instead of the grid's."),
-            click.option("--epsilon", type=float, multiple=True, help="Instead of the grid's."),
             click.option(
-                "--noise-multiplier", type=float, multiple=True, help="Rows with this noise."
+                "--epsilon", type=float, multiple=True, help="Instead of the grid's; repeatable."
             ),
-            click.option("--clip", type=float, multiple=True, help="Instead of the grid's."),
-            click.option("--seed", "seeds", type=int, multiple=True, help="Instead of the grid's."),
+            click.option(
+                "--noise-multiplier",
+                type=float,
+                multiple=True,
+                help="Rows with this noise; repeatable.",
+            ),
+            click.option(
+                "--clip", type=float, multiple=True, help="Instead of the grid's; repeatable."
+            ),
+            click.option(
+                "--seed",
+                "seeds",
+                type=int,
+                multiple=True,
+                help="Instead of the grid's; repeatable.",
+            ),
             click.option(
                 "--protocol", "protocols", multiple=True, help="Instead of the grid's; repeatable."
             ),
@@ -199,7 +212,8 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--executor",
         metavar="NAME",
-        help="local: processes on this machine; ray: a Ray cluster; or a plugin's.  "
+        help="local: processes on this machine; ray: a Ray cluster; slurm: job "
+        "arrays; or a plugin's.  "
         "[default: the configuration's, else local]",
     )
     @click.option(

@@ -16,10 +16,7 @@ __all__ = ["command"]
 )
 def command(style: str) -> None:
     """List every registered plugin, and those that could not be loaded."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from dpbench.cli.console import table_console
+    from dpbench.cli.console import plain_table, table_console
     from dpbench.plugins import registry
 
     known = registry()
@@ -28,8 +25,14 @@ def command(style: str) -> None:
         broken = [vars(item) for item in known.broken]
         click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=2))
         return
-    table = Table(
-        "kind", "name", "version", "distribution", "requires", "provides", box=SIMPLE_HEAD
+    table = plain_table(
+        "kind",
+        "name",
+        "version",
+        "package",
+        "requires",
+        "provides",
+        whole=("kind", "name"),
     )
     for row in rows:
         source = f"{row['distribution']} {row['distribution_version']}"

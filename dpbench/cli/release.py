@@ -20,8 +20,20 @@ __all__ = ["command"]
 @click.option("--clip", type=float, help="Of several clips, this one.")
 @click.option("--dataset", help="Of several data sets, this one.")
 @labels_option
-@click.option("--n", "count", type=click.IntRange(1), default=10000, show_default=True)
-@click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--n",
+    "count",
+    type=click.IntRange(1),
+    default=10000,
+    show_default=True,
+    help="How many images.",
+)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where to put the release.",
+)
 @click.option("--licence", default="No licence was stated; ask the publisher", help="Its licence.")
 @click.option("--creator", default="the data owner", help="Who publishes it.")
 @click.option("--force", is_flag=True, help="Release in spite of objections, and say so.")

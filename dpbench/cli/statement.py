@@ -14,9 +14,9 @@ __all__ = ["command"]
 @click.command("statement", short_help="Print the privacy statement of trials.")
 @click.argument("method", required=False)
 @method_option
-@click.option("--epsilon", type=float, multiple=True, help="Only these targets.")
-@click.option("--clip", type=float, multiple=True, help="Only these clips.")
-@click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
+@click.option("--epsilon", type=float, multiple=True, help="Only these targets; repeatable.")
+@click.option("--clip", type=float, multiple=True, help="Only these clips; repeatable.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds; repeatable.")
 @click.option("--dataset", help="Only this data set.")
 @click.option("--settings", help="Only these settings: default, their digest, or a grid's name.")
 @click.option("--grid", "grids", multiple=True, help="Only trials of this grid; repeatable.")

@@ -40,8 +40,10 @@ class GlyphsParams(ProceduralParams):
         fonts: font files (TrueType or OpenType); by default all that come with
             matplotlib and have the characters.
         stroke: bounds of what is added to a stroke's half width, in pixels of a 28-pixel image.
-        rotation, shear, stretch, shift: largest angle in radians, slant, logarithm of the
-            scale of each axis, and move as a share of half the image.
+        rotation: largest angle, both ways, in radians.
+        shear: largest slant, both ways.
+        stretch: largest logarithm of the scale of each axis, both ways.
+        shift: largest move along each axis, both ways, as a share of half the image.
         elastic: standard deviation of a smooth random displacement, in the unit of ``shift``.
     """
 

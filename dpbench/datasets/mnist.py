@@ -16,7 +16,11 @@ __all__ = ["FashionMnist", "Mnist"]
 
 
 class MnistParams(Params):
-    """How the 60,000 training images are divided; the test images stay the 10,000."""
+    """How the 60,000 training images are divided; the test images stay the 10,000.
+
+    Attributes:
+        partition: the partition rule.
+    """
 
     partition: PartitionRule = PartitionRule(labelling=20_000)
 

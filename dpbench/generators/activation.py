@@ -13,7 +13,16 @@ __all__ = ["ActivationParams"]
 
 
 class ActivationParams(Params):
-    """``activation`` and its parameters; see :class:`Activation`."""
+    """``activation`` and its parameters; see :class:`Activation`.
+
+    Attributes:
+        activation: of hidden layers; ``tempered_sigmoid`` is
+            ``scale * sigmoid(temperature * x) - offset`` (Papernot et al. 2021), by default tanh.
+        slope: of ``leaky_relu`` below 0.
+        scale: height of ``tempered_sigmoid``.
+        temperature: steepness of ``tempered_sigmoid``.
+        offset: what ``tempered_sigmoid`` subtracts.
+    """
 
     activation: Literal["leaky_relu", "tanh", "tempered_sigmoid"] = "leaky_relu"
     slope: float = Field(0.2, ge=0, le=1)

@@ -43,15 +43,38 @@ _RATES, _GENERATOR_RATE = (5e-3, 1e-2), 5e-3
 class GANParams(TrainingParams, ActivationParams):
     """Hyperparameters of the GAN; ``None`` stands for a default that follows epsilon, N and d.
 
-    ``steps`` counts critic steps, the only ones that cost privacy; the generator
-    moves once every ``critic_steps`` of them. ``penalty`` weighs the zero-centred
-    gradient penalty on generated samples, ``public_penalty`` the same on public
-    latents; neither costs privacy. ``bound = "weight-clip"`` takes the sensitivity
-    from clipped weights (the paper's Eq. 4) instead of the trial's clip.
-
     The paper's DP-GAN: ``loss = "wasserstein"``, ``prior = "normal"``, ``skip = false``,
     ``penalty = 0``, ``weight_clip = 0.01``, ``critic_steps = 5``, ``batch = 64``,
     ``average = false``, ``decay = false``.
+
+    Attributes:
+        batch: expected size of a Poisson batch, so the sampling rate is ``batch / N``; not set:
+            1,024, or 512 without noise, at most a quarter of N.
+        steps: of the critic, the only ones that cost privacy; not set: 200 √ε, at least 200 and
+            at most 1,500, which is also what is taken without noise. 0 with a released prior:
+            that start alone.
+        learning_rate: of the critic; not set: 4 / ``steps``, within 0.005 and 0.01, or
+            0.002 / (1 + noise multiplier) after a released prior.
+        pretrain_steps: must stay 0: a GAN has no use for it.
+        pretrain_rate: without effect in a GAN.
+        hidden: widths of the generator's hidden layers.
+        critic_hidden: widths of the critic's hidden layers.
+        latent: size of the generator's input; not set, or with a released prior: d.
+        skip: add the input to the output, so that the generator starts as the identity; where
+            ``latent`` is d.
+        loss: ``logistic`` (softplus of the critic's output) or ``wasserstein`` (that output).
+        critic_steps: steps of the critic for one of the generator.
+        fakes: generated samples in a step.
+        penalty: weight of the zero-centred gradient penalty on generated samples; free.
+        public_penalty: weight of the same on public latents; free.
+        bound: what a record can move: ``per-sample``: the trial's clip; ``weight-clip``: what
+            follows from clipped weights (the paper's Eq. 4) instead; it needs ``weight_clip``
+            and a bounded activation.
+        weight_clip: bound on the critic's weights; not set: none.
+        generator_rate: learning rate of the generator; not set: ``learning_rate``, else 0.005,
+            or 0.002 / (1 + 20 noise multipliers) after a released prior.
+        engine: ``lanes`` trains many trials at once, ``opacus`` each by itself through Opacus,
+            to compare with.
     """
 
     hidden: tuple[int, ...] = (128, 128)

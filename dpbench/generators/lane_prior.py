@@ -26,12 +26,16 @@ PriorKind = Literal["mixture", "gaussian", "normal"]
 class PriorParams(Params):
     """What a generator starts from; ``None`` stands for an automatic choice.
 
-    ``normal`` is N(0, I), the distribution of whitened public latents, and costs nothing.
-    ``mixture`` and ``gaussian`` are released at a part of the budget, which the method's
-    name then says (``GAN+mixture``).
-    ``prior_share`` is the part of the budget that goes to it (see
-    :func:`dpbench.privacy.lanes.release_noise`), ``prior_rounds`` how often the
-    means of a mixture move before its one refinement; each is a release.
+    Attributes:
+        prior: ``normal`` is N(0, I), the distribution of whitened public latents, and costs
+            nothing; ``mixture`` and ``gaussian`` are released at a part of the budget, which
+            the method's name then says (``GAN+mixture``).
+        components: of a ``mixture``, for each class; not set: the more, the more records there
+            are per unit of noise, at most 40.
+        prior_share: part of the budget that goes to a released prior; not set: 0.7 below
+            ε = 3, else 0.5.
+        prior_rounds: how often the means of a ``mixture`` move before it is refined, each
+            time a release; not set: 1, or 4 without noise.
     """
 
     prior: PriorKind = "normal"

@@ -24,10 +24,20 @@ class StepParams(Params):
     """What governs a DP-SGD run; ``None`` (of ``steps``, ``"auto"`` too) stands for an automatic
     choice.
 
-    ``batch`` is the expected size of a Poisson batch, so the sampling rate is
-    ``batch / N``. ``optimiser`` moves by the private gradient (the first of ``betas``
-    is the momentum of ``"sgd"``); ``decay`` lowers the learning rate linearly to zero;
-    ``average`` publishes an average over the last steps.
+    Attributes:
+        batch: expected size of a Poisson batch, so the sampling rate is ``batch / N``; not set:
+            1,024, at most a quarter of N.
+        steps: of DP-SGD; not set: 200 √ε, at least 100 and at most 1,500, which is also what
+            is taken without noise. 0 with a released prior: that start alone.
+        optimiser: what moves by the private gradient.
+        learning_rate: not set: follows the steps, or the noise after a released prior.
+        decay: lower the learning rate linearly to 0.
+        average: publish an average over about the last eighth of the steps.
+        weight_decay: times the parameters, a part of the gradient (of ``lamb``: of the direction).
+        betas: decay of the averages of gradients and of their squares; the first is the
+            momentum of ``sgd``.
+        pretrain_steps: steps on public latents before the first private one.
+        pretrain_rate: their learning rate, which falls linearly to 0.
     """
 
     batch: int | None = Field(None, ge=1)

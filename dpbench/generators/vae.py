@@ -46,18 +46,36 @@ _GENERATED = 128
 class VAEParams(TrainingParams, ActivationParams):
     """Hyperparameters of the VAE; ``None`` stands for a default that follows epsilon, N and d.
 
-    ``latent`` is a quarter of d, or d itself with a released prior, where ``skip`` then
-    is 0.9 and not 0. ``output`` says whether the variance of the decoder's output stays
-    at ``noise_scale``^2 or is learned, and ``modes`` how many Gaussians the learned prior of
-    z has (0: it is N(0, I); 20, or 0 with a released prior); see :class:`VAENet`.
-    ``pretrain_steps`` fit it to public latents before the first private step, for
-    free, where the prior is N(0, I). ``weight_decay`` keeps its scale whatever the clip:
-    too small a clip leaves gradients too small beside it.
+    See :class:`VAENet` for the networks and the loss.
 
     The paper's VaeGM: ``prior = "normal"``, ``skip = 0``, ``noise_scale = 1``,
     ``output = "fixed"``, ``modes = 0``, ``output_noise = false``, ``hidden = [64]``,
     ``latent = 32``, ``batch = 64``, ``steps = 48000``, ``average = false``, ``decay = false``,
     ``weight_decay = 1e-6``, learning rate 0.005 to 0.02.
+
+    Attributes:
+        learning_rate: not set: 4 / ``steps``, within 0.01 and 0.02, or
+            0.002 / (1 + 20 noise multipliers) after a released prior.
+        weight_decay: times the parameters, a part of the gradient (of ``lamb``: of the
+            direction), whatever the clip: one that is too small leaves gradients too small
+            beside it.
+        pretrain_steps: steps on public latents before the first private one, for free; where
+            ``prior`` is ``normal``.
+        hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
+        latent: size of the code z; not set: a quarter of d, or d with a released prior.
+        skip: weight a of the identity: the networks start as x = a z + √(1 - a²) noise; not set:
+            0.9 with a released prior, else 0. 0 where ``latent`` is not d.
+        noise_scale: standard deviation of the output, in the loss; not set: √(1 - ``skip``²),
+            or 0.6 without ``skip``.
+        output: whether the output's variance stays ``fixed`` at ``noise_scale``² or is
+            ``learned`` from there, for each dimension.
+        output_noise: add noise of that variance to samples.
+        modes: Gaussians of the learned prior of z; 0: it is N(0, I); not set: 20, or 0 with a
+            released prior.
+        kl_weight: weight of the divergence.
+        kl_warmup: share of the steps over which the divergence rises to its weight.
+        engine: ``lanes`` trains many trials at once, ``opacus`` each by itself through Opacus,
+            to compare with; that needs ``output = "fixed"`` and ``modes = 0``.
     """
 
     hidden: tuple[int, ...] = (128,)

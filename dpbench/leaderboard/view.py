@@ -40,7 +40,7 @@ class View:
         for key in (*self.metrics, *({self.sort} - {"rank", "method"})):
             if key not in known and key not in SHORT.metrics:
                 raise UnknownColumn(
-                    f"no figure {key!r}{did_you_mean(key, sorted(known))} in these results "
+                    f"no figure {key!r} in these results{did_you_mean(key, sorted(known))} "
                     f"(there are: {', '.join(sorted(known))})"
                 )
         there = {_epsilon(target) for section in sections for target in section.targets}

@@ -41,7 +41,9 @@ class Training(Params):
     """How a classifier is trained.
 
     Attributes:
-        epochs, batch, learning_rate: of Adam.
+        epochs: passes over the images.
+        batch: images in an update.
+        learning_rate: Adam's, before the schedule.
         schedule: ``steps`` multiplies the rate by 0.2 every 20 epochs, ``cosine`` takes
             it to 0 after a short rise.
         average: decay of the moving average of the weights, which is evaluated; 0 for none.
@@ -180,7 +182,12 @@ def _labelled(generated: View, references: References) -> tuple[LabelledImages, 
 
 
 class FieldParams(Params):
-    """``seed`` of weights and order, the same for all; how each network is ``training``."""
+    """How the three networks are trained.
+
+    Attributes:
+        seed: of weights and order, the same for all.
+        training: how each network is trained.
+    """
 
     seed: int = 2020
     training: Training = Training()
@@ -211,7 +218,13 @@ class FieldMetric(_Classifiers):
 
 
 class FieldLiteParams(Params):
-    """``seed`` of weights and order, the same for all; how either network is trained."""
+    """How the two networks are trained.
+
+    Attributes:
+        seed: of weights and order, the same for all.
+        cnn: how the convolutional network is trained.
+        wrn: how WRN-16-1 is trained.
+    """
 
     seed: int = 2020
     cnn: Training = Training(

@@ -67,7 +67,12 @@ class FidMetric(Metric):
 
 
 class InceptionScoreParams(Params):
-    """``splits`` parts, shuffled with ``seed``."""
+    """How the images are divided.
+
+    Attributes:
+        splits: parts of the images, over which the score is averaged.
+        seed: of their order.
+    """
 
     splits: int = Field(default=10, ge=1)
     seed: int = Field(default=2020, ge=0, lt=2**32)
@@ -90,7 +95,12 @@ class InceptionScoreMetric(Metric):
 
 
 class KidParams(Params):
-    """Disjoint subsets of ``subset_size`` images, shuffled with ``seed``."""
+    """How the images are divided into disjoint subsets.
+
+    Attributes:
+        subset_size: images in a subset.
+        seed: of their order.
+    """
 
     subset_size: int = Field(default=500, ge=2)
     seed: int = 2020
@@ -119,7 +129,14 @@ class KidMetric(Metric):
 
 
 class PrdcParams(Params):
-    """Neighbours of precision and recall, of density and coverage; images compared."""
+    """How many neighbours count, among how many images.
+
+    Attributes:
+        k: neighbours of precision and recall.
+        k_density: neighbours of density and coverage.
+        samples: images compared, at most, on either side.
+        seed: by which they are chosen.
+    """
 
     k: int = Field(default=3, ge=1)
     k_density: int = Field(default=5, ge=1)
@@ -175,7 +192,11 @@ class ClassMetric(Metric):
 
 
 class DownstreamParams(Params):
-    """``seed`` of the fresh network, the same for synthetic and for real images."""
+    """What decides the training.
+
+    Attributes:
+        seed: of the fresh network, the same for synthetic and for real images.
+    """
 
     seed: int = 2020
 
@@ -230,7 +251,13 @@ class DownstreamMetric(Metric):
 
 
 class LeakageParams(Params):
-    """At most ``candidates`` members and as many strangers; where distances are taken."""
+    """Who is attacked, and by which distances.
+
+    Attributes:
+        candidates: members, and as many strangers, at most.
+        spaces: where distances are taken.
+        seed: by which candidates are chosen, and halved to tune the attack and to judge it.
+    """
 
     candidates: int = Field(default=5000, ge=4)
     spaces: tuple[Literal["features", "pixels"], ...] = Field(

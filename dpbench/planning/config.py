@@ -11,8 +11,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from dpbench.component import Component
 from dpbench.errors import UnknownName
 from dpbench.metrics.protocol import Protocol
-from dpbench.planning.layers import Layers, read_layers
-from dpbench.planning.violations import InvalidConfig, InvalidParams, explain, report, violations
+from dpbench.planning.layers import read_layers
+from dpbench.planning.valid import once, valid_part, without
+from dpbench.planning.violations import (
+    InvalidConfig,
+    InvalidParams,
+    method_violations,
+    report,
+    violations,
+)
 from dpbench.results.identity import Labels, TrialIdentity
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ SECTIONS = {
     "executors": "executor",
     "evaluators": "evaluator",
 }
+_NAMED_TABLES = (*SECTIONS, "protocols", "grids")
 #: What a data set's table says to the harness, and not to its plugin.
 HARNESS = ("public", "sharpen")
 Epsilon = Annotated[float, Field(gt=0)]
@@ -58,7 +66,12 @@ class Strict(BaseModel):
 
 
 class Latents(Strict):
-    """How latents are standardised before a generator sees them, by public data alone."""
+    """How latents are standardised before a generator sees them, by public data alone.
+
+    Attributes:
+        standardise: ``whiten``: to mean 0 and the identity as covariance; ``scale``: to mean 0
+            and an average variance of 1; ``none``: as they are.
+    """
 
     standardise: Literal["whiten", "scale", "none"] = "whiten"
     public_images: int = Field(default=8000, ge=2, description="public images to extract from")
@@ -238,10 +251,17 @@ def load_config(path: Path | None, registry: Registry) -> Config:
     Raises:
         InvalidConfig: with one line per violation and its place in the file.
     """
-    layers, file = _read(path)
-    config = Config(file, registry, layers.source)
-    if found := list(violations(config)):
-        raise report(layers.source, layers.text, found)
+    layers = read_layers(path)
+    tables, found = valid_part(ConfigFile, layers.tables, _NAMED_TABLES)
+    if tables is not None:
+        config = Config(ConfigFile.model_validate(tables), registry, layers.source)
+        more = list(violations(config))
+        rest = without(tables, [place for place, _ in more])
+        file = ConfigFile.model_validate(rest)
+        more += method_violations(replace(config, file=file))
+        found += more
+    if tables is None or found:
+        raise report(layers.source, layers.text, once(layers, found))
     return config
 
 
@@ -251,15 +271,11 @@ def read_config(path: Path | None) -> ConfigFile:
     Raises:
         InvalidConfig: with one line per violation and its place in the file.
     """
-    return _read(path)[1]
-
-
-def _read(path: Path | None) -> tuple[Layers, ConfigFile]:
     layers = read_layers(path)
-    try:
-        return layers, ConfigFile.model_validate(layers.tables)
-    except ValidationError as error:
-        raise report(layers.source, layers.text, list(explain(error, ConfigFile))) from error
+    tables, found = valid_part(ConfigFile, layers.tables, _NAMED_TABLES)
+    if tables is None or found:
+        raise report(layers.source, layers.text, once(layers, found))
+    return ConfigFile.model_validate(tables)
 
 
 def unknown_parts(

@@ -39,6 +39,10 @@ class Layers:
         above = self._extended(path[:2])
         return self.origin(("grids", above, *path[2:])) if above else "default"
 
+    def writes(self, place: tuple[str | int, ...]) -> bool:
+        """Say whether a file spells out what is at ``place``, or a value that holds it."""
+        return any(_reaches(tables, place) for tables in (self.own, self.below))
+
     def _extended(self, grid: tuple[str, ...]) -> str | None:
         """Return the grid that the one at this path extends."""
         for tables in (self.own, self.below) if grid[:1] == ("grids",) else ():
@@ -136,6 +140,17 @@ def _holds(tables: Any, path: tuple[str, ...]) -> bool:
     """Say whether there is something at ``path``."""
     for part in path:
         if not isinstance(tables, dict) or part not in tables:
+            return False
+        tables = tables[part]
+    return True
+
+
+def _reaches(tables: Any, place: tuple[str | int, ...]) -> bool:
+    """Say whether ``place`` leads to something, or into a value that is no table."""
+    for part in place:
+        if not isinstance(tables, dict):
+            return True
+        if part not in tables:
             return False
         tables = tables[part]
     return True

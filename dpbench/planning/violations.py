@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 import typing
@@ -17,7 +18,7 @@ from dpbench.planning.selector import Selector
 if TYPE_CHECKING:
     from dpbench.planning.config import Config, GridConfig
 
-__all__ = ["InvalidConfig", "InvalidParams", "explain", "report", "violations"]
+__all__ = ["InvalidConfig", "InvalidParams", "explain", "method_violations", "report", "violations"]
 
 Place = tuple[str | int, ...]
 Violation = tuple[Place, str]
@@ -39,7 +40,7 @@ class InvalidParams(DpbenchError):
         problems = "; ".join(
             f"{'.'.join(map(str, place)) or name}: {message}" for place, message in self.details
         )
-        super().__init__(f"[{section}.{name}] {problems}: set it in benchmarks.toml or --method")
+        super().__init__(f"[{section}.{name}] {problems} (set it in benchmarks.toml or --method)")
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violation]:
@@ -50,7 +51,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violatio
         message = detail["msg"][0].lower() + detail["msg"][1:]
         if detail["type"] == "extra_forbidden":
             *above, key = detail["loc"]
-            message += did_you_mean(str(key), _keys(model, above))
+            message = f"unknown key {key!r}{did_you_mean(str(key), _keys(model, above))}"
         yield detail["loc"], f"{message}{got}"
 
 
@@ -107,8 +108,7 @@ def violations(config: Config) -> Iterator[Violation]:
                 metric, config.names("metrics"), ("protocols", name, "metrics", index)
             )
     for name, grid in file.grids.items():
-        found = list(_grid_violations(config, name, grid))
-        yield from found or _method_violations(config, name, grid)
+        yield from _grid_violations(config, name, grid)
 
 
 def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
@@ -123,8 +123,6 @@ def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
     at = ("grids", name)
-    if grid.extends is not None:
-        yield from _unknown(grid.extends, config.file.grids, (*at, "extends"))
     if not (grid.epsilon or grid.noise_multiplier):
         yield (*at, "epsilon"), "give at least one epsilon or noise_multiplier"
     if grid.dataset is not None:
@@ -133,8 +131,8 @@ def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Vi
         yield from _unknown(protocol, config.file.protocols, (*at, "protocols", index))
     for section in COMPONENTS:
         for component, table in getattr(grid, section).items():
-            yield from _component_violations(
-                config, section, component, table, (*at, section, component)
+            yield from _further_violations(
+                config, section, component, {}, table, (*at, section, component)
             )
     for axis, values in grid.axes.items():
         parts = axis.split(".")
@@ -144,13 +142,18 @@ def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Vi
         section, component, key = parts
         base = getattr(grid, section).get(component, {})
         for value in values:
-            yield from _component_violations(
-                config, section, component, {**base, key: value}, (*at, "axes", axis)
+            yield from _further_violations(
+                config, section, component, base, {key: value}, (*at, "axes", axis)
             )
 
 
+def method_violations(config: Config) -> Iterator[Violation]:
+    """Find patterns of grids that select nothing; all hyperparameters are in order."""
+    for name, grid in config.file.grids.items():
+        yield from _method_violations(config, name, grid)
+
+
 def _method_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:
-    """Find patterns of a grid that select nothing; its hyperparameters are in order."""
     if grid.methods == ["*"]:
         return
     try:
@@ -164,6 +167,29 @@ def _method_violations(config: Config, name: str, grid: GridConfig) -> Iterator[
             unknown = str(error)
         if unknown:
             yield ("grids", name, "methods", index), unknown
+
+
+def _further_violations(
+    config: Config,
+    section: str,
+    name: str,
+    base: dict[str, Any],
+    override: dict[str, Any],
+    at: Place,
+) -> Iterator[Violation]:
+    """Find what is wrong with ``override`` over ``base``, but not with ``base`` already."""
+    known = [
+        (place, _cause(message))
+        for place, message in _component_violations(config, section, name, base, ())
+    ]
+    for place, message in _component_violations(config, section, name, base | override, ()):
+        if (place[:1] and place[0] in override) or (place, _cause(message)) not in known:
+            yield (*at, *place), message
+
+
+def _cause(message: str) -> str:
+    """Leave out the value that was refused: a whole table, where keys do not fit each other."""
+    return message.partition(", got ")[0]
 
 
 def _component_violations(
@@ -185,11 +211,11 @@ def _unknown(name: Any, known: Any, at: Place) -> Iterator[Violation]:
 
 
 def report(source: str, text: str, found: list[Violation]) -> InvalidConfig:
-    """Make one error of all violations of a file."""
+    """Make one error of all violations of a file, in the order of its lines."""
     lines = [f"{source} has {len(found)} violation{'s' if len(found) > 1 else ''}:"]
-    for place, message in found[:MOST]:
+    placed = [(_line_of(text, place), place, message) for place, message in found]
+    for line, place, message in sorted(placed, key=lambda p: p[0] or math.inf)[:MOST]:
         name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
-        line = _line_of(text, place)
         lines.append(f"  line {line}, {name}: {message}" if line else f"  {name}: {message}")
     if len(found) > MOST:
         lines.append(f"  and {len(found) - MOST} more")

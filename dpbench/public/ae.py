@@ -35,7 +35,10 @@ class AutoencoderParams(Params):
         loss: ``robust`` (see :func:`robust_error`) or ``squared``, summed over an image.
         epochs: passes over the images; by default 14, and more where that makes fewer
             than 2,000 updates.
-        batch, learning_rate, betas, weight_decay: of Adam.
+        batch: images in an update.
+        learning_rate: Adam's, before the schedule.
+        betas: decay of Adam's averages of gradients and of their squares.
+        weight_decay: Adam's, a part of the gradient.
         schedule: ``cosine`` to 0 after a warm-up, or ``constant`` (the paper).
         noise: standard deviation of noise on the latent while training.
         prior: weight of half the squared norm of the latent, which keeps it

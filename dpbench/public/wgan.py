@@ -30,22 +30,30 @@ class WGANParams(Params):
             the scores of real and generated images, Jolicoeur-Martineau 2018,
             with zero-centred gradient penalties on both, Mescheder et al. 2018).
         latent: latent size d.
-        width, hidden, critic_hidden: of the convolutional networks.
+        layers: widths of the hidden layers of ``fc``'s generator; its critic has them in reverse.
+        width: channels of the outer convolutions; the inner ones have twice as many.
+        hidden: width of the linear layer beside the convolutions, of the generator and of the
+            inference network.
+        critic_hidden: the same of the critic.
         steps: generator updates.
         critic_steps: critic updates per generator update.
-        batch, learning_rate, betas, weight_decay: of Adam.
+        batch: images in an update.
+        learning_rate: Adam's, before the schedule.
+        betas: decay of Adam's averages of gradients and of their squares.
+        weight_decay: Adam's, a part of the gradient.
         schedule: ``cosine`` to 0 after a warm-up, or ``constant``.
         weight_clip: bound on the critic's weights, for ``wgan``.
-        penalty, penalty_every: weight of the gradient penalty, and on which steps.
+        penalty: weight of the gradient penalty, which ``wgan`` has not.
+        penalty_every: one critic step in so many has the penalty, that many times as heavy.
         average: decay of the moving average of the weights, which is kept; 0 for none.
         inference: weight of an inference network trained beside the GAN, which
             inverts the generator on public images and on the generator's own;
             it makes the generator cover the public images, and gives inversion
             its start. 0 for none.
         inference_rate: its learning rate.
-        prior, cycle, noise: within it, weight of half the squared norm of real
-            images' latents, weight of the error on generated images' latents,
-            and noise on latents before they are decoded.
+        prior: in its loss, weight of half the squared norm of real images' latents.
+        cycle: in its loss, weight of the error on generated images' latents.
+        noise: in its loss, standard deviation of noise on latents before they are decoded.
         augmentation: maps of the training images, or ``"none"``.
     """
 

@@ -43,7 +43,8 @@ def find_trial(
     if not named:
         names = sorted({trial_name(result) for result in known})
         raise UnknownTrial(
-            f"no trial {name!r}{did_you_mean(name, names)} in these runs: see `dpbench leaderboard`"
+            f"no trial {name!r} in these runs{did_you_mean(name, names)} "
+            "(`dpbench leaderboard` lists them)"
         )
     return _only(name, named)
 

@@ -89,4 +89,6 @@ def explain(error: Exception) -> str:
     first, *more = error.errors(include_url=False, include_context=False, include_input=False)
     where = ".".join(map(str, first["loc"]))
     rest = f" (and {len(more)} more)" if more else ""
-    return ": ".join(filter(None, (where, first["msg"][:1].lower() + first["msg"][1:]))) + rest
+    unknown = first["type"] == "extra_forbidden"
+    message = "unknown key" if unknown else first["msg"][:1].lower() + first["msg"][1:]
+    return ": ".join(filter(None, (where, message))) + rest

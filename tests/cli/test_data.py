@@ -40,7 +40,7 @@ def test_all_configured_ones_are_described(dpbench: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ownn"], "unknown dataset plugin 'ownn'"),
+        (["ownn"], "unknown dataset 'ownn'; did you mean 'own'? (known: "),
         (["own", "--fetch"], "no file own.npz"),
         (["npz"], "path: field required"),
     ],
@@ -50,6 +50,11 @@ def test_wrong_names_are_one_line(dpbench: Run, arguments: list[str], words: str
     assert result.exit_code == 2
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_data_set_without_an_address_is_cached_nowhere(dpbench: Run) -> None:
+    shown = dpbench("data", "tiny").stdout
+    assert shown.startswith("tiny: cached\n"), shown
 
 
 def test_a_missing_file_is_shown_as_not_cached(dpbench: Run) -> None:

@@ -207,7 +207,7 @@ def test_a_corrupt_artifact_is_one_line_and_made_again(dpbench: Run, stage: str)
         (["--grid", "smoek"], "unknown grid or method 'smoek'"),
         (["--grid", "linear-look-MEEN"], "did you mean 'linear-look-MEAN'?"),
         (["--method", "linear-look-MEEN"], "did you mean 'linear-look-MEAN'?"),
-        (["--method", "mean[shfit=1]"], "shfit: extra inputs are not permitted; did you mean 'shi"),
+        (["--method", "mean[shfit=1]"], "shfit: unknown key 'shfit'; did you mean 'shift'?"),
         (["--dataset", "tinny"], "unknown dataset 'tinny'; did you mean 'tiny'?"),
         (["--protocol", "tinny"], "unknown protocol 'tinny'; did you mean 'tiny'?"),
         (["--epsilon", "-1"], "epsilon must be positive (or inf), got -1.0"),

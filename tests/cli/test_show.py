@@ -111,7 +111,13 @@ def test_a_trial_is_found_by_name_key_and_row(runs: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("ae-enc-GNA@10", "did you mean 'ae-enc-GAN@10'"), ("77", "there are 4 rows")],
+    [
+        (
+            "ae-enc-GNA@10",
+            "no trial 'ae-enc-GNA@10' in these runs; did you mean 'ae-enc-GAN@10'? (",
+        ),
+        ("77", "there are 4 rows"),
+    ],
 )
 def test_a_trial_that_is_not_there_is_one_line(runs: Path, name: str, said: str) -> None:
     result = call("show", name, "--runs", runs)

@@ -86,7 +86,7 @@ def test_an_option_that_the_executor_does_not_know_is_refused(
 ) -> None:
     result = dpbench("run", "-x", "address=auto", "--executor", "local")
     assert result.exit_code == 2
-    assert "[executors.local] address: extra inputs are not permitted" in result.stderr
+    assert "[executors.local] address: unknown key" in result.stderr
     assert "write KEY=VALUE" in dpbench("run", "-x", "address").stderr
 
 

@@ -116,7 +116,7 @@ def test_the_readme_has_the_figures_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_no_result_has_is_named_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(DpbenchError, match="no figure 'accuracyy'"):
+    with pytest.raises(DpbenchError, match="no figure 'accuracyy' in these results"):
         write_board(Leaderboard((trial(),)), tmp_path / "out", View(metrics=("accuracyy",)))
     assert not (tmp_path / "out").exists()
 

@@ -28,6 +28,14 @@ def test_the_option_names_every_kind() -> None:
     assert tuple(KINDS) == NAMES
 
 
+def test_a_public_model_is_also_known_as_the_registry_calls_it(tmp_path: Path) -> None:
+    for name, kind in (("one", "public"), ("two", "public-model")):
+        assert call(name, "--kind", kind, "--to", str(tmp_path)).exit_code == 0
+        assert (
+            "PublicModel" in (tmp_path / f"dpbench-{name}/dpbench_{name}/__init__.py").read_text()
+        )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_of_every_kind_is_registered(
     kind: str, distribution: Distribution, tmp_path: Path

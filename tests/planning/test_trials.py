@@ -227,7 +227,7 @@ def test_brackets_reach_the_component_that_is_named(grid: Callable[..., Config])
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        ("vae[hiden=64]", "hiden: extra inputs are not permitted; did you mean 'hidden'"),
+        ("vae[hiden=64]", r"hiden: unknown key 'hiden'; did you mean 'hidden'\? \(set it"),
         ("vae[kl_weight=much]", "kl_weight: input should be a valid number"),
         ("vae[latent=]", "write NAME"),
         ("ea-enc-VAE[latent=3]", "did you mean 'ae-enc-VAE'"),

@@ -276,7 +276,7 @@ def test_cells_are_run_as_they_were_submitted(verify: Run, package: Package, dpb
         ({"subdirectory": '"../../.."'}, "has no pyproject.toml in '../../..'"),
         ({"grid": ""}, "grid: field required; write what was run"),
         ({"grid": "["}, "is not TOML"),
-        ({"colour": '"red"'}, "colour: extra inputs are not permitted"),
+        ({"colour": '"red"'}, "colour: unknown key"),
         ({"results": '"none.csv"'}, "there is no none.csv beside it"),
         ({"results": '"mine.toml"'}, "has no column method"),
     ],

@@ -66,6 +66,8 @@ class DomainParams(Params):
 
     Attributes:
         epochs: by default 8, and more where there are fewer than 20,000 images.
+        batch_size: images in an update.
+        learning_rate: Adam's at the start; it falls to 0 along a cosine.
     """
 
     epochs: int | None = Field(default=None, ge=1)

@@ -29,6 +29,9 @@ class InceptionParams(Params):
     ``"torch-fidelity"``: TensorFlow 1's bilinear resize, without half-pixel centres,
     ``(x - 128) / 128``. The two packages differ in both, so their scores differ slightly
     on equal images and weights.
+
+    Attributes:
+        recipe: whose preprocessing.
     """
 
     recipe: Recipe = "pytorch-fid"
