@@ -19,6 +19,7 @@ import psutil
 from pydantic import Field
 
 from dpbench.api import Executor, Outcome, Params, Workplace
+from dpbench.errors import told
 from dpbench.executors.device import choose_device
 from dpbench.executors.limits import held_gib, memory_limit, over_memory, over_time
 from dpbench.executors.log import drop_empty, log_path
@@ -274,10 +275,24 @@ def _serve(pipe: Connection, place: Workplace, device: str) -> None:
             job_id, task = pipe.recv()
         except EOFError:
             return
-        ended = execute(job_id, task, place, device, pipe.send, lasting.extend)
+        ended, lasting = _do(job_id, task, place, device, pipe)
         _end_children()
         pipe.send(ended)
     os._exit(0)  # whatever a task left running, or registered for the end
+
+
+def _do(
+    job_id: str, task: Task, place: Workplace, device: str, pipe: Connection
+) -> tuple[Ended, list[str]]:
+    """Do a task; return how it ended, and what it changed of this process for good.
+
+    What fails around it, of its log or its store, is its end as well, and this process's.
+    """
+    lasting: list[str] = []
+    try:
+        return execute(job_id, task, place, device, pipe.send, lasting.extend), lasting
+    except BaseException as error:
+        return ({}, told(error)), [*lasting, "whatever could not be put back"]
 
 
 def _adopt_orphans() -> None:

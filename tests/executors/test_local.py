@@ -5,8 +5,11 @@ Starting one takes seconds, so one pool of one worker meets all the failures.
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +23,7 @@ from dpbench import stages
 from dpbench.api import Context, Outcome, Workplace
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.executors import worker
+from dpbench.executors import local, worker
 from dpbench.executors.local import LocalExecutor, default_workers
 from dpbench.planning.config import Config
 from dpbench.runner.directory import RunDirectory
@@ -201,6 +204,59 @@ def test_every_error_becomes_one_line(
     assert "\n" not in message
     if "traceback" not in message and "memory" not in message:
         assert (tmp_path / "log.txt").read_text() == f"{message}\n"
+
+
+def _refuse(*_: object) -> dict[str, str]:
+    raise DpbenchError("give it more images")
+
+
+def _fill(*_: object) -> dict[str, str]:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _fail_a_key(*_: object) -> dict[str, str]:
+    os.environ["DPBENCH_X"] = "1"  # which the log should tell
+    return {"key": "why"}
+
+
+def _close_and_raise(*_: object) -> dict[str, str]:
+    sys.stdout.close()
+    sys.stderr.close()
+    raise ValueError("the true reason")
+
+
+@pytest.mark.parametrize(
+    ("body", "ended"),
+    [
+        (_refuse, ({}, "give it more images")),
+        (_fill, ({}, "OSError: [Errno 28] No space left on device")),
+        (_fail_a_key, ({"key": "why"}, None)),
+        (_close_and_raise, ({}, "ValueError: the true reason")),
+    ],
+)
+def test_a_log_that_cannot_be_written_hides_no_reason(
+    work: Callable[..., Ended], body: Callable[..., dict[str, str]], ended: Ended, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    assert work(body) == ended
+
+
+def test_an_output_that_a_task_closed_hides_no_reason(work: Callable[..., Ended]) -> None:
+    assert work(_close_and_raise) == ({}, "ValueError: the true reason")
+    print("and it can still be said")
+
+
+def test_what_fails_around_a_task_is_told_and_ends_its_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local, "execute", _fill)
+    ours, theirs = multiprocessing.Pipe()
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
+    place = Workplace(tmp_path / "artifacts", tmp_path)
+    with ours, theirs:
+        ended, lasting = local._do("log", task, place, "cpu", theirs)
+    assert ended == ({}, "OSError: [Errno 28] No space left on device")
+    assert lasting
 
 
 def test_what_a_task_prints_goes_to_its_log(
