@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import psutil
 
-__all__ = ["held_gib", "memory_limit", "over_memory", "over_time"]
+__all__ = ["held_gib", "memory_limit", "over_memory", "over_time", "too_many_threads"]
 
 
 def memory_limit(gib: float | None) -> float:
@@ -27,6 +28,14 @@ def held_gib(pid: int) -> float:
             with contextlib.suppress(psutil.Error):
                 held += child.memory_full_info().uss
     return held / 2**30
+
+
+def too_many_threads(threads: int) -> str:
+    """Ask whether a task had too many threads; ``""`` if this machine has a core for each."""
+    cores = os.cpu_count() or 1
+    if threads <= cores:
+        return ""
+    return f": are {threads} threads (limits.threads) too many for {cores} cores?"
 
 
 def over_time(seconds: float) -> str:

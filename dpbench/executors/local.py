@@ -19,8 +19,15 @@ import psutil
 from pydantic import Field
 
 from dpbench.api import Executor, Outcome, Params, Workplace
+from dpbench.errors import told
 from dpbench.executors.device import choose_device
-from dpbench.executors.limits import held_gib, memory_limit, over_memory, over_time
+from dpbench.executors.limits import (
+    held_gib,
+    memory_limit,
+    over_memory,
+    over_time,
+    too_many_threads,
+)
 from dpbench.executors.log import drop_empty, log_path
 from dpbench.executors.worker import Ended, execute
 from dpbench.stages import Task
@@ -34,6 +41,16 @@ LOOK_EVERY = 1.0
 PR_SET_CHILD_SUBREAPER = 36
 #: What the libraries below numpy and torch read once, when a process starts.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+COMPILED = ": did compiled code of a plugin or library fail?"
+#: What a signal usually tells; others come from whoever sent them.
+GUESSES: dict[int, str] = {
+    signal.SIGKILL: ": out of memory?",
+    signal.SIGSEGV: COMPILED,
+    signal.SIGBUS: COMPILED,
+    signal.SIGFPE: COMPILED,
+    signal.SIGILL: COMPILED,
+    signal.SIGABRT: COMPILED,
+}
 
 
 def default_workers(device: str, threads: int = 1) -> int:
@@ -198,12 +215,14 @@ class LocalExecutor(Executor):
         running.kills += took_it_up and code < 0
         running.false_starts += not took_it_up
         running.worker.end()
+        guess = GUESSES.get(-code, "")
         if took_it_up and code >= 0:
             reason = f"it ended its own process (exit code {code}): plugins must return or raise"
         elif running.kills > KILLS:
-            reason = f"its process was killed twice (signal {-code}): out of memory?"
+            reason = f"its process was killed twice ({_cause(code)}){guess}"
         elif running.false_starts > FALSE_STARTS:
-            reason = f"no worker process lived to start it (exit code {code}): out of memory?"
+            guess = too_many_threads(self.place.threads) or guess
+            reason = f"no worker process lived to start it ({_cause(code)}){guess}"
         else:
             running.worker = self._worker()
             self._send(job_id, running)
@@ -240,6 +259,16 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _cause(code: int) -> str:
+    """Name what ended a process: its exit code, or a signal (some have no name)."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
 def _hear(running: _Running) -> Ended | None:
     """Read what a worker sent: the fraction done, and at last how the task ended."""
     try:
@@ -274,10 +303,25 @@ def _serve(pipe: Connection, place: Workplace, device: str) -> None:
             job_id, task = pipe.recv()
         except EOFError:
             return
-        ended = execute(job_id, task, place, device, pipe.send, lasting.extend)
+        ended, lasting = _do(job_id, task, place, device, pipe)
         _end_children()
         pipe.send(ended)
     os._exit(0)  # whatever a task left running, or registered for the end
+
+
+def _do(
+    job_id: str, task: Task, place: Workplace, device: str, pipe: Connection
+) -> tuple[Ended, list[str]]:
+    """Do a task; return how it ended, and what it changed of this process for good.
+
+    What fails around it, of its log or its store, is its end as well, and this process's.
+    """
+    lasting: list[str] = []
+    try:
+        return execute(job_id, task, place, device, pipe.send, lasting.extend), lasting
+    except BaseException as error:
+        guess = too_many_threads(place.threads) if isinstance(error, RuntimeError) else ""
+        return ({}, told(error) + guess), [*lasting, "whatever could not be put back"]
 
 
 def _adopt_orphans() -> None:

@@ -32,10 +32,14 @@ def printed_to(path: Path) -> Iterator[TextIO]:
     goes there too. Of much output the middle is dropped. A log that cannot be written
     is done without.
     """
-    with _opened(path) as file, _descriptors(file.fileno()), _kept_short(path):
-        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-            yield file
-        file.flush()
+    with (
+        _opened(path) as file,
+        _descriptors(file.fileno()),
+        _kept_short(path),
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield file
     drop_empty(path)
 
 
@@ -84,7 +88,17 @@ def drop_empty(path: Path) -> bool:
     return True
 
 
-def _opened(path: Path) -> TextIO:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    file = _open(path)
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # a full disk: it is closed all the same
+            file.close()
+
+
+def _open(path: Path) -> TextIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")

@@ -59,9 +59,10 @@ def execute(
             if changed:
                 lasting = state.restore()
                 on_lasting(lasting)
-                print(f"the task changed, and the worker put back: {', '.join(changed)}")
+                _note(output, f"the task changed, and the worker put back: {', '.join(changed)}")
                 if lasting:
-                    print(f"not to be put back, so that this process ends: {', '.join(lasting)}")
+                    gone = ", ".join(lasting)
+                    _note(output, f"not to be put back, so that this process ends: {gone}")
 
 
 def _attempt(
@@ -77,16 +78,25 @@ def _attempt(
         _require_unmixed(task, store)
         failures = task.run(store, context)
         for key, reason in failures.items():
-            print(f"{key}: {reason}", file=output)
+            _note(output, f"{key}: {reason}")
         return failures, None
     except DpbenchError as error:
-        print(told(error), file=output)
+        _note(output, told(error))
         return {}, told(error)
     except MemoryError:
         return {}, "out of memory: use fewer workers (--workers) or smaller batches"
     except BaseException as error:  # a plugin may raise anything, SystemExit too
-        traceback.print_exc(file=output)
-        return {}, f"{told(error)} (traceback in {output.name})"
+        noted = _note(output, traceback.format_exc().rstrip("\n"))
+        return {}, told(error) + (f" (traceback in {output.name})" if noted else "")
+
+
+def _note(output: TextIO, text: str) -> bool:
+    """Write to the log, and say whether it could be: a disk may be full, or a task close it."""
+    try:
+        print(text, file=output, flush=True)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _require_unmixed(task: Task, store: Store) -> None:

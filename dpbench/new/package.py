@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dpbench import __version__
 from dpbench.errors import DpbenchError
+from dpbench.plugins import registry
 
-__all__ = ["KINDS", "Kind", "NotAName", "make_package"]
+__all__ = ["KINDS", "Kind", "NameTaken", "NotAName", "make_package"]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PREFIX = "dpbench-"
@@ -20,6 +21,10 @@ PREFIX = "dpbench-"
 
 class NotAName(DpbenchError):
     """A plugin's name of which no package's and no module's name can be made."""
+
+
+class NameTaken(DpbenchError):
+    """A name that a plugin of the same kind has, so that the registry would refuse another."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def make_package(name: str, kind: str, parent: Path) -> Path:
 
     Raises:
         NotAName: ``name`` is not lower-case words of letters and digits, joined by ``-``.
+        NameTaken: another package's plugin of that kind has it.
         DpbenchError: there is something already, or it cannot be written.
     """
     name = name.removeprefix(PREFIX)
@@ -90,6 +96,7 @@ def make_package(name: str, kind: str, parent: Path) -> Path:
     root = parent / f"{PREFIX}{name}"
     if root.exists():
         raise DpbenchError(f"{root} is there already: choose another name or --to")
+    _require_free(name, KINDS[kind])
     try:
         for path, text in _files(name, KINDS[kind]):
             target = root / path
@@ -98,6 +105,19 @@ def make_package(name: str, kind: str, parent: Path) -> Path:
     except OSError as error:
         raise DpbenchError(f"{root} cannot be written ({error.strerror})") from error
     return root
+
+
+def _require_free(name: str, kind: Kind) -> None:
+    """Refuse a name with which the package would not be loaded.
+
+    What has it may be an earlier version of the package itself, which this one would replace.
+    """
+    taken = registry().classes[kind.kind].get(name)
+    if taken is not None and taken.distribution != f"{PREFIX}{name}":
+        raise NameTaken(
+            f"the {kind.title} name {name!r} is already taken by {taken.distribution}: "
+            f"choose another, as my-{name}"
+        )
 
 
 def _files(name: str, kind: Kind) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Ctrl-C: once ends in order and says how to go on, twice at once."""
+"""Ctrl-C: once ends in order and says how to go on, twice at once; other signals at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import psutil
 import pytest
 from click.testing import Result
 from fakes import TINY
+
+from dpbench.cli.interrupt import GO_ON, Interrupts
 
 ROOT = Path(__file__).parents[2]
 WAITS = """
@@ -64,3 +66,27 @@ def test_ctrl_c_ends_a_run_and_says_how_to_go_on(
     assert "Traceback" not in errors
     assert psutil.wait_procs(workers, timeout=10)[1] == []
     assert list(Path("runs/artifacts/latents").glob("*/meta.json"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_a_run_as_ever_and_say_how_to_go_on(
+    waiting: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    workers = psutil.Process(waiting.pid).children(recursive=True)
+    os.kill(waiting.pid, number)
+    _, errors = waiting.communicate(timeout=30)
+    assert waiting.returncode == -number  # a shell's 143 and 129
+    assert errors.splitlines()[-1] == GO_ON
+    assert "\x1b" not in errors
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def test_what_was_to_be_ignored_still_is() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Interrupts():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -5,10 +5,13 @@ Starting one takes seconds, so one pool of one worker meets all the failures.
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from dpbench import stages
 from dpbench.api import Context, Outcome, Workplace
 from dpbench.component import Component
 from dpbench.errors import DpbenchError
-from dpbench.executors import worker
+from dpbench.executors import local, worker
 from dpbench.executors.local import LocalExecutor, default_workers
 from dpbench.planning.config import Config
 from dpbench.runner.directory import RunDirectory
@@ -101,7 +104,7 @@ def test_whatever_ends_a_worker_is_noticed_at_once_and_costs_its_own_trial(
     assert reasons["leaves"] == (
         "it ended its own process (exit code 0): plugins must return or raise"
     )
-    assert reasons["killed"] == "its process was killed twice (signal 9): out of memory?"
+    assert reasons["killed"] == "its process was killed twice (SIGKILL): out of memory?"
     assert reasons["exits"].startswith("SystemExit: 0 (traceback in ")
     assert reasons["interrupts"].startswith("KeyboardInterrupt (traceback in ")
     left = [p for p in psutil.process_iter(["cmdline"]) if seconds in (p.info["cmdline"] or ())]
@@ -118,6 +121,36 @@ def test_workers_that_do_not_live_to_start_fail_their_task_in_one_line(
     (result,) = execute(prepared, executor)
     assert result.status == "skipped"
     assert "no worker process lived to start it (exit code " in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "guess"),
+    [
+        (-9, "(SIGKILL)", ": out of memory?"),
+        (-11, "(SIGSEGV)", ": did compiled code of a plugin or library fail?"),
+        (-15, "(SIGTERM)", ""),
+        (-35, "(signal 35)", ""),
+        (1, "(exit code 1)", ""),
+    ],
+)
+def test_only_a_kill_is_put_down_to_memory_and_many_threads_are_named(
+    code: int, cause: str, guess: str, tmp_path: Path
+) -> None:
+    def reason(threads: int, started: float | None) -> str:
+        place = Workplace(tmp_path, tmp_path, device="cpu", threads=threads)
+        process = types.SimpleNamespace(exitcode=code)
+        dead: Any = types.SimpleNamespace(process=process, end=lambda: None)
+        task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
+        running = local._Running(task, dead, started=started, kills=1, false_starts=9)
+        outcome = LocalExecutor(LocalExecutor.Params(), place)._died("job", running)
+        assert outcome is not None and outcome.error is not None
+        return outcome.error
+
+    if code < 0:
+        assert reason(99999, started=1.0) == f"its process was killed twice {cause}{guess}"
+    assert reason(1, started=None) == f"no worker process lived to start it {cause}{guess}"
+    many = f"no worker process lived to start it {cause}: are 99999 threads (limits.threads) too"
+    assert reason(99999, started=None).startswith(many)
 
 
 def test_one_worker_a_core_and_one_for_a_gpu() -> None:
@@ -202,6 +235,75 @@ def test_every_error_becomes_one_line(
     assert "\n" not in message
     if "traceback" not in message and "memory" not in message:
         assert (tmp_path / "log.txt").read_text() == f"{message}\n"
+
+
+def _refuse(*_: object) -> dict[str, str]:
+    raise DpbenchError("give it more images")
+
+
+def _fill(*_: object) -> dict[str, str]:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _fail_a_key(*_: object) -> dict[str, str]:
+    os.environ["DPBENCH_X"] = "1"  # which the log should tell
+    return {"key": "why"}
+
+
+def _close_and_raise(*_: object) -> dict[str, str]:
+    sys.stdout.close()
+    sys.stderr.close()
+    raise ValueError("the true reason")
+
+
+@pytest.mark.parametrize(
+    ("body", "ended"),
+    [
+        (_refuse, ({}, "give it more images")),
+        (_fill, ({}, "OSError: [Errno 28] No space left on device")),
+        (_fail_a_key, ({"key": "why"}, None)),
+        (_close_and_raise, ({}, "ValueError: the true reason")),
+    ],
+)
+def test_a_log_that_cannot_be_written_hides_no_reason(
+    work: Callable[..., Ended], body: Callable[..., dict[str, str]], ended: Ended, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    assert work(body) == ended
+
+
+def test_an_output_that_a_task_closed_hides_no_reason(work: Callable[..., Ended]) -> None:
+    assert work(_close_and_raise) == ({}, "ValueError: the true reason")
+    print("and it can still be said")
+
+
+def test_what_fails_around_a_task_is_told_and_ends_its_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local, "execute", _fill)
+    ours, theirs = multiprocessing.Pipe()
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
+    place = Workplace(tmp_path / "artifacts", tmp_path)
+    with ours, theirs:
+        ended, lasting = local._do("log", task, place, "cpu", theirs)
+    assert ended == ({}, "OSError: [Errno 28] No space left on device")
+    assert lasting
+
+
+def test_threads_that_cannot_be_started_are_put_down_to_their_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(local, "execute", refuse)
+    task = stages.EvaluatorTask("key", "labelling", "test", (0,), DOMAIN, 11)
+    place = Workplace(tmp_path / "artifacts", tmp_path, threads=99999)
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        (_, reason), _ = local._do("log", task, place, "cpu", theirs)
+    assert reason is not None
+    assert reason.startswith("RuntimeError: can't start new thread: are 99999 threads (limits.thr")
 
 
 def test_what_a_task_prints_goes_to_its_log(

@@ -69,6 +69,33 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (first / "README.md").read_text() == "edited"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "what"),
+    [
+        ("vae", "generator", "the private generator name 'vae'"),
+        ("dpbench-fid", "metric", "the metric name 'fid'"),
+    ],
+)
+def test_a_name_that_would_be_refused_is_not_written(
+    name: str, kind: str, what: str, tmp_path: Path
+) -> None:
+    result = call(name, "--kind", kind, "--to", str(tmp_path))
+    assert result.exit_code == 2
+    remedy = f"choose another, as my-{name.removeprefix('dpbench-')}"
+    assert result.stderr == f"Error: {what} is already taken by dpbench: {remedy}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_installed_package_may_be_written_anew(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    (source,) = make_package("own", "metric", tmp_path).glob("*/__init__.py")
+    distribution("dpbench-own", code=source.read_text(), own="dpbench_own")
+    assert plugins.registry().get("metric", "own")
+    result = call("own", "--kind", "metric", "--to", str(tmp_path / "new"))
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", KINDS)
