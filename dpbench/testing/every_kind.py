@@ -85,7 +85,7 @@ def leaves_the_process_as_it_was(subject: Subject) -> None:
 @checking(*WORKERS)
 def leaves_what_it_is_lent(subject: Subject) -> None:
     """Tensors that it is given are not changed in place."""
-    subject = subject.fresh()
+    subject = subject.anew()
     before = {name: tensor.clone() for name, tensor in subject.lent().items()}
     subject.work(Context(SEED))
     if difference := first_difference(before, subject.lent()):

@@ -132,7 +132,7 @@ def different_images_have_different_latents(subject: ExtractorSubject) -> None:
 @checking("extractor")
 def leaves_the_model_as_it_was(subject: ExtractorSubject) -> None:
     """The public model keeps weights, mode and flags: nothing private may enter it."""
-    subject = subject.fresh()
+    subject = subject.anew()
     model = subject.model()
     before, flags = {k: v.clone() for k, v in model.state_dict().items()}, _flags(model)
     subject.extract(subject.images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class Subject(ABC):
 
         return self.remember("params", make)
 
-    def fresh(self) -> Subject:
+    def anew(self) -> Self:
         """Return another one of the same: what checks before may have changed is as it was."""
         return type(self)(self.cls, self.given)
 
