@@ -183,4 +183,8 @@ def _fate(job: Job, progress: Progress) -> str:
         return f"failed: {progress.failed[job.id]}"
     if job.id in progress.split:
         return f"failed: {progress.split[job.id]}; its trials run again one by one"
-    return "skipped" if job.id in progress.skipped else "done"
+    if job.id in progress.skipped:
+        return "skipped"
+    written = job.task.writes()
+    lost = [progress.lost[artifact].reason for artifact in written if artifact in progress.lost]
+    return f"{len(lost)} of {len(written)} failed: {lost[0]}" if lost else "done"

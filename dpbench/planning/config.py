@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from dpbench.component import Component
-from dpbench.errors import UnknownName
+from dpbench.errors import UnknownName, one_line
 from dpbench.metrics.protocol import Protocol
+from dpbench.planning.invalid import InvalidConfig, InvalidParams
 from dpbench.planning.layers import read_layers
 from dpbench.planning.valid import once, valid_part, without
-from dpbench.planning.violations import (
-    InvalidConfig,
-    InvalidParams,
-    method_violations,
-    report,
-    violations,
-)
+from dpbench.planning.violations import method_violations, report, violations
 from dpbench.results.identity import Labels, TrialIdentity
 
 if TYPE_CHECKING:
@@ -223,7 +219,7 @@ class Config:
 
         Raises:
             UnknownName: the plugin is not registered.
-            InvalidConfig: its name is no text.
+            InvalidConfig: its name is no text, or its hyperparameters are no JSON.
             InvalidParams: a hyperparameter is wrong.
         """
         table: dict[str, Any] = dict(getattr(self.file, section).get(name, {}))
@@ -240,6 +236,11 @@ class Config:
             params = cls.Params.model_validate(table).model_dump(mode="json")
         except ValidationError as error:
             raise InvalidParams(section, name, cls.Params, error) from error
+        except PydanticSerializationError as error:
+            raise InvalidConfig(
+                f"[{section}.{name}] the hyperparameters of {plugin!r} are none that a file can "
+                f"hold ({one_line(error)}): tell its author"
+            ) from error
         return Component(SECTIONS[section], name, plugin, params)
 
 

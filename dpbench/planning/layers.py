@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dpbench.planning.violations import InvalidConfig
+from dpbench.planning.invalid import InvalidConfig
 
 __all__ = ["FILE_NAME", "Layers", "packaged_text", "read_layers"]
 
@@ -93,7 +93,7 @@ def _read(path: Path | None) -> tuple[str, str]:
         if not path.exists():
             return packaged_text(), _PACKAGED
     try:
-        return path.read_text(encoding="utf-8"), str(path)
+        return path.read_text(encoding="utf-8-sig"), str(path)
     except (OSError, ValueError) as error:
         raise InvalidConfig(f"cannot read {path}: {error}; name another with --config") from error
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dpbench.component import Component
+from dpbench.planning.invalid import InvalidConfig, InvalidParams
 from dpbench.planning.selector import InvalidSelector, Selector
 
 if TYPE_CHECKING:
@@ -50,13 +51,18 @@ def enumerate_methods(
         }
         return config.component(section, name, getattr(grid, section).get(name, {}), chosen)
 
-    def names(section: str) -> list[str]:
-        return sorted({*config.names(section), *getattr(grid, section)})
+    def usable(section: str) -> Iterator[Component]:
+        told = {*getattr(config.file, section), *getattr(grid, section)}
+        told |= {axis.split(".")[1] for axis in axes or {} if axis.startswith(f"{section}.")}
+        for name in sorted({*config.names(section), *told}):
+            try:
+                yield resolve(section, name)
+            except (InvalidConfig, InvalidParams):
+                if name in told:
+                    raise  # else nobody asked for it, and it wants to be told something
 
-    generators = [resolve("generators", name) for name in names("generators")]
-    extractors = [resolve("extractors", name) for name in names("extractors")]
-    for public_name in names("public"):
-        public = resolve("public", public_name)
+    generators, extractors = list(usable("generators")), list(usable("extractors"))
+    for public in usable("public"):
         provides = config.registry.get("public", public.plugin).cls.provides
         for extractor in extractors:
             if not _needs(config, extractor) <= provides:
@@ -66,6 +72,18 @@ def enumerate_methods(
                     continue
                 parts = [public.name, _label(config, extractor), _label(config, generator)]
                 yield Method("-".join(filter(None, parts)), public, extractor, generator)
+
+
+def require_usable(config: Config, name: str) -> None:
+    """Raise why a plugin of this name makes no methods, if that is why there are none.
+
+    Raises:
+        InvalidConfig: its hyperparameters are no JSON.
+        InvalidParams: it has to be told some.
+    """
+    for section in COMPONENTS:
+        if name in config.names(section):
+            config.component(section, name)
 
 
 def _needs(config: Config, component: Component) -> frozenset[Capability]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from dpbench.errors import UnknownName
 from dpbench.planning.config import HARNESS, SECTIONS, Config, ConfigFile
+from dpbench.planning.invalid import InvalidConfig, InvalidParams
 from dpbench.planning.layers import packaged_text
 from dpbench.planning.toml import to_toml
-from dpbench.planning.violations import InvalidParams
 
 __all__ = ["effective", "starter", "table_of"]
 
@@ -48,7 +48,7 @@ def _components(config: Config, section: str) -> Iterator[tuple[str, dict[str, A
     for name in config.names(section):
         try:
             component = config.component(section, name)
-        except InvalidParams:  # a bare plugin that needs to be told something, such as a path
+        except (InvalidConfig, InvalidParams):  # bare, it has to be told something: a path, say
             continue
         alias = {"plugin": component.plugin} if component.plugin != name else {}
         told = getattr(config.file, section).get(name, {}) if section == "datasets" else {}

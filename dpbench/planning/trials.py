@@ -11,7 +11,14 @@ from typing import Any
 from dpbench.component import Component
 from dpbench.errors import DpbenchError, did_you_mean
 from dpbench.planning.config import Config, GridConfig
-from dpbench.planning.methods import COMPONENTS, Axes, Method, methods_with_axes, select
+from dpbench.planning.methods import (
+    COMPONENTS,
+    Axes,
+    Method,
+    methods_with_axes,
+    require_usable,
+    select,
+)
 from dpbench.planning.selector import Selector
 from dpbench.results.identity import DEFAULT, Labels, TrialIdentity
 from dpbench.store import content_key
@@ -129,6 +136,7 @@ def _require_methods(config: Config, request: Request) -> None:
     known = [method for grid in grids for method in _methods_of(config, grid)]
     for pattern in patterns:
         if unknown := Selector.parse(pattern).unknown_among(known):
+            require_usable(config, pattern)
             raise DpbenchError(unknown)
 
 
@@ -276,6 +284,7 @@ def _grid_of_method(config: Config, pattern: str) -> tuple[GridConfig, str]:
     base = grids[name]
     methods = [method for _, method in methods_with_axes(config, base)]
     if Selector.parse(pattern).unknown_among(methods):
+        require_usable(config, pattern)
         names = sorted({method.name for method in methods})
         known = [*grids, *names]
         raise DpbenchError(

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dpbench.errors import did_you_mean
+from dpbench.planning.invalid import Place, Violation, explain
 from dpbench.planning.layers import Layers
-from dpbench.planning.violations import Place, Violation, explain
 
 __all__ = ["once", "valid_part", "without"]
 

@@ -4,80 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import types
-import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-
 from dpbench.errors import DpbenchError, did_you_mean
+from dpbench.planning.invalid import InvalidConfig, InvalidParams, Place, Violation
 from dpbench.planning.methods import COMPONENTS, methods_with_axes
 from dpbench.planning.selector import Selector
 
 if TYPE_CHECKING:
     from dpbench.planning.config import Config, GridConfig
 
-__all__ = ["InvalidConfig", "InvalidParams", "explain", "method_violations", "report", "violations"]
+__all__ = ["method_violations", "report", "violations"]
 
-Place = tuple[str | int, ...]
-Violation = tuple[Place, str]
-#: Characters of a wrong value that are shown, and violations.
-SHOWN, MOST = 200, 50
-
-
-class InvalidConfig(DpbenchError):
-    """A configuration with violations; the message has one line for each."""
-
-
-class InvalidParams(DpbenchError):
-    """A plugin's hyperparameters are wrong; ``details`` says where and how."""
-
-    def __init__(
-        self, section: str, name: str, model: type[BaseModel], error: ValidationError
-    ) -> None:
-        self.details = list(explain(error, model))
-        problems = "; ".join(
-            f"{'.'.join(map(str, place)) or name}: {message}" for place, message in self.details
-        )
-        super().__init__(f"[{section}.{name}] {problems} (set it in benchmarks.toml or --method)")
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Violation]:
-    """Yield place and message of everything that ``model`` refused."""
-    for detail in error.errors(include_url=False):
-        silent = detail["type"] in ("missing", "extra_forbidden")
-        got = "" if silent else f", got {_short(detail['input'])}"
-        message = detail["msg"][0].lower() + detail["msg"][1:]
-        if detail["type"] == "extra_forbidden":
-            *above, key = detail["loc"]
-            message = f"unknown key {key!r}{did_you_mean(str(key), _keys(model, above))}"
-        yield detail["loc"], f"{message}{got}"
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested too deeply, a number of too many digits
-        return "something that cannot be shown"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def _keys(model: Any, place: Iterable[str | int]) -> list[str]:
-    """Return the keys that a table at ``place`` may have."""
-    for part in place:
-        if _is_model(model):
-            field = model.model_fields.get(part)
-            model = field.annotation if field else None
-        else:  # a table of tables, or a list of them
-            model = (typing.get_args(model) or (None,))[-1]
-        if typing.get_origin(model) in (typing.Union, types.UnionType):  # or none at all
-            model = typing.get_args(model)[0]
-    return list(model.model_fields) if _is_model(model) else []
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+#: Violations that are shown.
+MOST = 50
 
 
 def violations(config: Config) -> Iterator[Violation]:

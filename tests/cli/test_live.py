@@ -19,7 +19,7 @@ from dpbench.cli.live import LiveView
 from dpbench.cli.strip import strip
 from dpbench.planning.plan import Job
 from dpbench.results import save_result
-from dpbench.runner.scheduler import Progress
+from dpbench.runner.scheduler import Loss, Progress
 from dpbench.stages import Task
 from dpbench.store import Artifact, ArtifactId, Store
 
@@ -61,6 +61,13 @@ def test_a_group_that_is_run_again_says_why() -> None:
     group, part = Job("g", "two trials", Unheard("g"), 1.0), Job("g/1", "one", Unheard("a"), 1.0)
     progress = Progress({"g/1": part}, split={"g": "it broke"})
     assert "0/1 two trials: failed: it broke; its trials run again" in view(progress, group, False)
+
+
+def test_a_trial_that_failed_within_its_group_is_not_done() -> None:
+    artifact = ArtifactId("unheard-of", "a")
+    progress = Progress({}, lost={artifact: Loss(artifact, "one", "wrong shape")})
+    job = Job("g", "its trial", Unheard("a"), 1.0)
+    assert "its trial: 1 of 1 failed: wrong shape" in view(progress, job, False)
 
 
 def test_the_best_so_far_is_of_what_succeeded(tmp_path: Path) -> None:

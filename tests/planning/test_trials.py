@@ -42,6 +42,29 @@ ABLE_MODEL = """
         register(AbleModel)
 """
 
+WANTING = """
+    from dpbench import hookimpl
+    from dpbench.api import Params
+    from fakes import MeanGenerator
+
+    class Needs(Params):
+        need: int
+
+    class Holds(Params):
+        what: object = print
+
+    class Wanting(MeanGenerator):
+        name, label, Params, lane_params = "wanting", "WANTING", Needs, frozenset()
+
+    class Odd(MeanGenerator):
+        name, label, Params, lane_params = "odd", "ODD", Holds, frozenset()
+
+    @hookimpl
+    def register_generators(register):
+        register(Wanting)
+        register(Odd)
+"""
+
 PICKY = """
     from dpbench import hookimpl
     from fakes import LinearModel, LookExtractor, MeanGenerator
@@ -131,6 +154,28 @@ def test_a_generator_adds_one_row_for_each_pair(
     distribution("dpbench-mean", code=EXTRA_GENERATOR)
     added = {"ae-enc-MEAN", "ae-grad-MEAN", "wgan-MEAN"}
     assert set(methods(grid())) - set(SIX) == added
+
+
+def test_a_plugin_that_wants_to_be_told_something_stands_in_nobodys_way(
+    grid: Callable[..., Config], distribution: Callable[..., Path]
+) -> None:
+    distribution("dpbench-wanting", code=WANTING)
+    assert methods(grid()) == SIX
+    told = grid(GRID + "[generators.wanting]\nneed = 3\n")
+    assert {"ae-enc-wanting", "ae-enc-WANTING"} & set(methods(told))
+    for name, why in (("wanting", "need"), ("odd", "none that a file can hold")):
+        with pytest.raises(DpbenchError, match=why):
+            plan_trials(grid(), Request(methods=(name,)))
+        with pytest.raises(DpbenchError, match=why):
+            plan_trials(grid(), Request((name,)))
+    with pytest.raises(DpbenchError, match="need"):
+        plan_trials(grid(GRID + "[generators.wanting]\n"), Request())
+
+
+def test_a_file_with_a_mark_of_its_bytes_order_is_read(
+    grid: Callable[..., Config],
+) -> None:
+    assert methods(grid("\ufeff" + GRID)) == SIX
 
 
 def test_a_model_that_can_do_all_joins_every_extractor(
