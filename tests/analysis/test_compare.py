@@ -89,8 +89,8 @@ def test_a_csv_from_before_labels_has_none(keep: Keep, tmp_path: Path) -> None:
 
 
 def test_names_that_read_as_numbers_are_names(keep: Keep, tmp_path: Path) -> None:
-    named = {"dataset": "2024", "settings": "01234567", "protocol": {**DOMAIN, "name": "1e3"}}
-    runs = keep("a", [trial(**named)])
+    protocol = {**DOMAIN, "name": "1e3"}
+    runs = keep("a", [trial(dataset="2024", settings="01234567", protocol=protocol)])
     path = tmp_path / "results.csv"
     path.write_text(render(load(Path(runs)), "csv", "method"))
     (change,) = compare(runs, f"{path}:01234567", "fid", "lower")

@@ -211,7 +211,7 @@ def test_a_figure_that_did_not_come_back_is_not_verified(verify: Run) -> None:
 
 def test_a_figure_that_was_not_submitted_is_no_matter(verify: Run, package: Package) -> None:
     more = {"metrics": {**TRIALS[0].metrics, "accuracy": 0.99}}
-    third = trial("ae-grad-Mine", clip=2.0, **more)
+    third = trial("ae-grad-Mine", clip=2.0).model_copy(update=more)
     submit_rows([*TRIALS, third])  # there is a column, which is empty in two rows
     package.trials = [*(row.model_copy(update=more) for row in TRIALS), third]
     assert "\nverified: 3 of 3 cells run again\n" in verify("--share", 1).output
