@@ -32,9 +32,10 @@ def valid_part(
     except ValidationError as error:
         wrong = list(explain(error, model))
         places = [place for place, _ in wrong]
-        if any(len(place) <= 2 and str(place[0]) in sections for place in places):
+        if any(place[:1] and place[0] in sections and len(place) <= 2 for place in places):
             return None, found + wrong
-        tables = _filled(without(tables, places), [str(p[1]) for p in places if p[0] == "grids"])
+        grids = [str(name) for section, name, *_ in filter(_is_inner, places) if section == "grids"]
+        tables = _filled(without(tables, places), grids)
         return (tables if _is_valid(model, tables) else None), found + wrong
     return tables, found
 
@@ -59,11 +60,18 @@ def once(layers: Layers, found: list[Violation]) -> list[Violation]:
     grids = _grids(layers.tables)
 
     def is_inherited(place: Place, message: str) -> bool:
-        above = grids.get(str(place[1]), {}).get("extends") if place[0] == "grids" else None
+        if not _is_inner(place) or place[0] != "grids":
+            return False
+        above = grids.get(str(place[1]), {}).get("extends")
         return repr((("grids", above, *place[2:]), message)) in told and not layers.writes(place)
 
     kept = {repr(v): v for v in found if not is_inherited(*v)}
     return list(kept.values())
+
+
+def _is_inner(place: Place) -> bool:
+    """Whether it is in a table of a section: a section, and the whole file, are places too."""
+    return len(place) > 1
 
 
 def _unknown_grids(tables: Tables) -> list[Violation]:
