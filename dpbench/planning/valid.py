@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -42,16 +41,20 @@ def valid_part(
 
 def without(tables: Tables, places: Iterable[Place]) -> Tables:
     """Return ``tables`` without the values at ``places``; a whole table is left as it is."""
-    rest = copy.deepcopy(tables)
     for place in places:
-        table: Any = rest
-        for part in place:
-            inner = table.get(part)
-            if not isinstance(inner, dict):
-                table.pop(part, None)
-                break
-            table = inner
-    return rest
+        tables = _without(tables, place)
+    return tables
+
+
+def _without(table: Tables, place: Place) -> Tables:
+    """Return a copy as far as ``place`` leads: values may be nested deeper than can be copied."""
+    if not place:
+        return table
+    name, *inside = place
+    inner = table.get(str(name))
+    if isinstance(inner, dict):
+        return {**table, str(name): _without(inner, tuple(inside))}
+    return {key: value for key, value in table.items() if key != name}
 
 
 def once(layers: Layers, found: list[Violation]) -> list[Violation]:
