@@ -41,9 +41,7 @@ def stated_choices(prepared: Prepared) -> dict[str, Choice]:
     rule = prepared.config.file.select
     if rule == "scores":
         return {}
-    name: Literal["first", "named", "noisy"] = (
-        "first" if rule == "first" else "noisy" if rule == "noisy" else "named"
-    )
+    name: Literal["first", "named", "noisy"] = rule if isinstance(rule, str) else "named"
     late = said_late(prepared)
     return {
         trial.identity_key: Choice(rule=name, chosen=chosen)

@@ -139,7 +139,9 @@ class RunDirectory:
         try:
             self.note_release(key)
         except CorruptArtifact:
-            if released and not any(entry.generator == key for entry in self._released()):
+            # Entries of earlier versions are of those before it.
+            noted = any(entry.generator == key and entry.content for entry in self._released())
+            if released and not noted:
                 raise DpbenchError(
                     f"generator {key} was released, and what it spent can no longer be read: put "
                     f"{self.store.path('generator', key)} back from a copy, or use a new directory "

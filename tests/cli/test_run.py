@@ -158,6 +158,19 @@ def test_a_release_whose_spending_is_lost_is_not_made_again(dpbench: Run, how: s
     assert "what it spent can no longer be read" in refused.output
 
 
+def test_what_an_earlier_version_noted_is_not_what_is_lost_now(dpbench: Run) -> None:
+    secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
+    assert dpbench("run", "--no-controls", base=secure).exit_code == 0
+    (generator,) = Path("runs/artifacts/generator").iterdir()
+    noted = json.loads(Path("runs/releases.json").read_text())
+    old = [{key: one[key] for key in ("generator", "spent", "ledger")} for one in noted]
+    Path("runs/releases.json").write_text(json.dumps(old))
+    (generator / "meta.json").write_text("{}")
+    refused = dpbench("run", "--no-controls")
+    assert refused.exit_code == 2
+    assert "what it spent can no longer be read" in refused.output
+
+
 def test_a_release_that_is_cleaned_away_still_counts(dpbench: Run) -> None:
     secure = TINY.replace("delta = 1e-4", "delta = 1e-4\nsecure_rng = true")
     assert dpbench("run", "--no-controls", base=secure).exit_code == 0
