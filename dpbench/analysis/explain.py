@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.starts import gains
 from dpbench.results import CONTROL, Result
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from dpbench.errors import DpbenchError, printable
 from dpbench.leaderboard.board import Leaderboard
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import MISSING, Figures, trust_text
 from dpbench.leaderboard.words import STATUSES, delta_text, duration, number, significant
 from dpbench.planning.again import request_again

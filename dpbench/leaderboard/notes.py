@@ -6,7 +6,8 @@ import math
 
 from dpbench.described import described
 from dpbench.errors import DpbenchError
-from dpbench.leaderboard.sections import PRIMARY, SCORED, Candidate, Section
+from dpbench.leaderboard.candidates import PRIMARY, SCORED, Candidate
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.words import count_text, delta_text
 from dpbench.planning.config import read_config, unknown_parts
 from dpbench.results import Result

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from dpbench.api import to_float, to_uint8
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import named_controls
 from dpbench.leaderboard.words import heading, number
 from dpbench.results import Result

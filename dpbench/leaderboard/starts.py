@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.candidates import PRIMARY, Candidate, Target
+from dpbench.leaderboard.sections import Section
 from dpbench.metrics.uncertainty import Interval, summarise
 
 __all__ = ["START", "Gain", "gains"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target, axis_order
+from dpbench.leaderboard.candidates import PRIMARY, Candidate, Target, axis_order
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import (
     MISSING,
     Column,

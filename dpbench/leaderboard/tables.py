@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from dpbench.described import Figure, described
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.candidates import PRIMARY, Candidate, Target
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.starts import gains
 from dpbench.leaderboard.view import SHORT, View
 from dpbench.leaderboard.words import (

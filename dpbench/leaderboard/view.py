@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from dpbench.described import described
 from dpbench.errors import DpbenchError, did_you_mean
-from dpbench.leaderboard.sections import PRIMARY, Section, Target
+from dpbench.leaderboard.candidates import PRIMARY, Target
+from dpbench.leaderboard.sections import Section
 
 __all__ = ["SHORT", "UnknownColumn", "View", "require_axis"]
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.errors import DpbenchError, printable
+from dpbench.leaderboard.candidates import PRIMARY
 from dpbench.leaderboard.records import without_apostrophe
 from dpbench.leaderboard.rows import flat, record
-from dpbench.leaderboard.sections import PRIMARY
 from dpbench.leaderboard.words import CONTROLS
 from dpbench.results import CONTROL, load_results
 from dpbench.runner.directory import versions

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dpbench.leaderboard.candidates import Target
 from dpbench.leaderboard.notes import unranked
-from dpbench.leaderboard.sections import Section, Target, make_sections
+from dpbench.leaderboard.sections import Section, make_sections
 from dpbench.privacy.replay import ReplayVerdict
 from dpbench.results import Choice
 from leaderboard.fabricate import DOMAIN, INCEPTION, audit, control, controls, grid, privacy, trial

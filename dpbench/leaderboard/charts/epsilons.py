@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from dpbench.leaderboard.candidates import Candidate, Target
 from dpbench.leaderboard.charts.axis import Axis
 from dpbench.leaderboard.charts.figures import row_id
 from dpbench.leaderboard.charts.rows import Dot, Panel, row_plot
-from dpbench.leaderboard.sections import Candidate, Section, Target
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.words import significant
 
 __all__ = ["four_epsilons"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from dpbench.leaderboard.sections import Candidate, Section, Target
+from dpbench.leaderboard.candidates import Candidate, Target
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import Figures
 from dpbench.leaderboard.words import number
 from dpbench.metrics.uncertainty import Interval

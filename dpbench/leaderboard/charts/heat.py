@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from dpbench.leaderboard.candidates import PRIMARY, Candidate, Target
 from dpbench.leaderboard.charts.figures import row_id
 from dpbench.leaderboard.charts.plot import LETTER, drawing, link
 from dpbench.leaderboard.charts.svg import element, text
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section, Target
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import Figures
 from dpbench.leaderboard.words import significant
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
 from dpbench.leaderboard.charts.axis import around
 from dpbench.leaderboard.charts.figures import chosen_over_epsilon, row_id
 from dpbench.leaderboard.charts.plot import Point, Series, xy_plot
 from dpbench.leaderboard.charts.style import method_styles
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import Figures
 from dpbench.leaderboard.words import duration, significant
 

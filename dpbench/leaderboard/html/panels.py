@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
 from dpbench.leaderboard.charts.figures import row_id
 from dpbench.leaderboard.html.cells import Cell, Grid, Head, Row, sort_value
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import COLLAPSED, MISSING, Figures, absence
 from dpbench.leaderboard.words import interval_text, number
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dpbench.leaderboard.candidates import PRIMARY, Candidate
 from dpbench.leaderboard.charts.figures import epsilon_of, row_id
 from dpbench.leaderboard.charts.scatter import seconds_of
 from dpbench.leaderboard.html.cells import Cell, Grid, Head, Row, sort_value
-from dpbench.leaderboard.sections import PRIMARY, Candidate, Section
+from dpbench.leaderboard.sections import Section
 from dpbench.leaderboard.tables import MISSING, Figures, trust_text
 from dpbench.leaderboard.words import duration, number, significant
 
