@@ -31,13 +31,16 @@ def fast_products(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep products and convolutions on a CUDA device in float32, whatever was set before.
+    """Keep products and convolutions in float32, whatever was set before and by whom.
 
     For sums whose sensitivity a guarantee states, and for scores, which must not
-    depend on the card they were computed on (torch's default for convolutions is TF32).
+    depend on the machine they were computed on. By torch's default convolutions on a CUDA
+    device are TF32; after ``torch.set_float32_matmul_precision("medium")``, which a plugin
+    may call, products on processors that know bfloat16 have 8 bits of mantissa.
     """
     cudnn: Any = torch.backends.cudnn
-    switches = (torch.backends.cuda.matmul, cudnn.conv)
+    mkldnn: Any = torch.backends.mkldnn
+    switches = (torch.backends.cuda.matmul, cudnn.conv, mkldnn.matmul, mkldnn.conv)
     before = [switch.fp32_precision for switch in switches]
     for switch in switches:
         switch.fp32_precision = "ieee"

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dpbench.precision import full_precision
 from dpbench.privacy.contributions import alone_differs, beside_classes
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.ledger import Mechanism
@@ -76,7 +77,8 @@ def _sum(rows: Tensor, clip: float, weight: Tensor | None) -> Tensor:
     factor = (clip / norms.clamp_min(1e-30)).clamp_max(1)
     factor = factor if weight is None else factor * weight
     finite = torch.isfinite(rows).all(1)
-    total: Tensor = torch.where(finite, factor, 0) @ rows.masked_fill(~finite[:, None], 0)
+    with full_precision():
+        total: Tensor = torch.where(finite, factor, 0) @ rows.masked_fill(~finite[:, None], 0)
     return total
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import DpbenchError
+from dpbench.precision import full_precision
 from dpbench.privacy.contributions import alone_differs, bounded, membership
 from dpbench.privacy.ledger import Mechanism
 
@@ -68,11 +69,11 @@ def grouped_sum(session: PrivateSession, contribution: Grouped, mechanism: Mecha
             _check_per_record(contribution, latents, weights, values, mechanism.name)
         share, values = _bounded(weights, values, mechanism.sensitivity, session.present[rows])
         share = _in_class(share, session.labels[rows], mechanism.classes)
-        part = (share.T @ values).double()
+        part = _product(share, values)
         total = part if total is None else total + part
         if session.evidence is not None:
             known = ~session.evidence.planted[rows]
-            background = background + (share[known].T @ values[known]).double()
+            background = background + _product(share[known], values[known])
     if total is None:
         raise DpbenchError(f"{mechanism.name!r}: there are no private records")
     use = session.use(mechanism)
@@ -97,6 +98,12 @@ def gaussian(name: str, noise_multiplier: float, clip: float, classes: int = 1) 
     return Mechanism(
         name=name, noise_multiplier=noise_multiplier, sensitivity=clip, classes=classes
     )
+
+
+def _product(share: Tensor, values: Tensor) -> Tensor:
+    """Sum what is bounded: rounded to fewer bits, a record could exceed its bound."""
+    with full_precision():
+        return (share.T @ values).double()
 
 
 def _chunks(session: PrivateSession, contribution: Grouped) -> Iterator[slice]:

@@ -314,7 +314,8 @@ class DPSGDLanes:
         if self._canaries is not None:
             known = weight * self._known[:lanes].gather(1, own)
             background = grads.like()
-            clipped_sum(found, self._clip[:lanes], known, background, self._may_wait)
+            with full_precision():
+                clipped_sum(found, self._clip[:lanes], known, background, self._may_wait)
             unexplained = LaneBuffer(grads.layers, grads.flat - background.flat)
             self._align(self._canaries[:lanes], traces, unexplained)
         grads.flat.div_(self._batch[:lanes])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpbench.api import Context
 from dpbench.privacy.dp_sgd import PrivateGradient
@@ -111,6 +113,41 @@ def _totals(use: Use, latents: Tensor) -> list[tuple[Mechanism, Tensor]]:
     )
     use(session.handle)
     return tape.seen
+
+
+class Products(TorchDispatchMode):
+    """Keeps the precision that the last matrix product before now was allowed."""
+
+    last = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.mv, torch.ops.aten.bmm):
+            mkldnn: Any = torch.backends.mkldnn
+            cuda = torch.backends.cuda.matmul.fp32_precision
+            self.last = f"{cuda}, {mkldnn.matmul.fp32_precision}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("use", [_grouped, _functorch, _opacus, _lanes, _fixed_lanes])
+def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use) -> None:
+    products, found = Products(), set[str]()
+
+    class Tape(Totals):
+        def release(self, *args: Any) -> Tensor:
+            found.add(products.last)
+            return super().release(*args)
+
+    session = PrivateSession(
+        Z, Budget(math.inf, 1e-6, 1.0), CLIP, Context(0), noise_seed=3, tape=Tape()
+    )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with products:
+            use(session.handle)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found == {"ieee, ieee"}
 
 
 def _with(record: int, value: float) -> Tensor:
