@@ -49,7 +49,7 @@ def command(
     from dpbench.results import load_results
     from dpbench.results.find import find_trial
     from dpbench.runner.directory import RunDirectory
-    from dpbench.upkeep.reproduce import reproduce
+    from dpbench.upkeep.reproduce import elsewhere, reproduce
 
     notes = Console(stderr=True)
     chosen = find_trial(load_results(runs), trial, clip=clip, dataset=dataset, labels=labels)
@@ -63,6 +63,8 @@ def command(
     )
     for difference in found:
         click.echo(f"{difference.where}: {difference.what}")
+    if found and (note := elsewhere(runs)):
+        say(notes, note)
     if not found:
         click.echo(f"{trial}, seed {chosen.seed}: the same to the last bit")
     raise SystemExit(bool(found))

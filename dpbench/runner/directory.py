@@ -216,10 +216,12 @@ def versions() -> dict[str, str]:
     """Name what produced a table: this package, its main dependencies, the machine."""
     import torch
 
+    # The instructions of products (AVX2, AVX512): with others, last digits are others.
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "dpbench": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        "machine": f"{platform.system()} {processor}, {psutil.cpu_count()} cores",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }

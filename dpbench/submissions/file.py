@@ -73,11 +73,12 @@ class Verdict(BaseModel):
 
     Attributes:
         status: ``verified``: all cells came out the same; ``reproduced``: with the same ε,
-            and FID within ``tolerance``; ``not``: some did not, or the package fails
+            and an FID that is near; ``not``: some did not, or the package fails
             ``dpbench check``.
         reason: one line, for ``not``; else which figures are not verified, if any.
         of: digest of the submission's file and rows; of others it says nothing.
         cells: what was run again, of ``trials`` that were submitted.
+        tolerance: by how much FID was allowed to differ, on average over the cells.
         share, seed: of the choice of ``cells``, which they repeat.
         versions: of dpbench and what it stands on, where it was run again.
         finished: ISO 8601, UTC.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from dpbench.planning.again import request_again
 from dpbench.planning.config import Config
 from dpbench.planning.plan import Options, Plan
 from dpbench.results import Result, load_results
+from dpbench.results.history import read_history
 from dpbench.runner.companies import company_of
-from dpbench.runner.directory import RunDirectory
+from dpbench.runner.directory import RunDirectory, versions
 from dpbench.runner.execute import execute
 from dpbench.runner.prepare import Prepared, prepare
 from dpbench.stages import GeneratorTask
 from dpbench.store import Artifact, ArtifactId, CorruptArtifact, Store
 
-__all__ = ["Difference", "reproduce"]
+__all__ = ["Difference", "elsewhere", "reproduce"]
 
 MakeExecutor = Callable[[Config, RunDirectory], Executor]
 #: What a trial is made again from, unless all of it is.
@@ -75,6 +76,21 @@ def reproduce(
         made = next((r for r in results if r.identity_key == chosen.identity_key), None)
         assert made is not None  # the plan has it
         return [*_rows(chosen, made), *_artifacts(chosen, directory.store, again.store)]
+
+
+def elsewhere(root: Path) -> str | None:
+    """Say so if nothing under ``root`` was made by such a machine, device and torch as these."""
+    here = _place(versions())
+    made = [_place(run.versions) for run in read_history(root)[0]]
+    if not made or here in made:
+        return None
+    return f"made on {made[-1]}, run again on {here}: only the same is sure to give equal bits"
+
+
+def _place(made_with: Mapping[str, str]) -> str:
+    """Name what decides the last digits."""
+    machine, device, torch = (made_with.get(n, "unknown") for n in ("machine", "device", "torch"))
+    return f"{machine}, {device}, torch {torch}"
 
 
 def _rows_of(company: Sequence[str], chosen: Result, root: Path) -> list[Result]:

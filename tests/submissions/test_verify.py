@@ -164,6 +164,8 @@ def test_rows_that_come_out_the_same_are_verified_until_they_change(
     ("changes", "status", "why"),
     [
         ({"fid": 102.0}, "reproduced", "2 of 2 cells"),
+        ({"fid": 134.0}, "reproduced", "2 of 2 cells"),
+        ({"fid": 136.0}, "not", "FID is 1.36 of the submitted one on average over 2 cells"),
         ({"fid": 200.0}, "not", "FID 200 where 100 was submitted"),
         ({"fid": None}, "not", "FID none where 100 was submitted"),
         ({"epsilon_spent": 12.0}, "not", "spent ε"),
@@ -197,6 +199,23 @@ def test_nobody_knows_beforehand_which_cells_are_run(verify: Run, package: Packa
     first, seed = chosen()
     assert seed != chosen()[1]
     assert chosen("--seed", seed) == (first, seed)
+
+
+def test_many_cells_may_scatter_more_than_their_average(verify: Run, package: Package) -> None:
+    submit_rows([trial("ae-grad-Mine", clip=1.0, seed=seed, fid=100.0) for seed in range(16)])
+
+    def judged(low: float, high: float) -> str:
+        figures = [low, high] * 8
+        package.trials = [
+            trial("ae-grad-Mine", clip=1.0, seed=seed, fid=fid) for seed, fid in enumerate(figures)
+        ]
+        verify("--share", 1)
+        verdict = read_submission(FILE).verdict
+        assert verdict is not None
+        return verdict.status
+
+    assert judged(75.0, 130.0) == "reproduced"
+    assert judged(116.0, 118.0) == judged(83.0, 85.0) == "not"
 
 
 def test_a_figure_that_did_not_come_back_is_not_verified(verify: Run) -> None:

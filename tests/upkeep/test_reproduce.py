@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from click.testing import Result as Invoked
 from fakes import TINY
 
@@ -79,6 +80,21 @@ def test_what_differs_is_told(run: Run) -> None:
     save_result(Path("runs"), result.model_copy(update={"metrics": metrics}))
     done = run("reproduce", TRIAL)
     assert done.exit_code == 1 and done.output.splitlines()[-1].startswith("fid: ")
+
+
+def test_another_processor_explains_what_differs(run: Run) -> None:
+    history = Path("runs/history.json")
+    (made,) = json.loads(history.read_text())
+    assert torch.backends.cpu.get_cpu_capability() in made["versions"]["machine"]
+    here, there = made["versions"]["machine"], "Linux x86_64 AVX9000, 1 cores"
+    history.write_text(json.dumps([{**made, "versions": {**made["versions"], "machine": there}}]))
+    same = run("reproduce", TRIAL)
+    assert same.exit_code == 0 and there not in same.output
+    (result,) = load_results(Path("runs"))
+    metrics = {**result.metrics, "fid": result.metrics["fid"] + 1e-9}
+    save_result(Path("runs"), result.model_copy(update={"metrics": metrics}))
+    told = " ".join(run("reproduce", TRIAL).stderr.split())
+    assert f"made on {there}" in told and f"run again on {here}" in told
 
 
 def test_another_configuration_makes_another_trial(run: Run) -> None:
