@@ -36,7 +36,8 @@ def ratios(first: DataFrame, second: DataFrame) -> DataFrame:
 def spread(both: DataFrame) -> list[str]:
     """Return a table with a row for each generator and ε: how single trials scatter."""
     rows = []
-    for (generator, epsilon), group in [*both.groupby(["generator", "epsilon"]), (("all", 0), both)]:
+    groups = [*both.groupby(["generator", "epsilon"]), (("all", 0), both)]
+    for (generator, epsilon), group in groups:
         logs = group["ratio"].map(math.log)
         beyond = [f"{((group['ratio'] - 1).abs() > share).mean():.0%}" for share in SHARES]
         target = f" at ε = {epsilon:g}" if epsilon else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -204,6 +205,20 @@ class Config:
             for key, protocol in self.file.protocols.items()
         }
         return replace(self, file=self.file.model_copy(update={"protocols": protocols}))
+
+    def shared_column(self, metrics: Iterable[str]) -> str | None:
+        """Say which two of ``metrics`` give the same figure, of which a row could hold but one."""
+        givers: dict[str, str] = {}
+        classes = self.registry.classes["metric"]
+        for name in dict.fromkeys(metrics):
+            plugin = str(self.file.metrics.get(name, {}).get("plugin", name))
+            for column in classes[plugin].cls.columns if plugin in classes else ():
+                if (other := givers.setdefault(column, name)) != name:
+                    return (
+                        f"{other!r} and {name!r} both give {column!r}: keep one of them, and the "
+                        "other in a protocol of its own"
+                    )
+        return None
 
     def public_data(self, dataset: str) -> str | None:
         """Return the data set whose images are the public part of ``dataset``, if not its own."""

@@ -12,6 +12,7 @@ from dpbench.planning import keys
 from dpbench.planning.code_version import code_version, stage_version
 from dpbench.planning.config import Config
 from dpbench.planning.finder import Finder
+from dpbench.planning.invalid import InvalidConfig
 from dpbench.planning.lanes import Candidate, companies, group_lanes
 from dpbench.planning.plan import Job, Options, Plan, Row
 from dpbench.planning.trials import Trial
@@ -267,6 +268,8 @@ class _Planner:
     def metrics(self, protocol: Protocol) -> list[_Measure]:
         """Return a protocol's metrics."""
         if protocol.name not in self.measures:
+            if shared := self.config.shared_column(protocol.metrics):
+                raise InvalidConfig(f"protocol {protocol.name}: {shared}")
             found = []
             for name in protocol.metrics:
                 given = protocol.params.get(name, {})

@@ -13,6 +13,7 @@ from dpbench.planning.methods import COMPONENTS, methods_with_axes
 from dpbench.planning.selector import Selector
 
 if TYPE_CHECKING:
+    from dpbench.metrics.protocol import Protocol
     from dpbench.planning.config import Config, GridConfig
 
 __all__ = ["method_violations", "report", "violations"]
@@ -39,15 +40,10 @@ def violations(config: Config) -> Iterator[Violation]:
             yield ("datasets", name, "sharpen"), "write true or false"
     yield from _unknown(file.dataset, config.names("datasets"), ("dataset",))
     yield from _unknown(file.executor, config.names("executors"), ("executor",))
-    for index, protocol in enumerate(config.default_protocols):
-        yield from _unknown(protocol, file.protocols, ("default_protocols", index))
-    for name, table in file.protocols.items():
-        at = ("protocols", name, "evaluator")
-        yield from _unknown(table.evaluator, config.names("evaluators"), at)
-        for index, metric in enumerate(table.metrics):
-            yield from _unknown(
-                metric, config.names("metrics"), ("protocols", name, "metrics", index)
-            )
+    for index, named in enumerate(config.default_protocols):
+        yield from _unknown(named, file.protocols, ("default_protocols", index))
+    for name, protocol in file.protocols.items():
+        yield from _protocol_violations(config, protocol, ("protocols", name))
     for name, grid in file.grids.items():
         yield from _grid_violations(config, name, grid)
 
@@ -60,6 +56,20 @@ def _public_violations(config: Config, dataset: str) -> Iterator[Violation]:
     yield from unknown
     if not unknown and config.public_data(public) is not None:
         yield at, f"{public!r} has another's public images itself: name one with images of its own"
+
+
+def _protocol_violations(config: Config, protocol: Protocol, at: Place) -> Iterator[Violation]:
+    known = config.names("metrics")
+    yield from _unknown(protocol.evaluator, config.names("evaluators"), (*at, "evaluator"))
+    for index, metric in enumerate(protocol.metrics):
+        yield from _unknown(metric, known, (*at, "metrics", index))
+    if shared := config.shared_column(protocol.metrics):
+        yield (*at, "metrics"), shared
+    for metric, table in protocol.params.items():
+        inside = (*at, "params", metric)
+        yield from _unknown(metric, known, inside)
+        if metric in known:
+            yield from _further_violations(config, "metrics", metric, {}, table, inside)
 
 
 def _grid_violations(config: Config, name: str, grid: GridConfig) -> Iterator[Violation]:

@@ -52,6 +52,15 @@ def test_what_is_not_trained_is_left_out_with_a_note(dpbench: Run) -> None:
     assert "precision" in trials[0]["metrics"]
 
 
+def test_a_figure_that_the_protocol_has_already_is_one_line(dpbench: Run) -> None:
+    with Path("benchmarks.toml").open("a") as file:
+        file.write('[metrics.near]\nplugin = "prdc"\nk = 3\n')
+    result = dpbench("score", "--metrics", "prdc,near")
+    assert result.exit_code == 2
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert line.startswith("Error: protocol default: 'prdc' and 'near' both give ")
+
+
 def test_an_unknown_metric_is_one_line(dpbench: Run) -> None:
     result = dpbench("score", "--metrics", "prcd")
     assert result.exit_code == 2

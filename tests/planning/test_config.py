@@ -121,6 +121,7 @@ learning_rat = 1
 
 [protocols.default]
 metrics = ["fid", "iss"]
+params = { prdc = { k = 0 }, prcd = { k = 4 } }
 
 [grids.all]
 epsilon = [1]
@@ -146,12 +147,31 @@ clip = [1]
     assert "did you mean 'npz'?" in places["line 4, datasets.mine"]
     assert "line 8, generators.vae.learning_rat" in places
     assert "did you mean 'is'?" in places["line 11, protocols.default.metrics[1]"]
-    assert "did you mean 'fashion-mnist'?" in places["line 16, grids.all.dataset"]
-    assert "did you mean 'default'?" in places["line 17, grids.all.protocols[0]"]
-    assert any(place.startswith("line 18, grids.all.generators.gan") for place in places)
-    assert any(place.startswith("line 21, grids.all.axes.generators.vae") for place in places)
-    assert "line 22, grids.all.axes.clip" in places
-    assert "line 24, grids.empty.epsilon" in places
+    assert "line 12, protocols.default.params.prdc.k" in places
+    assert "did you mean 'prdc'?" in places["line 12, protocols.default.params.prcd"]
+    assert "did you mean 'fashion-mnist'?" in places["line 17, grids.all.dataset"]
+    assert "did you mean 'default'?" in places["line 18, grids.all.protocols[0]"]
+    assert any(place.startswith("line 19, grids.all.generators.gan") for place in places)
+    assert any(place.startswith("line 22, grids.all.axes.generators.vae") for place in places)
+    assert "line 23, grids.all.axes.clip" in places
+    assert "line 25, grids.empty.epsilon" in places
+
+
+TWICE = """
+[metrics.near]
+plugin = "prdc"
+k = 3
+[protocols.both]
+metrics = ["fid", "prdc", "near"]
+"""
+
+
+def test_two_metrics_of_one_figure_do_not_fit_in_one_protocol(configure: Configure) -> None:
+    with pytest.raises(InvalidConfig, match=r"both\.metrics: 'prdc' and 'near' both give '\w+'"):
+        configure(TWICE)
+    config = configure(TWICE.replace('"prdc", ', "")).with_metrics(["prdc"])
+    assert config.shared_column(config.file.protocols["both"].metrics)
+    assert not config.shared_column(["fid", "fid", "near", "unheard-of"])
 
 
 @pytest.mark.parametrize(
