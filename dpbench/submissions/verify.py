@@ -34,7 +34,7 @@ MakeEnvironment = Callable[[Path, Path, str], Environment]
 Row = Mapping[str, Any]
 #: By how much FID may differ, as a share of the submitted one, to count as reproduced: in one
 #: cell, and on average over many. Another processor rounds otherwise, and trains other public
-#: models: of honest cells, the figures of one in eight then differ by over 15%.
+#: models: one honest cell in ten then differs by over 15% (benchmarks/another_machine.md).
 ONE, MANY = 0.5, 0.15
 #: Relative difference up to which two figures are the same.
 SAME = 1e-6
