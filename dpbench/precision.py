@@ -31,7 +31,7 @@ def fast_products(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep products and convolutions in float32, whatever was set before and by whom.
+    """Keep products and convolutions in float32, whatever was set before and by whom, autocast too.
 
     For sums whose sensitivity a guarantee states, and for scores, which must not
     depend on the machine they were computed on. By torch's default convolutions on a CUDA
@@ -45,7 +45,11 @@ def full_precision() -> Iterator[None]:
     for switch in switches:
         switch.fp32_precision = "ieee"
     try:
-        yield
+        with contextlib.ExitStack() as off:
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    off.enter_context(torch.autocast(kind, enabled=False))
+            yield
     finally:
         for switch, precision in zip(switches, before, strict=True):
             switch.fp32_precision = precision

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 
-__all__ = ["NotPerRecord", "alone_differs", "beside_classes", "bounded", "membership", "probes"]
+__all__ = [
+    "NotPerRecord",
+    "alone_differs",
+    "beside_classes",
+    "bounded",
+    "in_full",
+    "membership",
+    "probes",
+]
 
 
 class NotPerRecord(DpbenchError):
@@ -45,6 +53,11 @@ def alone_differs(name: str, rows: Tensor, alone: Callable[[int], Tensor]) -> No
     # Rounding may flip one record that sits between two clusters, never two of four.
     if differ >= min(2, len(chosen)):
         raise NotPerRecord(name)
+
+
+def in_full(rows: Tensor) -> Tensor:
+    """Return half-precision ``rows`` in float32: norms and sums of theirs would be rounded."""
+    return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
 
 
 def bounded(rows: Tensor, clip: float, keep: Tensor) -> Tensor:

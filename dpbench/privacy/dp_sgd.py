@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dpbench.precision import full_precision
-from dpbench.privacy.contributions import alone_differs, beside_classes
+from dpbench.privacy.contributions import alone_differs, beside_classes, in_full
 from dpbench.privacy.handle import PrivateLatents
 from dpbench.privacy.ledger import Mechanism
 from dpbench.privacy.mechanism import Evidence
@@ -53,7 +53,7 @@ def sample_gradients(
         return batch.new_zeros(0, sum(p.numel() for p in module.parameters() if p.requires_grad))
     parts = _opacus(module, loss, batch) if engine == "opacus" else _vmap(module, loss, batch)
     # Detached: else sums would hang on parameters that the loss takes from outside.
-    return torch.cat([part.detach().flatten(1) for part in parts], 1)
+    return in_full(torch.cat([part.detach().flatten(1) for part in parts], 1))
 
 
 def clipped_gradient_sum(
@@ -194,6 +194,8 @@ class PrivateGradient:
             NotPerRecord: a record's gradient depends on the rest of its batch.
         """
         self._use.begin()
+        if self._done == 0:
+            self._begin()
         picked = self._picked()
         batch = self._noised(self._rows[picked].to(_device(self._module)))
         gradients = sample_gradients(self._tracked, self._loss, batch, self._engine)
@@ -227,6 +229,17 @@ class PrivateGradient:
         shape = (len(rows), self._randomness)
         return torch.cat([rows, self._draws.normal(shape, rows.device, rows.dtype)], 1)
 
+    def _begin(self) -> None:
+        """Look at no record first: what a layer keeps of its first batch tells of none.
+
+        Inside ``vmap`` a layer cannot keep anything.
+        """
+        if self._engine == "opacus":
+            nobody = self._rows.new_zeros(2, self._rows.shape[1] + self._randomness)
+            sample_gradients(
+                self._tracked, self._loss, nobody.to(_device(self._module)), self._engine
+            )
+
     def _check(self, batch: Tensor, gradients: Tensor) -> None:
         """Look once, at the first batch in which one record could move another."""
         if self._checked or len(batch) < 2:
@@ -252,7 +265,7 @@ class PrivateGradient:
         trained = [p for p in self._module.parameters() if p.requires_grad]
         parts = mean.split([p.numel() for p in trained])
         for p, part in zip(trained, parts, strict=True):
-            p.grad = part.view_as(p)
+            p.grad = part.view_as(p).to(p.dtype)
 
 
 def _device(module: nn.Module) -> torch.device:

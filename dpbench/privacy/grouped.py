@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 from dpbench.precision import full_precision
-from dpbench.privacy.contributions import alone_differs, bounded, membership
+from dpbench.privacy.contributions import alone_differs, bounded, in_full, membership
 from dpbench.privacy.ledger import Mechanism
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ def _product(share: Tensor, values: Tensor) -> Tensor:
 
 def _chunks(session: PrivateSession, contribution: Grouped) -> Iterator[slice]:
     size = len(session.table)
-    width = contribution(session.rows(slice(1)))[1].shape[1:].numel() if size else 1
+    # Looked at with no record: what a contribution keeps of its first call tells of none.
+    nobody = session.table.new_zeros(1, session.table.shape[1])
+    width = contribution(nobody)[1].shape[1:].numel() if size else 1
     rows = min(_ROWS, max(1, _NUMBERS // max(1, width)))
     return (slice(start, start + rows) for start in range(0, size, rows))
 
@@ -121,7 +123,7 @@ def _rows(contribution: Grouped, latents: Tensor, name: str) -> tuple[Tensor, Te
                 f"{name!r}: a contribution must give one row per record "
                 f"([{len(latents)}, k] expected, got {list(part.shape)})"
             )
-    return weights, values
+    return in_full(weights), in_full(values)
 
 
 def _check_per_record(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dpbench.errors import DpbenchError
 from dpbench.privacy.ledger import Mechanism
-from dpbench.privacy.randomness import NoiseSource, fill_normal
+from dpbench.privacy.randomness import NoiseSource, SecureSource, fill_normal
 from dpbench.privacy.sampling import PoissonSampler
 
 __all__ = ["Evidence", "Figures", "GaussianUse", "NotAccounted", "Tape"]
@@ -180,5 +180,9 @@ class GaussianUse:
     def _noisy(self, total: Tensor, scratch: Tensor | None) -> Tensor:
         if self.mechanism.noise_std == 0:
             return total
+        if isinstance(self.noise, SecureSource):
+            # In float64 up to the end: what a float32 sum can come to tells its terms apart.
+            noise = self.noise.normal(total.shape, total.device, torch.float64)
+            return total.copy_(total.double() + self.mechanism.noise_std * noise)
         scratch = torch.empty_like(total) if scratch is None else scratch
         return total.add_(fill_normal(self.noise, scratch), alpha=self.mechanism.noise_std)

@@ -68,6 +68,8 @@ def release_part_sum(
         own = latents[part::parts][present[part::parts]]
         return contribution(own).detach().double()
 
+    # First with no record: what is kept of a first call tells of none.
+    contribution(latents.new_zeros(2, latents.shape[1]))
     rows = torch.stack([vector(part) for part in range(parts)])
     for part in {0, parts - 1}:
         if not torch.equal(vector(part).nan_to_num(), rows[part].nan_to_num()):

@@ -10,8 +10,9 @@
     Noise and Poisson sampling come from ChaCha20, keyed by the operating
     system's entropy (package ``randomgen``, extra ``secure``). Nothing of the
     key is kept, so the run cannot be repeated. Each Gaussian is the scaled sum
-    of four, which hides the gaps between floating-point values that Mironov
-    (2012) exploits (Holohan and Braghin 2021; Opacus does the same).
+    of four, and is added in float64 before anything is rounded to float32, which
+    hides the gaps between floating-point values that Mironov (2012) exploits
+    (Holohan and Braghin 2021; Opacus sums four as well).
 """
 
 from __future__ import annotations

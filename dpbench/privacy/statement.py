@@ -182,7 +182,8 @@ def make_statement(result: Result, found: Selection) -> Statement | None:
         "noise in floating point through torch; accountants: Opacus and Google dp-accounting.",
         rationale=_rationale(result),
         unprotected=[*_NOT_COVERED, pictures],
-        ledger=ledger,
+        # Without counts of inclusions: amplification takes it that samples are secret.
+        ledger=ledger.model_copy(update={"inclusions": []}),
     )
 
 

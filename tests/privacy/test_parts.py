@@ -74,7 +74,8 @@ def test_the_ledger_has_the_diameter_and_the_noise_follows_from_it() -> None:
 
 
 def test_vectors_are_clipped_and_those_that_are_not_finite_are_zero() -> None:
-    turn = iter([torch.tensor([30.0, 40.0]), torch.tensor([math.nan, 1.0])] * 2)
+    big, broken = torch.tensor([30.0, 40.0]), torch.tensor([math.nan, 1.0])
+    turn = iter([big, big, broken, big, broken])  # the first is of nobody
     total = release_part_sum(
         session().handle, lambda _: next(turn), parts=2, clip=1.0, noise_multiplier=0.0, name="big"
     )
@@ -93,7 +94,20 @@ def test_a_null_record_is_not_seen_by_its_part() -> None:
     release_part_sum(
         session(gone).handle, count, parts=2, clip=1.0, noise_multiplier=0.0, name="count"
     )
-    assert sizes[:2] == [0, 50]
+    assert sizes[1:3] == [0, 50]
+
+
+def test_what_is_kept_of_a_first_call_tells_of_no_record() -> None:
+    seen: list[Tensor] = []
+
+    def first(part: Tensor) -> Tensor:
+        seen.append(part.clone())
+        return seen[0].sum(0)
+
+    total = release_part_sum(
+        session().handle, first, parts=2, clip=1.0, noise_multiplier=0.0, name="first"
+    )
+    assert not total.any() and not seen[0].any()
 
 
 def test_a_part_that_keeps_something_from_another_is_refused() -> None:

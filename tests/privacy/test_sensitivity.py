@@ -18,6 +18,7 @@ from dpbench.privacy.handle import Budget, PrivateLatents
 from dpbench.privacy.lane_nets import LaneBuffer, LaneMLP, LinearTrace
 from dpbench.privacy.lanes import DPSGDLanes, LaneSchedule, clipped_sum
 from dpbench.privacy.ledger import Mechanism
+from dpbench.privacy.randomness import SecureSource
 from dpbench.privacy.session import PrivateSession
 
 CLIP = 0.7
@@ -102,7 +103,45 @@ def _fixed_lanes(private: PrivateLatents) -> None:
     _lanes(private, fixed=True)
 
 
-MECHANISMS = [_sum, _count, _grouped, _functorch, _opacus, _lanes, _fixed_lanes]
+def _grouped_from_the_first(private: PrivateLatents) -> None:
+    centre: list[Tensor] = []
+
+    def contribution(z: Tensor) -> tuple[Tensor, Tensor]:
+        centre.append(z.nan_to_num().mean(0))
+        return torch.ones_like(z[:, :1]), z - centre[0]
+
+    release_grouped_sum(private, contribution, clip=CLIP, noise_multiplier=1.0, name="grouped")
+
+
+class _Centred(nn.Module):
+    """Keeps the mean of its first batch, as data-dependent initialisations do."""
+
+    mean: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mean is None:
+            self.mean = x.detach().mean(0)
+        return x - self.mean
+
+
+def _opacus_from_the_first(private: PrivateLatents) -> None:
+    module = nn.Sequential(_Centred(), nn.Linear(4, 4, bias=False))
+    nn.init.eye_(module[1].weight)  # type: ignore[arg-type]
+
+    def loss(module: nn.Module, batch: Tensor) -> Tensor:
+        return module(batch).square().sum(1)
+
+    gradient = PrivateGradient(
+        private, module, loss, sampling_rate=0.7, steps=2, engine="opacus"
+    )  # fmt: skip
+    for _ in range(2):
+        gradient.step()
+
+
+MECHANISMS = [
+    _sum, _count, _grouped, _functorch, _opacus, _lanes, _fixed_lanes,
+    _grouped_from_the_first, _opacus_from_the_first,
+]  # fmt: skip
 Use = Callable[[PrivateLatents], None]
 
 
@@ -124,17 +163,19 @@ class Products(TorchDispatchMode):
         if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.mv, torch.ops.aten.bmm):
             mkldnn: Any = torch.backends.mkldnn
             cuda = torch.backends.cuda.matmul.fp32_precision
-            self.last = f"{cuda}, {mkldnn.matmul.fp32_precision}"
+            self.last = f"{cuda}, {mkldnn.matmul.fp32_precision}, {args[0].dtype}"
         return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("use", [_grouped, _functorch, _opacus, _lanes, _fixed_lanes])
-def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use, autocast: bool) -> None:
     products, found = Products(), set[str]()
 
     class Tape(Totals):
         def release(self, *args: Any) -> Tensor:
             found.add(products.last)
+            assert args[1].dtype in (torch.float32, torch.float64)
             return super().release(*args)
 
     session = PrivateSession(
@@ -143,11 +184,25 @@ def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use) -> N
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with products:
+        with products, torch.autocast("cpu", enabled=autocast and use is _grouped):
             use(session.handle)
     finally:
         torch.set_float32_matmul_precision(before)
-    assert found == {"ieee, ieee"}
+    assert found == {"ieee, ieee, torch.float32"}
+
+
+def test_secret_noise_is_added_before_anything_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = torch.randn(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(SecureSource, "normal", lambda self, shape, device, dtype: noise.to(dtype))
+    session = PrivateSession(
+        Z, Budget(1.0, 1e-6), CLIP, Context(0), noise_seed=3, secure_rng=True
+    )  # fmt: skip
+    use = session.use(Mechanism(name="sum", noise_multiplier=1.1, sensitivity=CLIP))
+    use.begin()
+    total = 3 * noise.flip(0).float()
+    std = use.mechanism.noise_std
+    assert torch.equal(use.release(total.clone()), (total.double() + std * noise).float())
+    assert not torch.equal(total + std * noise.float(), (total.double() + std * noise).float())
 
 
 def _with(record: int, value: float) -> Tensor:

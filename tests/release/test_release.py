@@ -105,6 +105,7 @@ def test_it_is_trained_anew_with_secret_noise(run: Run) -> None:
     release(run)
     statement = json.loads(Path("shared/privacy.json").read_text())
     assert statement["ledger"]["rng"] == "secure"
+    assert statement["ledger"]["inclusions"] == []  # samples are secret
     assert 0 < statement["epsilon"] <= 10
     benchmark = load_results(Path("runs"))[0].artifacts["generator"]
     weights = package.load_release("shared").tensors
