@@ -131,9 +131,7 @@ def _opacus_from_the_first(private: PrivateLatents) -> None:
     def loss(module: nn.Module, batch: Tensor) -> Tensor:
         return module(batch).square().sum(1)
 
-    gradient = PrivateGradient(
-        private, module, loss, sampling_rate=0.7, steps=2, engine="opacus"
-    )  # fmt: skip
+    gradient = PrivateGradient(private, module, loss, sampling_rate=0.7, steps=2, engine="opacus")
     for _ in range(2):
         gradient.step()
 
@@ -167,8 +165,11 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("use", [_grouped, _functorch, _opacus, _lanes, _fixed_lanes])
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize(
+    ("use", "autocast"),
+    [*((use, False) for use in (_grouped, _functorch, _opacus, _lanes, _fixed_lanes)),
+     (_grouped, True)],
+)  # fmt: skip
 def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use, autocast: bool) -> None:
     products, found = Products(), set[str]()
 
@@ -184,7 +185,7 @@ def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use, auto
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with products, torch.autocast("cpu", enabled=autocast and use is _grouped):
+        with products, torch.autocast("cpu", enabled=autocast):
             use(session.handle)
     finally:
         torch.set_float32_matmul_precision(before)
@@ -194,9 +195,8 @@ def test_bounded_rows_are_summed_in_full_whatever_a_plugin_allows(use: Use, auto
 def test_secret_noise_is_added_before_anything_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = torch.randn(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(SecureSource, "normal", lambda self, shape, device, dtype: noise.to(dtype))
-    session = PrivateSession(
-        Z, Budget(1.0, 1e-6), CLIP, Context(0), noise_seed=3, secure_rng=True
-    )  # fmt: skip
+    budget = Budget(1.0, 1e-6)
+    session = PrivateSession(Z, budget, CLIP, Context(0), noise_seed=3, secure_rng=True)
     use = session.use(Mechanism(name="sum", noise_multiplier=1.1, sensitivity=CLIP))
     use.begin()
     total = 3 * noise.flip(0).float()
