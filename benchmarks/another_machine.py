@@ -58,6 +58,8 @@ def main() -> None:
     both = ratios(read_table(options.first), read_table(options.second))
     changes = compare(options.first, options.second, "fid", "lower", across_protocols=True)
     verdicts = Counter(change.verdict for change in changes)
+    sure = [c for c in changes if c.verdict in ("worse", "better")]
+    named = [f"{c.trial['method']}@{c.trial['epsilon']:g} on {c.trial['dataset']}" for c in sure]
     off = [abs(math.log(change.ratio)) for change in changes]
     far = max(changes, key=lambda change: abs(math.log(change.ratio)))
     lines = ["# The same leaderboard from another machine", "", f"`{command()}`  ", machine(), ""]
@@ -67,6 +69,10 @@ def main() -> None:
         f"{math.exp(sorted(off)[len(off) // 2]) - 1:.1%} apart, at most by a factor of "
         f"{math.exp(max(off)):.2f} ({far.trial['method']}, {far.trial['dataset']}, "
         f"ε = {far.trial['epsilon']:g}).",
+        "",
+        *table(
+            ["surely another", "ratio"], zip(named, (f"{c.ratio:.3f}" for c in sure), strict=True)
+        ),
         "",
         "Single trials: ratio of FID, standard deviation of its logarithm, and how many are "
         "further off than a share of the first figure.",

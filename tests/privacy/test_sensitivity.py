@@ -224,6 +224,27 @@ def test_one_record_moves_every_sum_by_at_most_the_sensitivity(use: Use) -> None
     assert moved
 
 
+def test_what_lanes_keep_of_a_first_batch_is_not_seen() -> None:
+    def centred(private: PrivateLatents) -> None:
+        params = LaneBuffer.zeros(NET.layers, 1)
+        params.initialise([torch.Generator().manual_seed(0)])
+        engine = DPSGDLanes(params, [private], [LaneSchedule(1.0, 4, CLIP, 1.0)])
+        seen: list[Tensor] = []
+
+        def traces(x: Tensor) -> list[LinearTrace]:
+            seen.append(x.mean(1, keepdim=True))
+            tape = NET.forward(params, x - seen[0])
+            return NET.backward(params, tape, tape.output - x)[0]
+
+        for _ in range(4):
+            engine.gradient(traces)
+
+    pairs = zip(
+        _totals(centred, _with(20, 1e3)), _totals(centred, _with(20, math.nan)), strict=True
+    )
+    assert max(float((total - rest).norm()) for (_, total), (_, rest) in pairs) > 2 * CLIP
+
+
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("use", MECHANISMS)
 def test_a_record_that_is_not_finite_contributes_nothing(use: Use, value: float) -> None:
